@@ -1,0 +1,40 @@
+"""Fit curves to noisy values and derivatives; estimate derivatives with honest uncertainty.
+
+Names are imported when they are first used, so that ``import smoothderiv`` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smoothderiv import splines as splines
+    from smoothderiv.observations import Observations as Observations
+    from smoothderiv.observations import observe as observe
+    from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
+    from smoothderiv.tuning import TuningWarning as TuningWarning
+    from smoothderiv.tuning import tune as tune
+
+_HOME = {
+    "Observations": "smoothderiv.observations",
+    "RegressionSpline": "smoothderiv.splines.regression",
+    "TuningWarning": "smoothderiv.tuning",
+    "observe": "smoothderiv.observations",
+    "splines": "smoothderiv.splines",
+    "tune": "smoothderiv.tuning",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'smoothderiv' has no attribute {name!r}")
+    module = import_module(_HOME[name])
+    value = module if module.__name__ == f"smoothderiv.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

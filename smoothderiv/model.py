@@ -1,0 +1,89 @@
+"""Model: what is believed about a curve before the data, with numbers that may be unknown."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from smoothderiv.observations import Observations, Order
+
+if TYPE_CHECKING:
+    from smoothderiv.posterior import Posterior
+    from smoothderiv.tuning import Search, Tuning
+
+Noise = Mapping[Order, float]
+"""From the order of a derivative to its noise level (yerr=None) or scale (relative=True)."""
+
+
+class Model(ABC):
+    """A Gaussian belief about f: a frozen dataclass of a few numbers.
+
+    A field that is None is unknown: :func:`smoothderiv.tune` fills it, :meth:`condition` refuses
+    it with advice. A field that is given is held.
+    """
+
+    noise: Noise | None
+    tuning: Tuning | None
+
+    @abstractmethod
+    def condition(self, data: Observations) -> Posterior:
+        """Return the posterior of the curve given the data.
+
+        Raises
+        ------
+        ValueError
+            A field is unknown; the data hold what the model cannot represent (the message says
+            which model can); or they leave part of the curve undetermined.
+        """
+
+    @abstractmethod
+    def unknown(self, data: Observations) -> tuple[str, ...]:
+        """Return the names of the fields that these data need and that are still unknown."""
+
+    @abstractmethod
+    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[Model]]:
+        """Yield batches of models in which every discrete unknown is filled, coarse to fine.
+
+        All of a batch are tried; the next batch only if the last one was better by a nat.
+        """
+
+    @abstractmethod
+    def search(self, data: Observations, criterion: str) -> Search:
+        """Return the criterion as a function of the logarithms of the continuous unknowns."""
+
+    @abstractmethod
+    def merit(self, data: Observations, criterion: str) -> float:
+        """Return what is maximal for the best of the candidates, once each is tuned."""
+
+
+def missing_noise(noise: Noise | None, data: Observations) -> tuple[Order, ...]:
+    """Return the orders whose noise level neither the data nor the model gives."""
+    return tuple(order for order in data.estimated_orders if order not in (noise or {}))
+
+
+def require_known(model: Model, data: Observations) -> None:
+    """Refuse to condition a model with unknown fields, or on no rows at all."""
+    if not len(data):
+        missing = f" ({data.n_missing} rows were missing)" if data.n_missing else ""
+        raise ValueError(f"data: there is no row to fit{missing}; give at least one observation")
+    names = model.unknown(data)
+    if names:
+        raise ValueError(
+            f"{', '.join(names)}: unknown. Estimate with sd.tune(model, data).condition(data), or "
+            f"give {'it' if len(names) == 1 else 'them'} to {type(model).__name__}(...)"
+        )
+
+
+def check_noise(noise: Any) -> None:
+    """Refuse a noise mapping whose levels are not positive numbers."""
+    if noise is None:
+        return
+    if not isinstance(noise, Mapping):
+        raise ValueError(f"noise: {noise!r} is not a mapping; give one such as {{0: 0.1, 1: 0.3}}")
+    for order, level in noise.items():
+        if not (0 < level < float("inf")):
+            raise ValueError(
+                f"noise: the level of order {order} is {level!r}, but it must be positive and "
+                "finite; exact rows are given as yerr=0 to observe()"
+            )

@@ -1,0 +1,327 @@
+"""Observations: noisy values and derivatives of one curve, validated once and frozen.
+
+Every row says ``y_i = (D^nu_i f)(x_i) + e_i`` with ``e_i ~ N(0, sd_i^2)``. This is the only place
+where user data are checked; everything behind it may trust what it gets.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smoothderiv import _frames, _validate
+
+Order: TypeAlias = int | tuple[int, ...]
+"""The order of a derivative: an int for 1-D x, a multi-index for x of several dimensions."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Observations:
+    """Rows ``y_i = (D^nu_i f)(x_i) + e_i``, of any mix of orders, each with its own noise.
+
+    Made by :func:`observe` or :meth:`from_frame`, joined by ``+``, selected by slices, index
+    arrays and boolean masks. Arrays are read-only; rows keep the order in which they were given.
+
+    Attributes
+    ----------
+    x : (n,) or (n, d) array
+        Where each row was observed. Times are seconds from `origin`.
+    y : (n,) array
+        What was observed, in unit of y / unit of x ** nu.
+    yerr : (n,) array
+        One standard deviation of each row in the unit of that row; NaN where it is unknown; 0 for
+        an exact row. Where `relative` holds it is a relative size.
+    nu : (n,) or (n, d) array of int
+        The order of the derivative that each row observes.
+    relative : (n,) array of bool
+        True where `yerr` is a relative size, with one scale for each order to be estimated.
+    n_missing : int
+        How many rows were left out because their y was NaN.
+    origin : numpy.datetime64 or None
+        For datetime x: the time that x counts from, in seconds.
+
+    Examples
+    --------
+    >>> import smoothderiv as sd
+    >>> data = sd.observe([0, 1, 2], [0.1, 0.9, 4.2], yerr=0.1) + sd.observe([1.5], [3.0], nu=1)
+    >>> data
+    Observations: 4 rows, x from 0 to 2
+      order 0: 3 rows, yerr 0.1
+      order 1: 1 row, yerr unknown
+    >>> data.orders
+    (0, 1)
+    >>> len(data[data.x > 0.5])
+    3
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    yerr: NDArray[np.float64]
+    nu: NDArray[np.int64]
+    relative: NDArray[np.bool_]
+    n_missing: int = 0
+    origin: np.datetime64 | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.x, self.y, self.yerr, self.nu, self.relative):
+            array.flags.writeable = False
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        x: str | list[str] = "x",
+        y: str | Mapping[str, Order] = "y",
+        yerr: Mapping[str, float | str] | str | float | None = None,
+        *,
+        nu: str | None = None,
+        relative: bool = False,
+    ) -> Observations:
+        """Read one table: pandas, polars, pyarrow, or whatever else narwhals knows.
+
+        Parameters
+        ----------
+        frame : table
+            Wide (a column for each order; empty cells are missing rows), or long (`nu` given).
+        x : str or list of str
+            The column of places, or one column for each dimension.
+        y : mapping from column to order, or str
+            Wide: which order each column observes, ``{"pos": 0, "vel": 1}``. A single name is
+            order 0, or, with `nu`, the column of all observations of a long table.
+        yerr : mapping from column to number or column, number, str, or None
+            One standard deviation for each column of `y`: a number or the name of a column.
+            Columns that are not named have unknown noise.
+        nu : str, optional
+            Long tables: the column that holds the order of each row. Rows with an empty `yerr`
+            cell have unknown noise and come after the others.
+        relative : bool
+            As in :func:`observe`.
+
+        Raises
+        ------
+        ValueError
+            A column that the table lacks (the message lists those it has), or what
+            :func:`observe` refuses, with the name of the column.
+
+        Examples
+        --------
+        >>> import pandas as pd, smoothderiv as sd
+        >>> frame = pd.DataFrame({"t": [0.0, 1.0], "pos": [0.1, 1.2], "vel": [1.0, float("nan")]})
+        >>> sd.Observations.from_frame(frame, x="t", y={"pos": 0, "vel": 1}, yerr={"pos": 0.1})
+        Observations: 3 rows, x from 0 to 1, 1 missing row left out
+          order 0: 2 rows, yerr 0.1
+          order 1: 1 row, yerr unknown
+        """
+        parts = []
+        for columns, part in _frames.read_parts(frame, x, y, yerr, nu):
+            try:
+                parts.append(observe(**part, relative=relative and part["yerr"] is not None))
+            except ValueError as error:
+                argument, _, rest = str(error).partition(": ")
+                raise ValueError(f"column {columns.get(argument, argument)!r}: {rest}") from None
+        return functools.reduce(operator.add, parts)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, rows: Any) -> Observations:
+        index = np.atleast_1d(np.arange(len(self))[rows])
+        return Observations(
+            self.x[index],
+            self.y[index],
+            self.yerr[index],
+            self.nu[index],
+            self.relative[index],
+            origin=self.origin,
+        )
+
+    def __add__(self, other: Observations) -> Observations:
+        if not isinstance(other, Observations):
+            return NotImplemented
+        if self.ndim != other.ndim:
+            raise ValueError(
+                f"x: cannot join observations in {self.ndim} and in {other.ndim} dimensions; "
+                "both must be functions of the same variables"
+            )
+        other_x = other.x + _validate.seconds_between(self.origin, other.origin)
+        joined = Observations(
+            np.concatenate((self.x, other_x)),
+            np.concatenate((self.y, other.y)),
+            np.concatenate((self.yerr, other.yerr)),
+            np.concatenate((self.nu, other.nu)),
+            np.concatenate((self.relative, other.relative)),
+            self.n_missing + other.n_missing,
+            self.origin,
+        )
+        joined._check_one_meaning()
+        return joined
+
+    def __repr__(self) -> str:
+        n, lines = len(self), []
+        where = ""
+        if n and self.ndim == 1:
+            where = f", x from {self.x.min():.6g} to {self.x.max():.6g}"
+            where += f" s after {self.origin}" if self.origin is not None else ""
+        elif n:
+            where = f", x in {self.ndim} dimensions"
+        missing = f", {_count(self.n_missing, 'missing row')} left out" if self.n_missing else ""
+        for order in self.orders:
+            part = self.of(order)
+            lines.append(f"  order {order}: {_count(len(part), 'row')}, {_noise_words(part)}")
+        return "\n".join([f"Observations: {_count(n, 'row')}{where}{missing}", *lines])
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions of x."""
+        return 1 if self.x.ndim == 1 else self.x.shape[1]
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """The orders that occur, ascending; multi-indices when x has several dimensions."""
+        if self.ndim == 1:
+            return tuple(int(v) for v in np.unique(self.nu))
+        return tuple(tuple(int(v) for v in row) for row in np.unique(self.nu, axis=0))
+
+    def is_of(self, nu: Order) -> NDArray[np.bool_]:
+        """Mark the rows of order `nu`: (n,) array of bool."""
+        same = self.nu == np.asarray(nu)
+        return np.asarray(same if self.ndim == 1 else same.all(axis=1), dtype=bool)
+
+    def of(self, nu: Order) -> Observations:
+        """Select the rows of order `nu`."""
+        return self[self.is_of(nu)]
+
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """Mark the exact rows (``yerr=0``): (n,) array of bool."""
+        return np.asarray(self.yerr == 0.0)
+
+    @property
+    def estimated(self) -> NDArray[np.bool_]:
+        """Mark the rows whose noise holds an unknown level or scale: (n,) array of bool."""
+        return (np.isnan(self.yerr) | self.relative) & ~self.exact
+
+    @property
+    def estimated_orders(self) -> tuple[Order, ...]:
+        """The orders with an unknown noise level (or scale): the keys of a model's `noise`."""
+        return self[self.estimated].orders
+
+    @property
+    def relative_sd(self) -> NDArray[np.float64]:
+        """Noise of each row up to the unknown levels: `yerr`, and 1 where it is unknown. (n,)."""
+        return np.where(np.isnan(self.yerr), 1.0, self.yerr)
+
+    def sd(self, noise: Mapping[Any, float] | None = None) -> NDArray[np.float64]:
+        """Return one standard deviation for each row, with the levels in `noise` filled in.
+
+        ``sd_i = noise[nu_i]`` where yerr is unknown, ``noise[nu_i] * yerr_i`` where it is
+        relative, ``yerr_i`` where it is known. Shape (n,), unit of y / unit of x ** nu.
+        """
+        sd = self.relative_sd.copy()
+        for order in self.estimated_orders:
+            if noise is None or order not in noise:
+                raise ValueError(
+                    f"noise: the level of order {order} is unknown; give noise={{{order}: level}}, "
+                    "give yerr to observe(), or use tune(model, data) to estimate it"
+                )
+            sd[self.is_of(order) & self.estimated] *= noise[order]
+        return sd
+
+    def coordinates(self, x: ArrayLike, name: str = "x") -> NDArray[np.float64]:
+        """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""
+        return _validate.coordinates(x, name, self.origin)[0]
+
+    def _check_one_meaning(self) -> None:
+        """Refuse an order that has both an unknown level and an unknown scale."""
+        for order in self.estimated_orders:
+            part = self[self.is_of(order) & self.estimated]
+            if part.relative.any() and not part.relative.all():
+                raise ValueError(
+                    f"yerr: order {order} has rows of unknown noise (yerr=None) and rows of "
+                    "relative noise; give both relative sizes (yerr=..., relative=True)"
+                )
+
+
+def observe(
+    x: ArrayLike,
+    y: ArrayLike,
+    yerr: ArrayLike | None = None,
+    nu: ArrayLike = 0,
+    *,
+    relative: bool = False,
+) -> Observations:
+    """Record noisy observations of a curve's values or derivatives.
+
+    Each row says ``y_i = (D^nu_i f)(x_i) + e_i``, ``e_i ~ N(0, yerr_i^2)`` independent.
+
+    Parameters
+    ----------
+    x : (n,) or (n, d) array
+        Places, finite. Datetimes and timedeltas become float seconds (datetimes from the first
+        one, kept as ``.origin``). Repeated and unsorted places are fine.
+    y : (n,) array
+        Observations, in unit of y / unit of x ** nu. NaN marks a missing row, which is left out
+        and counted in ``.n_missing``.
+    yerr : None, float or (n,) array
+        One standard deviation, in the unit of that row. None: unknown, one level for each order
+        is estimated. 0: an exact row, which the curve must meet.
+    nu : int, (n,) array of int; for d > 1 a multi-index (d,) or (n, d)
+        The order of the derivative that was observed.
+    relative : bool
+        `yerr` gives relative sizes; one scale for each order is estimated.
+
+    Returns
+    -------
+    Observations
+
+    Raises
+    ------
+    ValueError
+        Lengths that differ, entries that are not finite, a negative `yerr`, a `nu` that is not a
+        whole number from 0 on. The message names the argument, the first bad row, its value, and
+        what to do.
+
+    Examples
+    --------
+    >>> import smoothderiv as sd
+    >>> sd.observe([0.0, 0.5, 1.0], [0.0, 0.4, 1.1], yerr=0.1) + sd.observe([0.0], [1.0], nu=1)
+    Observations: 4 rows, x from 0 to 1
+      order 0: 3 rows, yerr 0.1
+      order 1: 1 row, yerr unknown
+    """
+    y_ = _validate.vector(y, "y")
+    n = len(y_)
+    keep = ~np.isnan(y_)
+    x_, origin = _validate.coordinates(x, "x", keep=keep)
+    _validate.places(x_, n)
+    nu_ = _validate.orders(nu, n, 1 if x_.ndim == 1 else x_.shape[1])
+    if yerr is None and relative:
+        raise ValueError("relative: relative=True needs yerr, the relative sizes of the noise")
+    yerr_ = np.full(n, np.nan) if yerr is None else _validate.errors(yerr, n, keep)
+    _validate.finite(y_, "y", keep)
+    keep_relative = np.full(int(keep.sum()), relative)
+    missing = n - int(keep.sum())
+    return Observations(x_[keep], y_[keep], yerr_[keep], nu_[keep], keep_relative, missing, origin)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _noise_words(part: Observations) -> str:
+    """Say the noise of the rows of one order, for the repr."""
+    known = part.yerr[~np.isnan(part.yerr)]
+    words = []
+    if len(known):
+        span = f"{known.min():.4g}"
+        span += f" to {known.max():.4g}" if known.max() > known.min() else ""
+        words.append(f"{'relative ' if part.relative.any() else ''}yerr {span}")
+    if len(known) < len(part):
+        words.append("yerr unknown")
+    return " and ".join(words)

@@ -1,0 +1,333 @@
+"""Posterior: what every engine returns. An engine answers for moments; the rest is done here."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from smoothderiv.model import Model
+from smoothderiv.observations import Observations
+
+Array = NDArray[np.float64]
+Orders = NDArray[np.int64]
+
+
+class Posterior(ABC):
+    """The curve given the data: a Gaussian over f and its derivatives.
+
+    `x` is any array of places, `nu` an order or an array that broadcasts with it, so that one call
+    can ask for several orders jointly; for x of d > 1 dimensions `nu` is a multi-index. Answers
+    of order nu have unit of y / unit of x ** nu. Extrapolation continues the model.
+
+    Attributes
+    ----------
+    data : Observations
+    model : Model
+        With every field filled: what the answer is conditional on.
+    noise : mapping from order to the noise level (yerr=None) or scale (relative=True) used
+    log_evidence : float
+        Restricted (diffuse) log marginal likelihood, in nats.
+    edf : float
+        Effective degrees of freedom, the trace of the map from y to the fitted values.
+    dof : float
+        Degrees of freedom of the Student distribution of intervals and bands: residual ones where
+        a noise level was estimated, infinite where all noise is known.
+    """
+
+    data: Observations
+    model: Model
+    noise: Mapping[Any, float]
+    log_evidence: float
+    edf: float
+    dof: float
+
+    # What an engine declares: moments at validated, flat places; 1-D x is (n,) and nu is (n,),
+    # for d > 1 both are (n, d).
+
+    @property
+    @abstractmethod
+    def highest_order(self) -> float:
+        """The highest order of derivative that exists; infinite when all do."""
+
+    @abstractmethod
+    def _mean(self, x: Array, nu: Orders) -> Array: ...
+
+    @abstractmethod
+    def _var(self, x: Array, nu: Orders) -> Array: ...
+
+    @abstractmethod
+    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array: ...
+
+    @abstractmethod
+    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array: ...
+
+    @abstractmethod
+    def _integral(self, a: float, b: float) -> tuple[float, float]:
+        """Return mean and variance of the integral of f from a to b."""
+
+    @abstractmethod
+    def _leverage(self) -> Array:
+        """Return Var(f_i | y) / sd_i^2 for each row, the diagonal of the map from y to fit."""
+
+    # What follows from it, once for all engines.
+
+    def __call__(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
+        """Return the posterior mean of ``D^nu f`` at `x`; the same as :meth:`mean`."""
+        return self.mean(x, nu)
+
+    def mean(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
+        """Return the posterior mean of ``D^nu f`` at `x`. Shape of x broadcast with nu."""
+        x_, nu_, shape = self._question(x, nu)
+        return self._mean(x_, nu_).reshape(shape)
+
+    def var(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
+        """Return the pointwise posterior variance of ``D^nu f`` at `x`."""
+        x_, nu_, shape = self._question(x, nu)
+        return self._var(x_, nu_).reshape(shape)
+
+    def std(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
+        """Return the pointwise posterior standard deviation of ``D^nu f`` at `x`."""
+        return np.sqrt(self.var(x, nu))
+
+    def cov(
+        self,
+        x: ArrayLike,
+        nu: ArrayLike = 0,
+        x2: ArrayLike | None = None,
+        nu2: ArrayLike | None = None,
+    ) -> Array:
+        """Return the posterior covariance between ``D^nu f(x)`` and ``D^nu2 f(x2)``: (n, n2).
+
+        Without `x2` and `nu2`, that of the questions with themselves.
+        """
+        x_, nu_, _ = self._question(x, nu)
+        if x2 is None and nu2 is None:
+            return self._cov(x_, nu_, x_, nu_)
+        other_x, other_nu, _ = self._question(x if x2 is None else x2, nu if nu2 is None else nu2)
+        return self._cov(x_, nu_, other_x, other_nu)
+
+    def sample(
+        self,
+        x: ArrayLike,
+        nu: ArrayLike = 0,
+        size: int = 1,
+        rng: int | np.random.Generator | None = None,
+    ) -> Array:
+        """Draw joint paths of ``D^nu f`` at `x`: (size, n); one path of f for all orders asked."""
+        x_, nu_, shape = self._question(x, nu)
+        draws = self._sample(x_, nu_, size, np.random.default_rng(rng))
+        return draws.reshape((size, *shape))
+
+    def interval(self, x: ArrayLike, nu: ArrayLike = 0, level: float = 0.95) -> tuple[Array, Array]:
+        """Return pointwise limits ``mean -+ t * std`` of probability `level` at each place.
+
+        t is the quantile of Student's distribution with `dof` degrees of freedom (the normal one
+        when all noise is known).
+        """
+        half = student_quantile(0.5 + 0.5 * check_level(level), self.dof) * self.std(x, nu)
+        mean = self.mean(x, nu)
+        return mean - half, mean + half
+
+    def band(
+        self,
+        x: ArrayLike,
+        nu: ArrayLike = 0,
+        level: float = 0.95,
+        rng: int | np.random.Generator | None = None,
+    ) -> tuple[Array, Array]:
+        """Return simultaneous limits: they hold at all of `x` together with probability `level`.
+
+        ``mean -+ c * std`` with c the quantile of ``max |deviation| / std`` over `x` in 4000 joint
+        draws (Student draws when a noise level was estimated). It is about the places asked: give
+        a fine grid for the band of a curve.
+        """
+        peaks = self._peak_deviations(x, nu, np.random.default_rng(rng))
+        half = np.quantile(peaks, check_level(level)) * self.std(x, nu)
+        mean = self.mean(x, nu)
+        return mean - half, mean + half
+
+    def derivative(self, nu: int = 1) -> Posterior:
+        """Return the posterior of the derivative of order `nu`."""
+        if int(nu) != nu or nu < 0:
+            raise ValueError(f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, ..")
+        if self.data.ndim > 1:
+            raise ValueError("derivative: x has several dimensions; ask for nu=(..) or gradient(x)")
+        return self if nu == 0 else Derivative.of(self, int(nu))
+
+    def integral(self, a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
+        """Return mean and standard deviation of the integral of f from `a` to `b`."""
+        if self.data.ndim > 1:
+            raise ValueError("integral: only for x of one dimension")
+        ends = self.data.coordinates(np.array([a, b]), "a, b")
+        mean, var = self._integral(float(ends[0]), float(ends[1]))
+        return mean, math.sqrt(var)
+
+    def residuals(self) -> Array:
+        """Return ``y_i - D^nu_i f(x_i)`` for each row, in its unit: (n,)."""
+        return self.data.y - self._mean(self.data.x, self.data.nu)
+
+    def leverage(self) -> Array:
+        """Return ``Var(f_i | y) / sd_i^2`` for each row: the weight of y_i in its own fit. (n,)."""
+        return self._leverage()
+
+    def loo(self) -> LeaveOneOut:
+        """Return what the model, at its present parameters, predicts for each row without it.
+
+        Exact by leverage h: residual ``e_i / (1 - h_i)``, variance ``sd_i^2 / (1 - h_i)``.
+        """
+        return leave_one_out(self.residuals(), self._leverage(), self.data, self.noise)
+
+    def _question(self, x: ArrayLike, nu: ArrayLike) -> tuple[Array, Orders, tuple[int, ...]]:
+        """Validate places and orders; return them flat, with the shape of the answer."""
+        places = self.data.coordinates(x)
+        ndim = self.data.ndim
+        if ndim > 1 and (places.ndim < 1 or places.shape[-1] != ndim):
+            raise ValueError(f"x: shape {places.shape}, but (n, {ndim}) is needed")
+        orders = np.asarray(nu)
+        if orders.dtype.kind not in "iu" and not np.array_equal(orders, np.floor(orders)):
+            raise ValueError(f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, ..")
+        orders = orders.astype(np.int64)
+        if ndim > 1 and orders.ndim == 0 and orders == 0:
+            orders = np.zeros(ndim, dtype=np.int64)
+        if orders.size and (orders.min() < 0 or self._total(orders).max() > self.highest_order):
+            raise ValueError(
+                f"nu: {nu!r} was asked, but {type(self.model).__name__} has derivatives of order "
+                f"0 to {self.highest_order:g}; ask for those, or use a smoother model"
+            )
+        try:
+            places, orders = np.broadcast_arrays(places, orders)
+        except ValueError:
+            raise ValueError(
+                f"nu: shape {np.shape(nu)} does not broadcast with x of shape {np.shape(x)}"
+            ) from None
+        if ndim == 1:
+            return places.ravel(), orders.ravel(), places.shape
+        return places.reshape(-1, ndim), orders.reshape(-1, ndim), places.shape[:-1]
+
+    def _total(self, orders: Orders) -> Orders:
+        return orders if self.data.ndim == 1 else orders.sum(axis=-1)
+
+    def _peak_deviations(
+        self, x: ArrayLike, nu: ArrayLike, rng: np.random.Generator, size: int = 4000
+    ) -> Array:
+        """Draw ``max |deviation| / std`` over the places asked, a block of paths at a time."""
+        mean, std = self.mean(x, nu), self.std(x, nu)
+        uncertain = std > 0
+        if not uncertain.any():
+            return np.zeros(size)
+        block = max(1, min(size, 2_000_000 // std.size))
+        peaks = []
+        for first in range(0, size, block):
+            count = min(block, size - first)
+            paths = self.sample(x, nu, size=count, rng=rng)
+            deviation = np.abs(paths - mean)[:, uncertain] / std[uncertain]
+            peaks.append(deviation.max(axis=1))
+        peak = np.concatenate(peaks)
+        if math.isfinite(self.dof):
+            peak = peak / np.sqrt(rng.chisquare(self.dof, size) / self.dof)
+        return peak
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """What the fit without row i says of row i, for each row; arrays (n,) in the rows' units.
+
+    A row without which the curve is undetermined has infinite `std`, residual 0 and log density
+    -inf. Exact rows (``yerr=0``) are conditions, not observations: they have std 0, residual 0
+    and log density 0.
+    """
+
+    mean: Array
+    std: Array
+    residual: Array
+    log_density: Array
+
+
+@dataclass(frozen=True)
+class Derivative(Posterior):
+    """The posterior of the derivative of order `shift` of another posterior."""
+
+    data: Observations
+    model: Model
+    noise: Mapping[Any, float]
+    log_evidence: float
+    edf: float
+    dof: float
+    base: Posterior
+    shift: int
+
+    @classmethod
+    def of(cls, base: Posterior, shift: int) -> Derivative:
+        """Return the posterior of ``D^shift f`` from that of f."""
+        known = (base.data, base.model, base.noise, base.log_evidence, base.edf, base.dof)
+        return cls(*known, base=base, shift=shift)
+
+    @property
+    def highest_order(self) -> float:  # noqa: D102
+        return self.base.highest_order - self.shift
+
+    def derivative(self, nu: int = 1) -> Posterior:  # noqa: D102
+        return self.base.derivative(self.shift + nu)
+
+    def residuals(self) -> Array:  # noqa: D102
+        return self.base.residuals()
+
+    def _mean(self, x: Array, nu: Orders) -> Array:
+        return self.base._mean(x, nu + self.shift)
+
+    def _var(self, x: Array, nu: Orders) -> Array:
+        return self.base._var(x, nu + self.shift)
+
+    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
+        return self.base._cov(x, nu + self.shift, x2, nu2 + self.shift)
+
+    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
+        return self.base._sample(x, nu + self.shift, size, rng)
+
+    def _integral(self, a: float, b: float) -> tuple[float, float]:
+        ends, nu = np.array([a, b]), np.full(2, self.shift - 1)
+        low, high = self.base._mean(ends, nu)
+        cov = self.base._cov(ends, nu, ends, nu)
+        return float(high - low), max(float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1]), 0.0)
+
+    def _leverage(self) -> Array:
+        return self.base._leverage()
+
+
+def leave_one_out(
+    residual: Array, leverage: Array, data: Observations, noise: Mapping[Any, float]
+) -> LeaveOneOut:
+    """Return the leave-one-out predictions that follow from residuals and leverages."""
+    sd = data.sd(noise)
+    free = 1.0 - leverage
+    alone = (free <= 8 * np.finfo(float).eps) & (sd > 0)
+    ordinary = (sd > 0) & ~alone
+    left = np.where(ordinary, residual / np.where(ordinary, free, 1.0), 0.0)
+    std = np.where(alone, np.inf, sd / np.sqrt(np.where(ordinary, free, 1.0)))
+    with np.errstate(divide="ignore"):
+        log_std = np.where(sd > 0, np.log(np.where(sd > 0, std, 1.0)), 0.0)
+    scaled = np.where(ordinary, left / np.where(ordinary, std, 1.0), 0.0)
+    constant = np.where(sd > 0, 0.5 * math.log(2 * math.pi), 0.0)
+    return LeaveOneOut(data.y - left, std, left, -0.5 * scaled**2 - log_std - constant)
+
+
+def student_quantile(p: float, dof: float) -> float:
+    """Return the quantile of Student's distribution, the normal one for infinite `dof`."""
+    return float(special.stdtrit(dof, p) if math.isfinite(dof) else special.ndtri(p))
+
+
+def check_level(level: float) -> float:
+    """Refuse a probability outside (0, 1)."""
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level!r} is not a probability between 0 and 1, such as 0.95")
+    return float(level)
+
+
+__all__ = ["Derivative", "LeaveOneOut", "Posterior", "leave_one_out", "student_quantile"]

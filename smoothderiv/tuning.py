@@ -1,0 +1,316 @@
+"""Tuning: fill the unknown fields of a model by minimising a criterion. Knows no engine.
+
+An engine says what its unknowns are (:class:`Search`): logarithms of its parameters, a criterion
+in nats with its exact gradient, starting points, and what the ends of each range mean. The rest,
+from the starts to the report, is done here once for all engines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from smoothderiv.model import Model
+from smoothderiv.observations import Observations
+
+Array = NDArray[np.float64]
+M = TypeVar("M", bound=Model)
+
+CRITERIA = ("evidence", "gcv", "loo")
+_LOCAL_SEARCHES = 3
+_NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched along
+_SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
+
+
+class TuningWarning(UserWarning):
+    """A tuned parameter ended at an edge of its range, or the search did not converge."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A criterion as a function of log parameters, to be minimised.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What each parameter is the logarithm of, such as ``"lam"`` or ``"noise[1]"``.
+    starts : (s, p) array
+        Starting points; all are evaluated, and the best few searched from.
+    lower, upper : (p,) arrays
+        The range searched.
+    ends : tuple of (str, str)
+        For each parameter what its lower and its upper end mean, such as
+        ``("an interpolant", "a polynomial")``; an empty word marks an end that is no model.
+    loss : callable
+        From a (p,) point to the criterion in nats (minus the log evidence, half n log GCV, or
+        minus the leave-one-out log density) and its (p,) gradient.
+    fill : callable
+        From a point, whose entries are -inf or inf at the ends reached, to the filled model.
+    """
+
+    names: tuple[str, ...]
+    starts: Array
+    lower: Array
+    upper: Array
+    ends: tuple[tuple[str, str], ...]
+    loss: Callable[[Array], tuple[float, Array]]
+    fill: Callable[[Array], Model]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the parameters of a model were chosen; kept in ``model.tuning``.
+
+    Attributes
+    ----------
+    criterion : str
+    names : tuple of str
+        The continuous parameters that were tuned.
+    log_values : (p,) array
+        Natural logarithms of their values; infinite at an end of the range.
+    loss : float
+        The criterion at the optimum, in nats.
+    gradient : (p,) array
+        Its gradient there.
+    ends : tuple of str
+        What was reached where the optimum lies at an end of a range.
+    curve : tuple of (s, p) and (s,) arrays
+        Every point that was evaluated, and the criterion there.
+    tried : tuple of (str, float)
+        The discrete candidates and their merit, higher is better.
+    """
+
+    criterion: str
+    names: tuple[str, ...]
+    log_values: Array
+    loss: float
+    gradient: Array
+    ends: tuple[str, ...]
+    curve: tuple[Array, Array]
+    tried: tuple[tuple[str, float], ...] = ()
+
+
+def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
+    """Return `model` with its unknown fields filled by minimising a criterion on `data`.
+
+    Parameters
+    ----------
+    model : Model
+        Fields that are None are tuned, fields that are given are held.
+    data : Observations
+    criterion : {"evidence", "gcv", "loo"}
+        Restricted marginal likelihood (REML), generalised cross-validation, or the leave-one-out
+        log predictive density. An engine that lacks one says so.
+
+    Returns
+    -------
+    Model
+        Of the same class, with every field filled and ``.tuning`` telling how. A model without
+        unknown fields is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        An unknown criterion, or what ``model.condition`` refuses.
+
+    Warns
+    -----
+    TuningWarning
+        The optimum lies at an end of a range, such as an interpolant or a polynomial.
+
+    Examples
+    --------
+    >>> import numpy as np, smoothderiv as sd
+    >>> x = np.linspace(0, 1, 40)
+    >>> data = sd.observe(x, np.sin(6 * x) + 0.1 * np.cos(40 * x))
+    >>> model = sd.tune(sd.RegressionSpline(knots=10, degree=5, lam=None, order=3), data)
+    >>> model.tuning.names
+    ('lam', 'noise[0]')
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion: {criterion!r} is unknown; use one of {', '.join(CRITERIA)}")
+    if not model.unknown(data):
+        return model
+    best: Model = model
+    best_merit = -np.inf
+    tried: list[tuple[str, float]] = []
+    for batch in model.candidates(data, criterion):
+        last_merit = best_merit
+        for candidate in batch:
+            tuned = _tune_continuous(candidate, data, criterion)
+            merit = tuned.merit(data, criterion)
+            tried.append((repr(candidate), merit))
+            if merit > best_merit:
+                best, best_merit = tuned, merit
+        if not best_merit > last_merit + 1.0:
+            break
+    if not tried:
+        raise ValueError(f"{type(model).__name__}: no candidate fits {len(data)} rows")
+    return cast(M, _report(best, tuple(tried)))
+
+
+def _tune_continuous(model: Model, data: Observations, criterion: str) -> Model:
+    """Fill the continuous unknowns of one candidate."""
+    if not model.unknown(data):
+        return model
+    search = model.search(data, criterion)
+    optimum = _Minimiser(search).run()
+    words = tuple(
+        f"{name}: {ends[int(value > 0)]}"
+        for name, value, ends in zip(search.names, optimum.point, search.ends, strict=True)
+        if np.isinf(value)
+    )
+    report = Tuning(
+        criterion,
+        search.names,
+        optimum.point,
+        optimum.loss,
+        optimum.gradient,
+        words,
+        optimum.curve,
+    )
+    return dataclasses.replace(search.fill(optimum.point), tuning=report)  # type: ignore[type-var]
+
+
+def _report(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
+    """Warn of ends and of a search that did not converge; record the discrete candidates."""
+    report = model.tuning
+    if report is None:
+        return model
+    if report.ends:
+        warnings.warn(
+            f"the {report.criterion} is best at an end of its range ({'; '.join(report.ends)}): "
+            "the data do not resolve it. Check the model and the stated noise, or hold the field",
+            TuningWarning,
+            stacklevel=3,
+        )
+    inside = np.isfinite(report.log_values)
+    if np.abs(report.gradient[inside]).max(initial=0.0) > 1e-3 * max(1.0, 1e-6 * abs(report.loss)):
+        warnings.warn(
+            f"the search for the best {report.criterion} did not converge (gradient "
+            f"{np.abs(report.gradient[inside]).max():.2g} nats); hold one of "
+            f"{', '.join(report.names)} or compare other starting models",
+            TuningWarning,
+            stacklevel=3,
+        )
+    if len(tried) > 1:
+        report = dataclasses.replace(report, tried=tried)
+    return dataclasses.replace(model, tuning=report)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class _Optimum:
+    point: Array
+    loss: float
+    gradient: Array
+    curve: tuple[Array, Array]
+
+
+class _Minimiser:
+    """Minimise one search: all starts, quasi-Newton from the best, polish, look at the ends."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._points: list[Array] = []
+        self._losses: list[float] = []
+
+    def run(self) -> _Optimum:
+        search = self._search
+        starts = np.clip(np.atleast_2d(search.starts), search.lower, search.upper)
+        losses = np.array([self._loss(start)[0] for start in starts])
+        if not np.isfinite(losses).any():
+            raise ValueError(
+                f"{', '.join(search.names)}: the criterion is finite at no starting point; the "
+                "data do not determine the curve at any of them"
+            )
+        best, best_loss = starts[np.argmin(losses)], float(np.min(losses))
+        for start in starts[np.argsort(losses, kind="stable")[:_LOCAL_SEARCHES]]:
+            point, loss = self._descend(start, np.ones(len(start), dtype=bool))
+            if loss < best_loss:
+                best, best_loss = point, loss
+        best, best_loss, at_end = self._settle_ends(best, best_loss)
+        best, best_loss = self._polish(best, best_loss, ~at_end)
+        gradient = self._loss(best)[1]
+        point = np.where(at_end, np.where(best >= search.upper, np.inf, -np.inf), best)
+        return _Optimum(
+            point, best_loss, gradient, (np.array(self._points), np.array(self._losses))
+        )
+
+    def _loss(self, point: Array) -> tuple[float, Array]:
+        loss, gradient = self._search.loss(point)
+        self._points.append(np.array(point))
+        self._losses.append(loss)
+        return loss, gradient
+
+    def _descend(self, start: Array, free: NDArray[np.bool_]) -> tuple[Array, float]:
+        """Minimise over the free entries by L-BFGS-B."""
+        if not free.any():
+            return start, self._loss(start)[0]
+
+        def loss(values: Array) -> tuple[float, Array]:
+            point = start.copy()
+            point[free] = values
+            value, gradient = self._loss(point)
+            return value, gradient[free]
+
+        bounds = list(zip(self._search.lower[free], self._search.upper[free], strict=True))
+        found = optimize.minimize(
+            loss,
+            start[free],
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 200},
+        )
+        point = start.copy()
+        point[free] = found.x
+        return point, float(found.fun)
+
+    def _settle_ends(self, best: Array, best_loss: float) -> tuple[Array, float, NDArray[np.bool_]]:
+        """Take an end of a range where it is as good as the optimum."""
+        search, at_end = self._search, np.zeros(len(best), dtype=bool)
+        for j, words in enumerate(search.ends):
+            for bound, word in zip((search.lower[j], search.upper[j]), words, strict=True):
+                if not word or at_end[j]:
+                    continue
+                point = best.copy()
+                point[j] = bound
+                loss = self._loss(point)[0]
+                if not loss <= best_loss + _NEAR_NATS:
+                    continue
+                free = ~at_end
+                free[j] = False
+                point, loss = self._descend(point, free)
+                if loss <= best_loss + _SAME_NATS:
+                    best, best_loss, at_end[j] = point, loss, True
+        return best, best_loss, at_end
+
+    def _polish(
+        self, best: Array, best_loss: float, free: NDArray[np.bool_]
+    ) -> tuple[Array, float]:
+        """Drive the gradient to its rounding error, so that the answer has all its digits."""
+        free = free & (best > self._search.lower) & (best < self._search.upper)
+        if not free.any():
+            return best, best_loss
+
+        def gradient(values: Array) -> Array:
+            point = best.copy()
+            point[free] = np.clip(values, self._search.lower[free], self._search.upper[free])
+            return self._loss(point)[1][free]
+
+        before = np.abs(gradient(best[free])).max()
+        found = optimize.root(gradient, best[free], method="hybr", options={"xtol": 1e-13})
+        point = best.copy()
+        point[free] = np.clip(found.x, self._search.lower[free], self._search.upper[free])
+        loss, after = self._loss(point)
+        same = loss <= best_loss + 1e-9 * (1.0 + abs(best_loss))
+        if same and np.abs(after[free]).max() < before:
+            return point, loss
+        return best, best_loss
