@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import narwhals.stable.v1 as nw
 import numpy as np
 from numpy.typing import NDArray
+
+from smoothderiv._validate import RowError
+
+
+@dataclass(frozen=True)
+class Part:
+    """The arguments of one call of observe(), and where in the table they came from."""
+
+    arguments: dict[str, Any]
+    columns: dict[str, str]
+    rows: NDArray[np.int64]
+
+    def in_the_table(self, error: RowError) -> RowError:
+        """Say an error by the names and the rows of the table."""
+        place = self.columns[error.argument]
+        return RowError(place, int(self.rows[error.row]) if len(self.rows) else 0, error.says)
 
 
 class Table:
@@ -27,18 +44,20 @@ class Table:
     def column(self, name: str) -> NDArray[Any]:
         """Return one column: floats with NaN for empty cells, or datetime64 / timedelta64."""
         if name not in self._frame.columns:
-            raise ValueError(
-                f"column {name!r} is not in the table; it has {', '.join(self._frame.columns)}"
-            )
-        series = self._frame[name]
+            names = ", ".join(map(str, self._frame.columns))
+            raise ValueError(f"column {name!r} is not in the table; it has {names}")
+        series = self._frame.get_column(name)
         dtype = series.dtype
         if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        if dtype in (nw.Datetime, nw.Date):
-            return np.asarray(series.cast(nw.Datetime("ns")).to_numpy(), dtype="datetime64[ns]")
-        if dtype == nw.Duration:
-            return np.asarray(series.to_numpy(), dtype="timedelta64[ns]")
-        return _numbers(series, name)
+        if dtype in (nw.Datetime, nw.Duration):
+            return np.asarray(series.to_numpy())
+        if dtype == nw.Date:
+            return np.array(series.to_list(), dtype="datetime64[D]")
+        if dtype.is_numeric():
+            values = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
+            return np.array(values, dtype=np.float64)
+        return _parsed(series.to_list(), name)
 
 
 def read_parts(
@@ -47,46 +66,52 @@ def read_parts(
     y: str | Mapping[str, Any],
     yerr: Mapping[str, float | str] | str | float | None,
     nu: str | None,
-) -> list[tuple[dict[str, str], dict[str, Any]]]:
-    """Return for each order of a table the names of its columns and the arguments of observe."""
+) -> list[Part]:
+    """Return the arguments of observe() for each column of a wide table, or for a long one."""
     table = Table(frame)
-    if isinstance(x, str):
-        places = table.column(x)
+    if isinstance(x, list):
+        places, x_name = np.column_stack([table.column(name) for name in x]), ", ".join(x)
     else:
-        places = np.column_stack([table.column(name) for name in x])
-    x_name = x if isinstance(x, str) else ", ".join(x)
+        places, x_name = table.column(x), x
     if nu is not None:
         return _long_parts(table, x_name, places, y, yerr, nu)
     columns = {y: 0} if isinstance(y, str) else dict(y)
+    if not columns:
+        raise ValueError("y: no column is named; give at least one, such as {'pos': 0}")
     errors = _errors_by_column(yerr, columns)
     parts = []
     for name, order in columns.items():
         error = errors.get(name)
-        names = {"x": x_name, "y": name, "yerr": error if isinstance(error, str) else name}
-        values = table.column(error) if isinstance(error, str) else error
-        parts.append((names, {"x": places, "y": table.column(name), "yerr": values, "nu": order}))
+        label = _label(error) if isinstance(error, str) else f"yerr of {_label(name)}"
+        labels = _labels(x_name, name) | {"yerr": label, "nu": f"order of {_label(name)}"}
+        size = table.column(error) if isinstance(error, str) else error
+        values = table.column(name)
+        arguments = {"x": places, "y": values, "yerr": size, "nu": order}
+        parts.append(Part(arguments, labels, np.arange(len(values))))
     return parts
 
 
 def _long_parts(
     table: Table, x_name: str, places: NDArray[Any], y: Any, yerr: Any, nu: str
-) -> list[tuple[dict[str, str], dict[str, Any]]]:
+) -> list[Part]:
     """Read a long table: one part for rows of known noise, one for rows with an empty yerr."""
     if not isinstance(y, str):
         raise ValueError(f"y: a long table (nu={nu!r}) has one column of observations; name it")
     if isinstance(yerr, Mapping):
         raise ValueError("yerr: a long table has one column of yerr; name it, or give a number")
-    names = {"x": x_name, "y": y, "nu": nu, "yerr": str(yerr)}
+    labels = _labels(x_name, y) | {"nu": _label(nu)}
+    labels["yerr"] = _label(yerr) if isinstance(yerr, str) else "yerr"
     values, order = table.column(y), table.column(nu)
-    if yerr is None:
-        return [(names, {"x": places, "y": values, "yerr": None, "nu": order})]
-    error = table.column(yerr) if isinstance(yerr, str) else np.full(len(values), float(yerr))
+    if isinstance(yerr, str):
+        error = table.column(yerr)
+    else:
+        error = np.full(len(values), np.nan if yerr is None else float(yerr))
     known = ~np.isnan(error)
     parts = []
     for rows, given in ((known, error[known]), (~known, None)):
-        if rows.any() or (given is not None and not len(values)):
-            part = {"x": places[rows], "y": values[rows], "yerr": given, "nu": order[rows]}
-            parts.append((names, part))
+        if rows.any() or not len(values):
+            arguments = {"x": places[rows], "y": values[rows], "yerr": given, "nu": order[rows]}
+            parts.append(Part(arguments, labels, np.flatnonzero(rows)))
     return parts
 
 
@@ -108,18 +133,29 @@ def _errors_by_column(yerr: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
     return dict(yerr)
 
 
-def _numbers(series: Any, name: str) -> NDArray[np.float64]:
-    """Return a column as floats, empty cells as NaN; name the row of what is not a number."""
-    values = series.to_list()
-    out = np.empty(len(values))
-    for row, value in enumerate(values) if not series.dtype.is_numeric() else ():
+def _label(column: str) -> str:
+    return f"column {column!r}"
+
+
+def _labels(x: str, y: str) -> dict[str, str]:
+    return {"x": _label(x), "y": _label(y)}
+
+
+def _parsed(values: list[Any], name: str) -> NDArray[Any]:
+    """Return cells of text or of objects as floats, or as they are if they are times."""
+    out = np.full(len(values), np.nan)
+    for row, value in enumerate(values):
+        if value is None or value == "":
+            continue
         try:
-            out[row] = np.nan if value is None or value == "" else float(value)
+            out[row] = float(value)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"column {name!r}: row {row} is {value!r}, which is not a number; correct the "
-                "cell, or leave it empty if the observation is missing"
+            if hasattr(value, "isoformat") or hasattr(value, "total_seconds"):
+                return np.array(values, dtype=object)
+            raise RowError(
+                _label(name),
+                row,
+                f"is {value!r}, which is not a number; correct the cell, or leave it empty if "
+                "the observation is missing",
             ) from None
-    if series.dtype.is_numeric():
-        out = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
-    return np.array(out, dtype=np.float64)
+    return out

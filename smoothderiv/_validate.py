@@ -9,6 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _SECOND = np.timedelta64(1, "s")
+_EPOCH = np.datetime64(0, "s")
+
+
+class RowError(ValueError):
+    """What is wrong with one entry: the argument it came in, its row, and the rest of the words."""
+
+    def __init__(self, argument: str, row: int, says: str) -> None:
+        super().__init__(argument, row, says)
+        self.argument, self.row, self.says = argument, row, says
+
+    def __str__(self) -> str:
+        return f"{self.argument}: row {self.row} {self.says}"
 
 
 def vector(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -31,62 +43,80 @@ def finite(array: NDArray[np.float64], name: str, keep: NDArray[np.bool_] | None
         bad &= keep
     if bad.any():
         row = int(np.argmax(bad))
-        advice = "" if name.startswith("y") else " (only a missing y may be NaN)"
-        raise ValueError(
-            f"{name}: row {row} is {_show(array[row])}, but every entry must be finite{advice}; "
-            f"correct the row or leave it out"
+        advice = "" if name == "y" else " (only a missing y may be NaN)"
+        raise RowError(
+            name,
+            row,
+            f"is {_show(array[row])}, but every entry must be finite{advice}; "
+            "correct the row or leave it out",
         )
 
 
-def coordinates(
-    x: ArrayLike,
-    name: str,
-    origin: np.datetime64 | None = None,
-    keep: NDArray[np.bool_] | None = None,
+def places(
+    x: ArrayLike, keep: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], np.datetime64 | None]:
-    """Return x as floats and the origin they count from: datetimes become seconds from it.
+    """Return the x of observations, (n,) or (n, d > 1), and the origin that they count from.
 
-    Without an `origin`, datetimes count from the earliest of them.
+    Datetimes become seconds from the earliest of them. Rows that are not kept may be NaN or NaT.
     """
-    array = _times(x)
-    if array.dtype.kind == "M":
-        missing = np.isnat(array)
-        rows = missing if keep is None or keep.shape != missing.shape else missing & keep
-        if rows.any():
-            raise ValueError(f"{name}: row {int(np.argmax(rows))} is NaT; leave the row out")
-        if origin is None:
-            origin = array[~missing].min() if (~missing).any() else np.datetime64(0, "s")
-        return np.where(missing, np.nan, (array - origin) / _SECOND), origin
-    if origin is not None and array.dtype.kind != "m":
+    array = np.atleast_1d(_times(x, "x"))
+    if array.ndim > 2:
+        raise ValueError(f"x: shape {array.shape}, but (n,) or (n, d) is needed")
+    if array.ndim == 2 and array.shape[1] < 2:
+        raise ValueError(f"x: shape {array.shape}; in one dimension give shape (n,), as in x[:, 0]")
+    if len(array) != len(keep):
         raise ValueError(
-            f"{name}: numbers were given, but the data are at datetimes (from {origin}); "
-            "give datetimes here too"
-        )
-    if array.dtype.kind == "m":
-        if origin is not None:
-            return array / _SECOND, origin
-        return array / _SECOND, None
-    values = _floats(array, name)
-    finite(values.reshape(-1) if values.ndim != 2 else values, name, keep)
-    return values, None
-
-
-def places(x: NDArray[np.float64], n: int) -> None:
-    """Refuse an x that is not (n,) or (n, d > 1)."""
-    if x.ndim not in (1, 2):
-        raise ValueError(f"x: shape {x.shape}, but (n,) or (n, d) is needed")
-    if x.ndim == 2 and x.shape[1] < 2:
-        raise ValueError(f"x: shape {x.shape}; in one dimension give shape (n,), as in x[:, 0]")
-    if len(x) != n:
-        raise ValueError(
-            f"x: {len(x)} rows, but y has {n}; give one place for each observation "
+            f"x: {len(array)} rows, but y has {len(keep)}; give one place for each observation "
             "(observe orders with different places one by one and join them with +)"
         )
+    if array.dtype.kind not in "mM":
+        values = _floats(array, "x")
+        finite(values, "x", keep)
+        return values, None
+    if array.ndim > 1:
+        raise ValueError("x: times in several dimensions; give numbers, in units that you choose")
+    _refuse_nat(array, "x", keep)
+    if array.dtype.kind == "m":
+        return array / _SECOND, None
+    origin = array[keep].min() if keep.any() else np.datetime64(0, "s")
+    return _seconds_from(origin, array), origin
 
 
-def orders(nu: ArrayLike, n: int, ndim: int) -> NDArray[np.int64]:
-    """Return the order of each row, (n,), or (n, d) multi-indices for d > 1."""
-    array = np.asarray(nu)
+def coordinates(x: ArrayLike, name: str, origin: np.datetime64 | None) -> NDArray[np.float64]:
+    """Return the x of a question as finite floats that count from `origin`."""
+    array = _times(x, name)
+    if array.dtype.kind in "mM":
+        _refuse_nat(array, name)
+        if array.dtype.kind == "m":
+            return np.asarray(array / _SECOND)
+        if origin is None:
+            raise ValueError(
+                f"{name}: datetimes were given, but the data are at numbers; give numbers here too"
+            )
+        return _seconds_from(origin, array)
+    if origin is not None and array.size:
+        raise ValueError(
+            f"{name}: the data are at datetimes (from {origin}), but {array.dtype} was given; "
+            "give datetimes here too"
+        )
+    values = _floats(array, name)
+    finite(values if values.ndim == 2 else values.ravel(), name)
+    return values
+
+
+def times(seconds: ArrayLike, origin: np.datetime64) -> NDArray[np.datetime64]:
+    """Return seconds from `origin` as datetimes, to the nanosecond where these reach."""
+    values = np.asarray(seconds, dtype=np.float64)
+    whole = np.floor(values)
+    near = np.abs(np.concatenate((values.ravel(), [_seconds_from(_EPOCH, origin)]))).max() < 4e9
+    unit = "ns" if near else "us"
+    fraction = np.rint((values - whole) * {"ns": 1e9, "us": 1e6}[unit]).astype(f"m8[{unit}]")
+    return np.asarray(origin + whole.astype("m8[s]") + fraction)
+
+
+def orders(nu: ArrayLike, n: int, ndim: int, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the order of each row, (n,), or (n, d) multi-indices for d > 1; 0 where not kept."""
+    array = np.asarray(_unmasked(nu))
     if array.dtype.kind not in "iufb":
         raise ValueError(f"nu: {nu!r} is not a number; give the order of the derivative, 0, 1, ..")
     shape = (n,) if ndim == 1 else (n, ndim)
@@ -95,16 +125,18 @@ def orders(nu: ArrayLike, n: int, ndim: int) -> NDArray[np.int64]:
     if array.shape not in (shape, shape[1:]):
         wanted = "an int or (n,)" if ndim == 1 else f"a multi-index ({ndim},) or (n, {ndim})"
         raise ValueError(f"nu: shape {array.shape} for {n} rows, but {wanted} is needed")
-    whole = np.isfinite(array) & (array >= 0) & (array == np.floor(array))
-    if not whole.all():
-        bad = np.atleast_1d(~whole if whole.ndim < 2 else ~whole.all(axis=1))
+    rows = np.broadcast_to(array, shape)
+    whole = np.isfinite(rows) & (rows >= 0) & (rows == np.floor(rows))
+    bad = keep & ~(whole if ndim == 1 else whole.all(axis=1))
+    if bad.any():
         row = int(np.argmax(bad))
-        value = np.broadcast_to(array, shape)[row] if n else array
-        raise ValueError(
-            f"nu: row {row} is {_show(value)}, but the order of a derivative is a whole number "
-            "from 0 on; give 0 for values, 1 for slopes, 2 for second derivatives"
+        raise RowError(
+            "nu",
+            row,
+            f"is {_show(rows[row])}, but the order of a derivative is a whole number from 0 on; "
+            "give 0 for values, 1 for slopes, 2 for second derivatives",
         )
-    return np.broadcast_to(array.astype(np.int64), shape).copy()
+    return np.where(whole, rows, 0).astype(np.int64)
 
 
 def errors(yerr: ArrayLike, n: int, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -117,9 +149,11 @@ def errors(yerr: ArrayLike, n: int, keep: NDArray[np.bool_]) -> NDArray[np.float
     bad = (array < 0) & keep
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(
-            f"yerr: row {row} is {array[row]:g}, but a standard deviation cannot be negative; "
-            "give one standard deviation, 0 for an exact row, or None to have it estimated"
+        raise RowError(
+            "yerr",
+            row,
+            f"is {array[row]:g}, but a standard deviation cannot be negative; "
+            "give one standard deviation, 0 for an exact row, or None to have it estimated",
         )
     return array
 
@@ -130,47 +164,94 @@ def seconds_between(a: np.datetime64 | None, b: np.datetime64 | None) -> float:
         return 0.0
     if a is None or b is None:
         raise ValueError("x: cannot join datetimes with numbers; give both as datetimes")
-    return float((b - a) / _SECOND)
+    return float(_seconds_from(a, b))
 
 
-def _times(x: Any) -> NDArray[Any]:
-    """Return an array whose times are datetime64 or timedelta64."""
-    array = np.asarray(x)
-    if array.dtype.kind != "O" or array.size == 0:
-        return array
-    first = array.flat[0]
-    if isinstance(first, datetime.datetime) and first.tzinfo is not None:
-        naive = [t.astimezone(datetime.UTC).replace(tzinfo=None) for t in array.ravel()]
-        return np.array(naive, dtype="datetime64[us]").reshape(array.shape)
-    if isinstance(first, datetime.date):
-        return array.astype("datetime64[us]")
-    if isinstance(first, datetime.timedelta):
-        return array.astype("timedelta64[us]")
+def _seconds_from(origin: np.datetime64, array: Any) -> NDArray[np.float64]:
+    """Return ``array - origin`` in seconds; by whole seconds, since nanoseconds overflow."""
+    whole, start = array.astype("M8[s]"), origin.astype("M8[s]")
+    rest = (array - whole) / _SECOND - (origin - start) / _SECOND
+    return np.asarray((whole - start) / _SECOND + rest, dtype=np.float64)
+
+
+def _refuse_nat(array: NDArray[Any], name: str, keep: NDArray[np.bool_] | None = None) -> None:
+    bad = np.isnat(array) if keep is None else np.isnat(array) & keep
+    if bad.any():
+        raise RowError(name, int(np.argmax(bad)), "is NaT, not a time; leave the row out")
+
+
+def _times(x: Any, name: str) -> NDArray[Any]:
+    """Return an array whose times are datetime64 or timedelta64, in units of fixed length."""
+    try:
+        array = np.asarray(_unmasked(x))
+    except ValueError:
+        raise ValueError(f"{name}: its rows differ in length; give shape (n,) or (n, d)") from None
+    if array.dtype.kind == "O":
+        array = _times_of_objects(array, name)
+    if array.dtype.kind in "mM" and np.datetime_data(array.dtype)[0] in ("Y", "M"):
+        if array.dtype.kind == "m":
+            raise ValueError(f"{name}: months and years differ in length; give days or seconds")
+        array = array.astype("datetime64[s]")
     return array
+
+
+def _times_of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Convert an array of Python or pandas times; leave one that holds no time as it is."""
+    flat = array.ravel()
+    stamps, spans = datetime.date | np.datetime64, datetime.timedelta | np.timedelta64
+    if not any(isinstance(value, stamps | spans) for value in flat):
+        return array
+    kind = stamps if any(isinstance(value, stamps) for value in flat) else spans
+    for row, value in enumerate(flat):
+        if not (value is None or isinstance(value, kind)):
+            raise RowError(name, row, f"is {value!r}, but other rows are times; give one kind")
+    dtype = "datetime64" if kind is stamps else "timedelta64"
+    return np.array([_naive(value) for value in flat], dtype=dtype).reshape(array.shape)
+
+
+def _naive(value: Any) -> Any:
+    """Return a time that numpy reads: in UTC without a zone, and to the nanosecond if it can."""
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+    for exact in ("to_datetime64", "to_timedelta64"):
+        value = getattr(value, exact)() if hasattr(value, exact) else value
+    return value
+
+
+def _unmasked(values: Any) -> Any:
+    """Return what may be a masked array with NaN or NaT where it is masked."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if values.dtype.kind in "mM":
+        return values.filled(np.array("NaT", values.dtype))
+    return np.ma.filled(values.astype(float), np.nan)
 
 
 def _floats(values: Any, name: str) -> NDArray[np.float64]:
     """Return a fresh float array of any shape; masked entries become NaN."""
-    if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(float), np.nan)
+    values = _unmasked(values)
     try:
         array = np.array(values)
-        if array.dtype.kind == "c":
-            raise TypeError("complex")
+        if array.dtype.kind in "cmM":
+            raise TypeError("not a real number")
         return array.astype(np.float64)
     except (TypeError, ValueError):
         row, value = _first_not_a_number(values)
-        raise ValueError(
-            f"{name}: row {row} is {value!r}, which is not a real number; give numbers"
+        raise RowError(
+            name, row, f"is {value!r}, which is not a real number; give numbers"
         ) from None
 
 
 def _first_not_a_number(values: Any) -> tuple[int, Any]:
+    times = datetime.date | datetime.timedelta
     for row, value in enumerate(values if np.iterable(values) else [values]):
+        plain = value.item() if isinstance(value, np.generic) else value
         try:
-            float(value)
+            float(plain)
         except (TypeError, ValueError):
-            return row, value
+            return row, plain
+        if isinstance(value, np.datetime64 | np.timedelta64 | times):
+            return row, str(value)
     return 0, values
 
 

@@ -6,6 +6,7 @@ where user data are checked; everything behind it may trust what it gets.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Mapping
@@ -119,13 +120,16 @@ class Observations:
           order 1: 1 row, yerr unknown
         """
         parts = []
-        for columns, part in _frames.read_parts(frame, x, y, yerr, nu):
+        for part in _frames.read_parts(frame, x, y, yerr, nu):
+            known = part.arguments["yerr"] is not None
             try:
-                parts.append(observe(**part, relative=relative and part["yerr"] is not None))
-            except ValueError as error:
-                argument, _, rest = str(error).partition(": ")
-                raise ValueError(f"column {columns.get(argument, argument)!r}: {rest}") from None
+                parts.append(observe(**part.arguments, relative=relative and known))
+            except _validate.RowError as error:
+                raise part.in_the_table(error) from None
         return functools.reduce(operator.add, parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # copies and pickles are read-only too
+        return Observations, tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
     def __len__(self) -> int:
         return len(self.y)
@@ -144,6 +148,9 @@ class Observations:
     def __add__(self, other: Observations) -> Observations:
         if not isinstance(other, Observations):
             return NotImplemented
+        if not (len(self) and len(other)):
+            full = self if len(self) else other
+            return dataclasses.replace(full, n_missing=self.n_missing + other.n_missing)
         if self.ndim != other.ndim:
             raise ValueError(
                 f"x: cannot join observations in {self.ndim} and in {other.ndim} dimensions; "
@@ -235,7 +242,7 @@ class Observations:
 
     def coordinates(self, x: ArrayLike, name: str = "x") -> NDArray[np.float64]:
         """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""
-        return _validate.coordinates(x, name, self.origin)[0]
+        return _validate.coordinates(x, name, self.origin)
 
     def _check_one_meaning(self) -> None:
         """Refuse an order that has both an unknown level and an unknown scale."""
@@ -298,9 +305,8 @@ def observe(
     y_ = _validate.vector(y, "y")
     n = len(y_)
     keep = ~np.isnan(y_)
-    x_, origin = _validate.coordinates(x, "x", keep=keep)
-    _validate.places(x_, n)
-    nu_ = _validate.orders(nu, n, 1 if x_.ndim == 1 else x_.shape[1])
+    x_, origin = _validate.places(x, keep)
+    nu_ = _validate.orders(nu, n, 1 if x_.ndim == 1 else x_.shape[1], keep)
     if yerr is None and relative:
         raise ValueError("relative: relative=True needs yerr, the relative sizes of the noise")
     yerr_ = np.full(n, np.nan) if yerr is None else _validate.errors(yerr, n, keep)
@@ -316,12 +322,15 @@ def _count(n: int, noun: str) -> str:
 
 def _noise_words(part: Observations) -> str:
     """Say the noise of the rows of one order, for the repr."""
-    known = part.yerr[~np.isnan(part.yerr)]
     words = []
-    if len(known):
-        span = f"{known.min():.4g}"
-        span += f" to {known.max():.4g}" if known.max() > known.min() else ""
-        words.append(f"{'relative ' if part.relative.any() else ''}yerr {span}")
-    if len(known) < len(part):
+    given = ~np.isnan(part.yerr) & ~part.exact
+    for name, rows in (("yerr", ~part.relative), ("relative yerr", part.relative)):
+        sizes = part.yerr[given & rows]
+        if len(sizes):
+            low, high = f"{sizes.min():.4g}", f"{sizes.max():.4g}"
+            words.append(f"{name} {low}" if low == high else f"{name} {low} to {high}")
+    if np.isnan(part.yerr).any():
         words.append("yerr unknown")
-    return " and ".join(words)
+    if part.exact.any():
+        words.append("exact" if part.exact.all() else f"{int(part.exact.sum())} exact")
+    return ", ".join(words)
