@@ -1,0 +1,440 @@
+"""Laws of Observations: what goes in comes out, selected, joined, and refused by name."""
+
+import copy
+import datetime as dt
+import operator
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import smoothderiv as sd
+from smoothderiv import _validate
+
+FRAMES = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "lazy": lambda columns: pl.DataFrame(columns).lazy(),
+    "pyarrow": pa.table,
+}
+FIELDS = ("x", "y", "yerr", "nu", "relative")
+frames = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+
+floats = st.floats(-1e6, 1e6)
+orders = st.integers(0, 4)
+
+
+def columns(n):
+    """Draw x, y with missing rows, yerr, nu for n rows."""
+    return st.tuples(
+        hnp.arrays(float, n, elements=floats),
+        hnp.arrays(float, n, elements=st.one_of(floats, st.just(np.nan))),
+        hnp.arrays(float, n, elements=st.floats(0, 10)),
+        hnp.arrays(np.int64, n, elements=orders),
+    )
+
+
+tables = st.integers(0, 12).flatmap(columns)
+
+
+def build(table):
+    x, y, yerr, nu = table
+    return sd.observe(x, y, yerr, nu)
+
+
+def assert_same(a, b):
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    assert a.origin == b.origin
+
+
+# What goes in comes out
+
+
+@given(tables)
+def test_rows_that_are_not_missing_are_kept_in_order(table):
+    x, y, yerr, nu = table
+    data, keep = build(table), ~np.isnan(table[1])
+    for got, given_ in zip((data.x, data.y, data.yerr, data.nu), (x, y, yerr, nu), strict=True):
+        np.testing.assert_array_equal(got, given_[keep])
+    assert len(data) + data.n_missing == len(x)
+
+
+@given(tables, tables)
+def test_joining_concatenates_and_selection_distributes(first, second):
+    a, b = build(first), build(second)
+    joined = a + b
+    assert len(joined) == len(a) + len(b)
+    assert joined.n_missing == a.n_missing + b.n_missing
+    assert_same(joined[: len(a)], a)
+    assert_same(joined[len(a) :], b)
+
+
+@given(tables, st.randoms())
+def test_orders_partition_the_rows(table, random):
+    data = build(table)
+    assert data.orders == tuple(sorted({int(v) for v in data.nu}))
+    assert sum(len(data.of(nu)) for nu in data.orders) == len(data)
+    for nu in data.orders:
+        assert_same(data.of(nu), data[data.nu == nu])
+    index = random.sample(range(len(data)), len(data))
+    np.testing.assert_array_equal(data[index].y, data.y[index])
+    np.testing.assert_array_equal(data[::-1].x, data.x[::-1])
+
+
+@given(tables)
+def test_a_mask_an_index_and_a_slice_select_the_same_rows(table):
+    data = build(table)
+    half = len(data) // 2
+    mask = np.arange(len(data)) < half
+    assert_same(data[mask], data[:half])
+    assert_same(data[list(range(half))], data[:half])
+    assert_same(data[list(mask)], data[:half])
+
+
+def test_frozen_and_apart_from_what_was_given():
+    x, y, yerr, nu = (
+        np.array([1.0, 2.0]),
+        np.array([3.0, 4.0]),
+        np.array([0.1, 0.2]),
+        np.array([0, 1]),
+    )
+    data = sd.observe(x, y, yerr, nu)
+    for given_ in (x, y, yerr, nu):
+        given_[:] = 7
+    np.testing.assert_array_equal(data.x, [1, 2])
+    np.testing.assert_array_equal(data.nu, [0, 1])
+    for twin in (data, copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
+        assert_same(twin, data)
+        for name in FIELDS:
+            with pytest.raises(ValueError, match="read-only"):
+                getattr(twin, name)[0] = 9
+    with pytest.raises(AttributeError):
+        data.x = x
+
+
+def test_one_place_one_observation():
+    assert_same(sd.observe(2.0, 5.0, yerr=0), sd.observe([2.0], [5.0], yerr=[0.0]))
+
+
+# Noise: known, unknown, relative, exact
+
+
+def test_noise_of_every_kind():
+    data = (
+        sd.observe([0, 1], [0, 0], yerr=0.5)
+        + sd.observe([0, 1], [0, 0], nu=1)
+        + sd.observe([0, 1], [0, 0], yerr=[1, 3], nu=2, relative=True)
+        + sd.observe([0], [0], yerr=0, nu=3)
+    )
+    assert data.estimated_orders == (1, 2)
+    np.testing.assert_array_equal(data.sd({1: 2.0, 2: 10.0}), [0.5, 0.5, 2, 2, 10, 30, 0])
+    np.testing.assert_array_equal(data.exact, [False] * 6 + [True])
+    with pytest.raises(ValueError, match=r"noise: the level of order 2 is unknown.*tune"):
+        data.sd({1: 2.0})
+
+
+def test_an_exact_row_stays_exact_among_relative_ones():
+    data = sd.observe([0, 1], [0, 1], yerr=[0, 1], relative=True)
+    np.testing.assert_array_equal(data.estimated, [False, True])
+    np.testing.assert_array_equal(data.sd({0: 2.0}), [0, 2])
+
+
+def test_unknown_and_relative_noise_of_one_order_is_refused():
+    with pytest.raises(ValueError, match=r"yerr: order 1 .*unknown.*relative"):
+        sd.observe([0], [0], nu=1) + sd.observe([1], [0], yerr=1, nu=1, relative=True)
+    mixed = sd.observe([0], [0], nu=0) + sd.observe([1], [0], yerr=1, nu=1, relative=True)
+    assert mixed.estimated_orders == (0, 1)
+    with pytest.raises(ValueError, match="relative=True needs yerr"):
+        sd.observe([0], [0], relative=True)
+
+
+# Several dimensions
+
+
+def test_multi_indices():
+    x = np.arange(6.0).reshape(3, 2)
+    data = sd.observe(x, [1, 2, 3]) + sd.observe(x, [1, 2, 3], nu=(1, 0))
+    data += sd.observe(x[:2], [1, 2], nu=[(0, 1), (1, 0)])
+    assert data.ndim == 2
+    assert data.orders == ((0, 0), (0, 1), (1, 0))
+    assert len(data.of((1, 0))) == 4
+    assert data[data.is_of((0, 1))].nu.tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match=r"nu: .*multi-index \(2,\)"):
+        sd.observe(x, [1, 2, 3], nu=1)
+    with pytest.raises(ValueError, match="cannot join observations in 2 and in 1 dimensions"):
+        data + sd.observe([1], [1])
+
+
+# Refusals: the argument, the first bad row, its value, the remedy
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_the_first_bad_row_is_named(data):
+    n = data.draw(st.integers(1, 9))
+    rows = {"x": [0.0] * n, "y": [0.0] * n, "yerr": [1.0] * n, "nu": [0.0] * n}
+    cases = [(c, v) for c in ("x", "yerr", "nu") for v in (np.nan, np.inf)]
+    cases += [("y", np.inf), ("yerr", -1.0), ("nu", -1.0), ("nu", 0.5), ("x", "a"), ("y", "a")]
+    name, value = data.draw(st.sampled_from(cases))
+    row = data.draw(st.integers(0, n - 1))
+    rows[name][row] = value
+    if row + 1 < n:
+        rows[name][n - 1] = value
+    with pytest.raises(_validate.RowError) as caught:
+        sd.observe(**{k: np.array(v, dtype=object if "a" in v else float) for k, v in rows.items()})
+    assert (caught.value.argument, caught.value.row) == (name, row)
+    shown = repr(value) if isinstance(value, str) else f"{value:g}"
+    assert str(caught.value).startswith(f"{name}: row {row} is {shown}, ")
+    assert ";" in str(caught.value)  # the remedy follows
+
+
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_lengths_that_differ_are_refused_in_words(n, n_y, n_yerr):
+    if n == n_y and n_yerr in (1, n_y):
+        return
+    with pytest.raises(ValueError, match=r"^(x|yerr): .*rows?"):
+        sd.observe(np.zeros(n), np.zeros(n_y), yerr=np.ones(n_yerr))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"x": [[1.0], [2.0]]}, r"x: shape \(2, 1\).*x\[:, 0\]"),
+        ({"x": np.zeros((2, 2, 2))}, r"x: shape \(2, 2, 2\)"),
+        ({"x": [[1, 2], [3]]}, "x: its rows differ in length"),
+        ({"y": [[1, 2], [3, 4]]}, "y: shape .* one by one"),
+        ({"y": [1, 1j]}, "y: row 1 is 1j, which is not a real number"),
+        ({"y": np.array(["2020-01-01"] * 2, "M8[D]")}, "y: row 0 is .* not a real number"),
+        ({"yerr": np.timedelta64(1, "s")}, "yerr: row 0 is .* not a real number"),
+        ({"yerr": np.ma.array([1.0, 2.0], mask=[0, 1])}, "yerr: row 1 is nan"),
+        ({"x": np.ma.array([1.0, 2.0], mask=[0, 1])}, "x: row 1 is nan"),
+        ({"nu": np.ma.array([0, 1], mask=[0, 1])}, "nu: row 1 is nan"),
+        ({"nu": "a"}, "nu: 'a' is not a number"),
+        ({"x": [dt.datetime(2020, 1, 1), 3]}, "x: row 1 is 3, but other rows are times"),
+        ({"x": np.array(["2020-01-01", "NaT"], "M8[s]")}, "x: row 1 is NaT"),
+        ({"x": np.array([1, "NaT"], "m8[s]")}, "x: row 1 is NaT"),
+        ({"x": np.array([1, 2], "m8[M]")}, "x: months and years differ in length"),
+        ({"x": np.zeros((2, 2), "M8[s]")}, "x: times in several dimensions"),
+    ],
+)
+def test_refusals(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        sd.observe(**({"x": [0.0, 1.0], "y": [0.0, 1.0]} | arguments))
+
+
+def test_what_a_missing_row_holds_does_not_matter():
+    data = sd.observe(
+        [0, np.nan, 2], np.ma.array([1, 5, 3], mask=[0, 1, 0]), yerr=[1, -1, 2], nu=[0, np.nan, 1]
+    )
+    assert_same(data, sd.observe([0, 2], [1, 3], yerr=[1, 2], nu=[0, 1]))
+    assert data.n_missing == 1
+
+
+def test_a_mask_of_the_wrong_length_is_refused():
+    with pytest.raises(IndexError):
+        sd.observe([0, 1], [0, 1])[np.array([True])]
+
+
+# Times
+
+moments = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2250, 1, 1))
+
+
+@given(st.lists(moments, min_size=1, max_size=6), st.lists(moments, min_size=1, max_size=6))
+def test_joined_times_keep_their_distances(first, second):
+    a = sd.observe(np.array(first, "M8[us]"), np.zeros(len(first)))
+    b = sd.observe(second, np.zeros(len(second)), nu=1)
+    assert a.origin == min(first)
+    joined = a + b
+    exact = np.array([(t - min(first)).total_seconds() for t in [*first, *second]])
+    np.testing.assert_allclose(joined.x, exact, rtol=1e-15, atol=2e-6)
+    np.testing.assert_allclose(joined.coordinates([*first, *second]), exact, rtol=1e-15, atol=2e-6)
+    back = _validate.times(joined.x, joined.origin)
+    assert np.abs(back - np.array([*first, *second], "M8[us]")).max() <= np.timedelta64(5, "us")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [dt.datetime(2024, 3, 31, 0, 30) + dt.timedelta(hours=h) for h in range(4)],
+        pd.date_range("2024-03-31 00:30", periods=4, freq="h"),
+        pd.Series(pd.date_range("2024-03-31 00:30", periods=4, freq="h")),
+        pd.date_range("2024-03-31 01:30", periods=4, freq="h", tz="Europe/Paris"),
+        pd.Series(pd.date_range("2024-03-31 01:30", periods=4, freq="h", tz="Europe/Paris")),
+        pl.datetime_range(
+            pl.datetime(2024, 3, 31, 0, 30),
+            pl.datetime(2024, 3, 31, 3, 30),
+            "1h",
+            time_zone="UTC",
+            eager=True,
+        ).dt.convert_time_zone("Europe/Paris"),
+        pa.array(pd.date_range("2024-03-31 00:30", periods=4, freq="h", tz="UTC")),
+    ],
+    ids=["python", "index", "series", "tz-index", "tz-series", "polars-tz", "pyarrow"],
+)
+def test_times_of_every_library_across_a_clock_change(times):
+    data = sd.observe(times, np.zeros(4))
+    np.testing.assert_array_equal(data.x, 3600.0 * np.arange(4))
+    assert data.origin == np.datetime64("2024-03-31T00:30")
+    if isinstance(times, pa.Array):
+        frame = pa.table({"x": times, "y": np.zeros(4)})
+    elif isinstance(times, pl.Series):
+        frame = pl.DataFrame({"x": times, "y": np.zeros(4)})
+    else:
+        frame = pd.DataFrame({"x": list(times), "y": np.zeros(4)})
+    assert_same(sd.Observations.from_frame(frame), data)
+
+
+def test_dates_months_spans_and_nanoseconds():
+    assert sd.observe([dt.date(2020, 1, 1), dt.date(2020, 1, 3)], [0, 0]).x[1] == 2 * 86400
+    assert sd.observe(np.array(["2020-02", "2020-03"], "M8[M]"), [0, 0]).x[1] == 29 * 86400
+    assert sd.observe([dt.timedelta(hours=1)], [0]).x[0] == 3600
+    assert sd.observe([dt.timedelta(hours=1)], [0]).origin is None
+    stamps = pd.to_datetime([0, 1], unit="ns", utc=True)
+    assert sd.observe(stamps, [0, 0]).x[1] == 1e-9
+    far = np.array(["1600-01-01", "2300-01-01"], "M8[D]")
+    assert sd.observe(far, [0, 0]).x[1] == (far[1] - far[0]).astype(float) * 86400
+
+
+def test_times_and_numbers_do_not_mix():
+    clock = sd.observe([dt.datetime(2020, 1, 1)], [0])
+    with pytest.raises(ValueError, match="cannot join datetimes with numbers"):
+        clock + sd.observe([0.0], [0])
+    with pytest.raises(ValueError, match=r"x: the data are at datetimes .*give datetimes"):
+        clock.coordinates([1.0])
+    with pytest.raises(ValueError, match=r"x: datetimes were given.*give numbers"):
+        sd.observe([0.0], [0]).coordinates(dt.datetime(2020, 1, 1))
+    assert_same(sd.observe([], []) + clock, clock)
+    assert_same(clock + sd.observe([], []), clock)
+
+
+# Tables
+
+WIDE = {
+    "t": [0.0, 1.0, 2.0],
+    "pos": [0.1, None, 0.3],
+    "vel": [None, 1.0, None],
+    "vel_err": [None, 0.2, None],
+}
+LONG = {
+    "x": [0.0, 1.0, 2.0, 3.0],
+    "y": [1.0, 2.0, 3.0, None],
+    "nu": [0, 1, 0, 1],
+    "yerr": [0.1, None, 0.2, 0.1],
+}
+
+
+@frames
+def test_a_wide_table_says_what_observe_says(frame):
+    got = sd.Observations.from_frame(
+        frame(WIDE), x="t", y={"pos": 0, "vel": 1}, yerr={"pos": 0.1, "vel": "vel_err"}
+    )
+    assert_same(got, sd.observe([0, 2], [0.1, 0.3], 0.1) + sd.observe([1], [1], 0.2, nu=1))
+    assert got.n_missing == 3
+
+
+@frames
+def test_a_long_table_says_what_observe_says(frame):
+    got = sd.Observations.from_frame(frame(LONG), nu="nu", yerr="yerr")
+    assert_same(got, sd.observe([0, 2], [1, 3], [0.1, 0.2]) + sd.observe([1], [2], nu=1))
+    assert got.n_missing == 1
+    bare = sd.Observations.from_frame(frame(LONG), nu="nu")
+    assert_same(bare, sd.observe([0, 1, 2], [1, 2, 3], nu=[0, 1, 0]))
+    scaled = sd.Observations.from_frame(frame(LONG), nu="nu", yerr=2.0, relative=True)
+    assert scaled.relative.all()
+
+
+@settings(max_examples=25)
+@given(tables)
+def test_frames_round_trip(table):
+    x, y, yerr, nu = table
+    for frame in FRAMES.values():
+        got = sd.Observations.from_frame(
+            frame({"x": x, "y": y, "yerr": yerr, "nu": nu}), nu="nu", yerr="yerr"
+        )
+        assert_same(got, build(table))
+
+
+@frames
+def test_a_table_in_two_dimensions(frame):
+    columns = {"a": [0.0, 1.0], "b": [2.0, 3.0], "z": [1, 2], "z_a": [3.0, None]}
+    got = sd.Observations.from_frame(frame(columns), x=["a", "b"], y={"z": (0, 0), "z_a": (1, 0)})
+    assert got.orders == ((0, 0), (1, 0))
+    assert len(got) == 3
+
+
+@frames
+@pytest.mark.parametrize(
+    ("change", "question", "words"),
+    [
+        ({}, {"x": "tt"}, "column 'tt' is not in the table; it has t, pos, vel, vel_err"),
+        ({}, {"y": {"poss": 0}}, "column 'poss' is not in the table"),
+        ({}, {"yerr": {"pos": "e"}}, "column 'e' is not in the table"),
+        ({}, {"yerr": {"acc": 1}}, "yerr: 'acc' is not a column of observations; y names pos, vel"),
+        ({}, {"yerr": 0.1}, "yerr: several columns of y need a mapping"),
+        ({}, {"y": {}}, "y: no column is named"),
+        ({}, {"y": {"pos": -1}}, "order of column 'pos': row 0 is -1, "),
+        ({}, {"yerr": {"pos": -0.1}}, "yerr of column 'pos': row 0 is -0.1, "),
+        (
+            {"vel_err": [1.0, -1.0, 1.0]},
+            {"yerr": {"vel": "vel_err"}},
+            "column 'vel_err': row 1 is -1",
+        ),
+        ({"t": [0.0, 1.0, float("inf")]}, {}, "column 't': row 2 is inf"),
+        ({"pos": ["1", "", "oops"]}, {}, "column 'pos': row 2 is 'oops', which is not a number"),
+    ],
+)
+def test_a_bad_table_is_refused_by_column_and_row(frame, change, question, words):
+    arguments = {"x": "t", "y": {"pos": 0, "vel": 1}} | question
+    with pytest.raises(ValueError, match=words):
+        sd.Observations.from_frame(frame(WIDE | change), **arguments)
+
+
+@frames
+def test_rows_of_a_long_table_are_named_as_they_stand_in_it(frame):
+    bad = LONG | {"yerr": [None, None, -0.2, 0.1]}
+    with pytest.raises(ValueError, match=r"^column 'yerr': row 2 is -0.2"):
+        sd.Observations.from_frame(frame(bad), nu="nu", yerr="yerr")
+    bad = LONG | {"nu": [0.0, 1.5, 0.0, 1.0]}
+    with pytest.raises(ValueError, match=r"^column 'nu': row 1 is 1.5"):
+        sd.Observations.from_frame(frame(bad), nu="nu", yerr="yerr")
+    with pytest.raises(ValueError, match="y: a long table"):
+        sd.Observations.from_frame(frame(LONG), y={"y": 0}, nu="nu")
+
+
+def test_what_is_no_table_is_refused():
+    with pytest.raises(TypeError, match="dict is not a table"):
+        sd.Observations.from_frame(WIDE, x="t", y="pos")
+
+
+# What it says of itself
+
+
+def test_repr_tells_rows_orders_and_noise():
+    data = (
+        sd.observe([0, 1, np.nan], [0, 1, np.nan], yerr=[0.1, 0.3, 1])
+        + sd.observe([0.5], [1], yerr=0, nu=1)
+        + sd.observe([0.5], [1], yerr=2, nu=2, relative=True)
+    )
+    assert repr(data) == (
+        "Observations: 4 rows, x from 0 to 1, 1 missing row left out\n"
+        "  order 0: 2 rows, yerr 0.1 to 0.3\n"
+        "  order 1: 1 row, exact\n"
+        "  order 2: 1 row, relative yerr 2"
+    )
+    assert repr(sd.observe([], [])) == "Observations: 0 rows"
+    assert "2 dimensions" in repr(sd.observe([[0, 1]], [1]))
+    clock = repr(sd.observe([dt.datetime(2020, 1, 1)], [1]))
+    assert "s after 2020-01-01" in clock
+
+
+def test_only_observations_join():
+    with pytest.raises(TypeError):
+        operator.add(sd.observe([0], [0]), 3)
