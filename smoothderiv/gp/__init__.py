@@ -1,0 +1,1 @@
+"""Engine 3: Gaussian processes by their covariance, in any number of dimensions."""

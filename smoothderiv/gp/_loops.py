@@ -1,0 +1,126 @@
+"""Compiled loops over tiles of radial kernels. They see arrays only.
+
+A tile is a set of places by a set of places. Rows are places of the first argument; x2 comes
+transposed, (d, n2), so that the innermost loop runs over contiguous numbers.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def distances(x1, x2, inverse, out):
+    """Fill ``out[i, j] = |(x1_i - x2_j) / scale|``."""
+    n1, ndim = x1.shape
+    n2 = x2.shape[1]
+    for i in range(n1):
+        row = out[i]
+        for j in range(n2):
+            row[j] = 0.0
+        for a in range(ndim):
+            here, per = x1[i, a], inverse[a]
+            for j in range(n2):
+                u = (here - x2[a, j]) * per
+                row[j] += u * u
+        for j in range(n2):
+            row[j] = np.sqrt(row[j])
+
+
+@njit(cache=True, nogil=True)
+def reciprocals(r, out):
+    """Fill ``out = 1 / r``, and 0 where r is 0: no displacement has no direction."""
+    n1, n2 = r.shape
+    for i in range(n1):
+        for j in range(n2):
+            out[i, j] = 1.0 / r[i, j] if r[i, j] > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _monomial(row, i, x1, x2, inverse, reciprocal, factors, divisions):
+    """Multiply a row by the components of u named in `factors`, the first of them by 1/r too."""
+    n2 = row.shape[0]
+    for f in range(factors.shape[0]):
+        a = factors[f]
+        here, per = x1[i, a], inverse[a]
+        for j in range(n2):
+            row[j] *= (here - x2[a, j]) * per
+        if f < divisions:
+            for j in range(n2):
+                row[j] *= reciprocal[i, j]
+
+
+@njit(cache=True, nogil=True)
+def radial_blocks(
+    out, profile, reciprocal, x1, x2, inverse, slot, coef, level, first, factors, divisions
+):
+    """Add ``coef * F_level(r) * monomial(u)`` of each term to its block ``out[slot]``."""
+    n1, n2 = out.shape[1:]
+    row = np.empty(n2)
+    for i in range(n1):
+        for t in range(slot.shape[0]):
+            c, radial = coef[t], profile[level[t], i]
+            for j in range(n2):
+                row[j] = c * radial[j]
+            names = factors[first[t] : first[t + 1]]
+            _monomial(row, i, x1, x2, inverse, reciprocal, names, divisions[t])
+            target = out[slot[t], i]
+            for j in range(n2):
+                target[j] += row[j]
+
+
+@njit(cache=True, nogil=True)
+def radial_sums(
+    weights, profile, reciprocal, x1, x2, inverse, slot, coef, level, first, factors, divisions
+):
+    """Return the sum over the tile of ``weights[slot] * coef * F_level(r) * monomial(u)``: (T,)."""
+    n1, n2 = weights.shape[1:]
+    row = np.empty(n2)
+    sums = np.zeros(slot.shape[0])
+    for i in range(n1):
+        for t in range(slot.shape[0]):
+            c, radial, weight = coef[t], profile[level[t], i], weights[slot[t], i]
+            for j in range(n2):
+                row[j] = c * radial[j] * weight[j]
+            names = factors[first[t] : first[t + 1]]
+            _monomial(row, i, x1, x2, inverse, reciprocal, names, divisions[t])
+            total = 0.0
+            for j in range(n2):
+                total += row[j]
+            sums[t] += total
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def radial_gather(
+    out, weights, profile, reciprocal, x1, x2, inverse, slot, coef, level, first, factors, divisions
+):
+    """Add ``weights[slot] * coef * F_level(r) * monomial(u)`` of all terms: (n1, n2)."""
+    n1, n2 = weights.shape[1:]
+    row = np.empty(n2)
+    for i in range(n1):
+        target = out[i]
+        for t in range(slot.shape[0]):
+            c, radial, weight = coef[t], profile[level[t], i], weights[slot[t], i]
+            for j in range(n2):
+                row[j] = c * radial[j] * weight[j]
+            names = factors[first[t] : first[t + 1]]
+            _monomial(row, i, x1, x2, inverse, reciprocal, names, divisions[t])
+            for j in range(n2):
+                target[j] += row[j]
+
+
+@njit(cache=True, nogil=True)
+def axis_sums(total, reciprocal, x1, x2, inverse):
+    """Return ``sum_ij total_ij (u_a / r)^2`` for each dimension a: (d,)."""
+    n1, ndim = x1.shape
+    n2 = x2.shape[1]
+    sums = np.zeros(ndim)
+    for i in range(n1):
+        for a in range(ndim):
+            here, per = x1[i, a], inverse[a]
+            part = 0.0
+            for j in range(n2):
+                cosine = (here - x2[a, j]) * per * reciprocal[i, j]
+                part += total[i, j] * cosine * cosine
+            sums[a] += part
+    return sums

@@ -1,0 +1,262 @@
+"""Kernels that are functions of distance: squared exponential, Matern, rational quadratic.
+
+With u = (x1 - x2) / scale, r = |u| and ``D = -(1/r) d/dr``, every partial derivative of a function
+of r is a polynomial in the components of u times ``f_j = D^j f``:
+
+    d^m f(r) = sum over l <= m/2 of  (-1)^j  prod_a c(m_a, l_a) u_a^(m_a - 2 l_a)  f_j(r),
+
+    j = |m| - |l|,    c(m, l) = m! / (l! 2^l (m - 2l)!).
+
+A class says only what its ``f_j`` are. Where ``f_j`` is singular at r = 0, for j above the
+smoothness k, it gives ``r^(2(j - k) - 1) f_j``, which is not, and the monomial, of a higher degree,
+takes the division: it becomes a product of direction cosines and of at least one factor r.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.gp import _loops
+from smoothderiv.gp.kernel import (
+    Array,
+    Kernel,
+    LogNormal,
+    Number,
+    Orders,
+    Parameter,
+    check_number,
+    known,
+)
+
+Profile: TypeAlias = Callable[[Array, Sequence[int]], list[Array]]
+Scale: TypeAlias = Number | Sequence[Number]
+"""A length for all dimensions, or one for each."""
+
+
+def scale_parameters(scale: Scale, isotropic: bool, ndim: int) -> tuple[Parameter, ...]:
+    """Return the lengths of a kernel as parameters: one, or one for each dimension."""
+    if isinstance(scale, tuple):
+        return tuple(Parameter(f"scale[{a}]", "length", a, s) for a, s in enumerate(scale))
+    number = cast(Number, scale)
+    free = number is None or isinstance(number, LogNormal)
+    if free and not isotropic and ndim > 1:
+        return tuple(Parameter(f"scale[{a}]", "length", a, number) for a in range(ndim))
+    return (Parameter("scale", "length", -1, number),)
+
+
+def frozen_scale(scale: Scale) -> Scale:
+    """Check a scale and return it as a number or a tuple."""
+    if isinstance(scale, Sequence | np.ndarray):
+        settled = tuple(s if s is None or isinstance(s, LogNormal) else float(s) for s in scale)
+        for a, number in enumerate(settled):
+            check_number(number, f"scale[{a}]")
+        return settled
+    check_number(scale, "scale")
+    return scale
+
+
+def inverse_scales(scale: Scale, ndim: int) -> Array:
+    """Return 1 / scale for each dimension; the lengths must be known."""
+    if isinstance(scale, tuple):
+        return np.array([1.0 / known(s, "scale") for s in scale])
+    return np.full(ndim, 1.0 / known(cast(Number, scale), "scale"))
+
+
+def check_scale_ndim(kernel: Kernel, scale: Scale, ndim: int) -> None:
+    """Refuse a scale for another number of dimensions."""
+    if isinstance(scale, tuple) and len(scale) != ndim:
+        raise ValueError(f"scale: {kernel!r} has {len(scale)} lengths, but x has {ndim} dimensions")
+
+
+@dataclass(frozen=True)
+class Radial(Kernel):
+    """A function of the distance ``r = |(x1 - x2) / scale|``, times ``sigma^2``.
+
+    Attributes
+    ----------
+    scale : float, sequence of d floats, LogNormal or None
+        Length, in the unit of x: one, or one for each dimension. None is tuned, one for each
+        dimension unless `isotropic`.
+    sigma : float, LogNormal or None
+        Amplitude, the prior standard deviation of f, in the unit of y.
+    isotropic : bool
+        Tune one length for all dimensions.
+    """
+
+    scale: Scale = None
+    sigma: Number = None
+    isotropic: bool = False
+
+    extra: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", frozen_scale(self.scale))
+        for name in ("sigma", *self.extra):
+            check_number(getattr(self, name), name)
+
+    @abstractmethod
+    def _profile(self, r: Array, levels: Sequence[int]) -> list[Array]:
+        """Return ``f_j(r)`` for each level j; for j > k, ``r^(2(j - k) - 1) f_j(r)``."""
+
+    def _profile_slopes(self, r: Array, levels: Sequence[int]) -> list[list[Array]]:
+        """Return d/d log of :meth:`_profile` for each parameter named in `extra`."""
+        del r, levels
+        return []
+
+    @property
+    def resolution(self) -> float:  # noqa: D102
+        return float(1.0 / inverse_scales(self.scale, 1).max())
+
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+        lengths = scale_parameters(self.scale, self.isotropic, ndim)
+        others = (Parameter(name, "number", -1, getattr(self, name)) for name in self.extra)
+        return (Parameter("sigma", "amplitude", -1, self.sigma), *lengths, *others)
+
+    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+        count = len(values) - len(self.extra)
+        lengths = tuple(values[1:count])
+        named = dict(zip(self.extra, values[count:], strict=True))
+        scale = lengths[0] if len(lengths) == 1 else lengths
+        return dataclasses.replace(self, sigma=values[0], scale=scale, **named)  # type: ignore[arg-type]
+
+    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+        check_scale_ndim(self, self.scale, ndim)
+
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+        tile = _Tile.of(self, x1, p, x2, q)
+        out = np.zeros((len(p) * len(q), len(x1), len(x2)))
+        _loops.radial_blocks(out, tile.profile(self._profile), *tile.arguments)
+        return out.reshape(len(p), len(q), len(x1), len(x2))
+
+    def slopes(  # noqa: D102
+        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
+    ) -> Array:
+        tile = _Tile.of(self, x1, p, x2, q, reciprocals=True)
+        weights = weights.reshape(-1, len(x1), len(x2))
+        profile = tile.profile(self._profile)
+        sums = _loops.radial_sums(weights, profile, *tile.arguments)
+        steeper = tile.steeper(self._profile)
+        total = np.zeros((len(x1), len(x2)))
+        _loops.radial_gather(total, weights, steeper, *tile.arguments)
+        lengths = _loops.axis_sums(total, *tile.arguments[:4]) - 2.0 * sums @ tile.terms.halves
+        if not isinstance(self.scale, tuple):
+            lengths = lengths.sum(keepdims=True)
+        others = [
+            _loops.radial_sums(weights, tile.stacked(slopes), *tile.arguments).sum()
+            for slopes in self._profile_slopes(tile.r, tile.terms.levels)
+        ]
+        return np.concatenate([[2.0 * sums.sum()], lengths, others])
+
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+        at_one = self.blocks(x[:1], p, x[:1], q)[:, :, 0]
+        return np.broadcast_to(at_one, (len(p), len(q), len(x)))
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """The terms of the derivatives of all blocks (P, Q): tables for the compiled loops."""
+
+    slot: NDArray[np.int64]  # which block
+    sign: Array  # the coefficient without the scales
+    orders: NDArray[np.int64]  # m = p + q of the block: (T, d)
+    halves: Array  # m - l: (T, d)
+    level: NDArray[np.int64]  # j, as an index into `levels`
+    levels: tuple[int, ...]
+    first: NDArray[np.int64]
+    factors: NDArray[np.int64]  # the dimensions whose components multiply
+
+    @classmethod
+    def of(cls, p: Orders, q: Orders) -> _Terms:
+        return _terms(tuple(map(tuple, p.tolist())), tuple(map(tuple, q.tolist())))
+
+
+@functools.lru_cache(maxsize=512)
+def _terms(p: tuple[tuple[int, ...], ...], q: tuple[tuple[int, ...], ...]) -> _Terms:
+    rows = []
+    for slot, (a, b) in enumerate(itertools.product(p, q)):
+        m = tuple(v + w for v, w in zip(a, b, strict=True))
+        for lower in itertools.product(*(range(v // 2 + 1) for v in m)):
+            halves = tuple(v - w for v, w in zip(m, lower, strict=True))
+            count = math.prod(_pairings(v, w) for v, w in zip(m, lower, strict=True))
+            factors = [
+                k for k, (v, w) in enumerate(zip(m, lower, strict=True)) for _ in range(v - 2 * w)
+            ]
+            rows.append((slot, (-1.0) ** (sum(halves) + sum(b)) * count, m, halves, factors))
+    slots, signs, orders, halved, named = zip(*rows, strict=True)
+    level = [sum(h) for h in halved]
+    levels = tuple(sorted(set(level)))
+    first = np.cumsum([0] + [len(f) for f in named])
+    return _Terms(
+        np.array(slots, dtype=np.int64),
+        np.array(signs),
+        np.array(orders, dtype=np.int64),
+        np.array(halved, dtype=np.float64),
+        np.array([levels.index(j) for j in level], dtype=np.int64),
+        levels,
+        first.astype(np.int64),
+        np.array(list(itertools.chain.from_iterable(named)), dtype=np.int64),
+    )
+
+
+def _pairings(m: int, count: int) -> int:
+    """Return the ways to choose `count` pairs among m: m! / (l! 2^l (m - 2l)!)."""
+    below = math.factorial(count) * 2**count * math.factorial(m - 2 * count)
+    return int(math.factorial(m) // below)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """One tile of a radial kernel: its distances, its terms, and what the loops are given."""
+
+    r: Array
+    terms: _Terms
+    smoothness: float
+    arguments: tuple[NDArray[np.generic], ...]
+
+    @classmethod
+    def of(
+        cls, kernel: Radial, x1: Array, p: Orders, x2: Array, q: Orders, reciprocals: bool = False
+    ) -> _Tile:
+        terms, k = _Terms.of(p, q), kernel.smoothness
+        inverse = inverse_scales(kernel.scale, x1.shape[1])
+        columns = np.ascontiguousarray(x2.T)
+        r = np.empty((len(x1), len(x2)))
+        _loops.distances(x1, columns, inverse, r)
+        reciprocal = np.empty((0, 0))
+        if reciprocals or terms.levels[-1] > k:
+            reciprocal = np.empty_like(r)
+            _loops.reciprocals(r, reciprocal)
+        coef = known(kernel.sigma, "sigma") ** 2 * terms.sign * (inverse**terms.orders).prod(axis=1)
+        above = np.array([_divisions(j, k) for j in terms.levels], dtype=np.int64)
+        tables = (terms.slot, coef, terms.level, terms.first, terms.factors, above[terms.level])
+        return cls(r, terms, k, (reciprocal, x1, columns, inverse, *tables))
+
+    def profile(self, profile: Profile) -> Array:
+        """Return F_j for the levels of the terms: (J, t1, t2)."""
+        return self.stacked(profile(self.r, self.terms.levels))
+
+    def steeper(self, profile: Profile) -> Array:
+        """Return ``r^2 f_(j+1)``, divided as F_j is, for the levels of the terms: (J, t1, t2)."""
+        levels = self.terms.levels
+        found = profile(self.r, [j + 1 for j in levels])
+        powers = (0 if j > self.smoothness else 1 if j == self.smoothness else 2 for j in levels)
+        return self.stacked([f * self.r**n if n else f for f, n in zip(found, powers, strict=True)])
+
+    @staticmethod
+    def stacked(parts: Sequence[Array]) -> Array:
+        return parts[0][None] if len(parts) == 1 else np.stack(parts)
+
+
+def _divisions(j: int, k: float) -> int:
+    """Return how many divisions by r the monomial takes from a singular ``f_j``."""
+    return max(2 * (j - int(k)) - 1, 0) if math.isfinite(k) else 0
