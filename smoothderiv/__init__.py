@@ -6,8 +6,12 @@ Names are imported when they are first used, so that ``import smoothderiv`` is q
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from smoothderiv.smooth import differentiate, smooth  # first: its module shares a name
+
 if TYPE_CHECKING:
     from smoothderiv import splines as splines
+    from smoothderiv.gp import kernels as kernels
+    from smoothderiv.gp.process import GaussianProcess as GaussianProcess
     from smoothderiv.observations import Observations as Observations
     from smoothderiv.observations import observe as observe
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
@@ -15,23 +19,25 @@ if TYPE_CHECKING:
     from smoothderiv.tuning import tune as tune
 
 _HOME = {
+    "GaussianProcess": "smoothderiv.gp.process",
     "Observations": "smoothderiv.observations",
     "RegressionSpline": "smoothderiv.splines.regression",
     "TuningWarning": "smoothderiv.tuning",
+    "kernels": "smoothderiv.gp.kernels",
     "observe": "smoothderiv.observations",
     "splines": "smoothderiv.splines",
     "tune": "smoothderiv.tuning",
 }
 
 __version__ = "0.1.0"
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted([*_HOME, "differentiate", "smooth"])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'smoothderiv' has no attribute {name!r}")
     module = import_module(_HOME[name])
-    value = module if module.__name__ == f"smoothderiv.{name}" else getattr(module, name)
+    value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -16,6 +16,10 @@ Noise = Mapping[Order, float]
 """From the order of a derivative to its noise level (yerr=None) or scale (relative=True)."""
 
 
+class UndeterminedError(ValueError):
+    """The data leave part of the curve free; the message names it and says what to add."""
+
+
 class Model(ABC):
     """A Gaussian belief about f: a frozen dataclass of a few numbers.
 

@@ -149,7 +149,8 @@ class Posterior(ABC):
         a fine grid for the band of a curve.
         """
         peaks = self._peak_deviations(x, nu, np.random.default_rng(rng))
-        half = np.quantile(peaks, check_level(level)) * self.std(x, nu)
+        pointwise = student_quantile(0.5 + 0.5 * check_level(level), self.dof)
+        half = max(float(np.quantile(peaks, level)), pointwise) * self.std(x, nu)
         mean = self.mean(x, nu)
         return mean - half, mean + half
 

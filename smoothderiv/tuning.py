@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from smoothderiv.model import Model
+from smoothderiv.model import Model, UndeterminedError
 from smoothderiv.observations import Observations
 
 Array = NDArray[np.float64]
@@ -26,6 +26,7 @@ M = TypeVar("M", bound=Model)
 CRITERIA = ("evidence", "gcv", "loo")
 _LOCAL_SEARCHES = 3
 _NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched along
+_EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
 
 
@@ -141,18 +142,23 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
     best: Model = model
     best_merit = -np.inf
     tried: list[tuple[str, float]] = []
+    undetermined: UndeterminedError | None = None
     for batch in model.candidates(data, criterion):
         last_merit = best_merit
         for candidate in batch:
-            tuned = _tune_continuous(candidate, data, criterion)
-            merit = tuned.merit(data, criterion)
+            try:
+                tuned = _tune_continuous(candidate, data, criterion)
+                merit = tuned.merit(data, criterion)
+            except UndeterminedError as error:
+                undetermined = error
+                continue
             tried.append((repr(candidate), merit))
-            if merit > best_merit:
+            if merit > best_merit + _EQUAL_NATS:
                 best, best_merit = tuned, merit
         if not best_merit > last_merit + 1.0:
             break
     if not tried:
-        raise ValueError(f"{type(model).__name__}: no candidate fits {len(data)} rows")
+        raise undetermined or UndeterminedError(f"data: too few rows ({len(data)}) to tune {model}")
     return cast(M, _report(best, tuple(tried)))
 
 
@@ -226,7 +232,7 @@ class _Minimiser:
         starts = np.clip(np.atleast_2d(search.starts), search.lower, search.upper)
         losses = np.array([self._loss(start)[0] for start in starts])
         if not np.isfinite(losses).any():
-            raise ValueError(
+            raise UndeterminedError(
                 f"{', '.join(search.names)}: the criterion is finite at no starting point; the "
                 "data do not determine the curve at any of them"
             )

@@ -1,0 +1,443 @@
+"""Compiled loops of the spline engine: basis rows, banded least squares, selected inversion.
+
+A factor of p coefficients is kept without square roots (Gentleman 1973): ``unit`` (p, w) holds the
+rows of a unit upper triangular band matrix U, ``pivot`` (p,) positive numbers d, ``rhs`` (p,) z,
+so that the sum of squares is ``sum_j d_j ((U c)_j - z_j)^2 + rss``. Only +, -, * and / touch the
+numbers, so that complex input differentiates the result exactly.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, inline="always")
+def find_span(t, k, n_coef, x, span):
+    """Return j with t[j] <= x < t[j+1] inside the base interval; the end spans outside of it."""
+    if t[span] <= x < t[span + 1]:
+        return span
+    low, high = k, n_coef
+    if x >= t[n_coef]:
+        while t[high - 1] == t[n_coef] and high - 1 > k:
+            high -= 1
+        return high - 1
+    if x < t[k]:
+        while t[low + 1] == t[k] and low + 1 < n_coef:
+            low += 1
+        return low
+    if x >= t[span]:  # gallop to the right: sorted places are near the last one
+        low, step = span, 1
+        while low + step < n_coef and t[low + step] <= x:
+            low += step
+            step *= 2
+        high = min(low + step, n_coef)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if t[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def inverse_gaps(t, k, span, gaps):
+    """Fill gaps[d, r] = 1 / (t[span+r+1] - t[span+1+r-d]), the denominators of the recursions."""
+    for d in range(1, k + 1):
+        for r in range(d):
+            gaps[d, r] = 1.0 / (t[span + r + 1] - t[span + 1 + r - d])
+
+
+@njit(cache=True)
+def raise_values(t, span, x, first, last, gaps, row):
+    """Raise values of the B-splines at x from degree `first` to degree `last` (de Boor, Cox)."""
+    for d in range(first + 1, last + 1):
+        saved = 0.0
+        for r in range(d):
+            part = row[r] * gaps[d, r]
+            row[r] = saved + (t[span + r + 1] - x) * part
+            saved = (x - t[span + 1 + r - d]) * part
+        row[d] = saved
+
+
+@njit(cache=True)
+def raise_derivatives(first, last, gaps, row):
+    """Raise derivatives from degree `first` to `last`, one order each: D B_{i,d} by differences."""
+    for d in range(first + 1, last + 1):
+        saved = 0.0
+        for r in range(d):
+            part = d * row[r] * gaps[d, r]
+            row[r] = saved - part
+            saved = part
+        row[d] = saved
+
+
+@njit(cache=True)
+def fill_row(t, k, span, x, nu, gaps, row):
+    """Write the k + 1 values of D^nu B_i(x), i = span-k..span; zero above the degree."""
+    if nu > k:
+        row[: k + 1] = 0.0
+        return
+    row[0] = 1.0
+    raise_values(t, span, x, 0, k - nu, gaps, row)
+    raise_derivatives(k - nu, k, gaps, row)
+
+
+@njit(cache=True)
+def basis_rows(t, k, x, nu, first, values):
+    """Fill values[i] with D^nu[i] B(x[i]) and first[i] with the column of its first entry."""
+    n_coef = len(t) - k - 1
+    gaps = np.empty((k + 1, k + 1))
+    row = np.empty(k + 1)
+    span = find_span(t, k, n_coef, t[k], k)
+    inverse_gaps(t, k, span, gaps)
+    for i in range(len(x)):
+        now = find_span(t, k, n_coef, x[i], span)
+        if now != span:
+            span = now
+            inverse_gaps(t, k, span, gaps)
+        fill_row(t, k, span, x[i], nu[i], gaps, row)
+        first[i] = span - k
+        for r in range(k + 1):
+            values[i, r] = row[r]
+
+
+@njit(cache=True)
+def basis_orders(t, k, x, up_to, first, values):
+    """Fill values[nu, i] with D^nu B(x[i]) for all nu from 0 to up_to in one pass."""
+    n_coef = len(t) - k - 1
+    gaps = np.empty((k + 1, k + 1))
+    row = np.empty(k + 1)
+    lifted = np.empty(k + 1)
+    top = min(up_to, k)
+    span = find_span(t, k, n_coef, t[k], k)
+    inverse_gaps(t, k, span, gaps)
+    for i in range(len(x)):
+        now = find_span(t, k, n_coef, x[i], span)
+        if now != span:
+            span = now
+            inverse_gaps(t, k, span, gaps)
+        first[i] = span - k
+        row[0] = 1.0
+        raise_values(t, span, x[i], 0, k - top, gaps, row)
+        for nu in range(top, -1, -1):  # the values climb one degree an order, a copy is lifted
+            for r in range(k - nu + 1):
+                lifted[r] = row[r]
+            raise_derivatives(k - nu, k, gaps, lifted)
+            for r in range(k + 1):
+                values[nu, i, r] = lifted[r]
+            if nu > 0:
+                raise_values(t, span, x[i], k - nu, k - nu + 1, gaps, row)
+        for nu in range(top + 1, up_to + 1):
+            for r in range(k + 1):
+                values[nu, i, r] = 0.0
+
+
+@njit(cache=True)
+def insert_row(unit, pivot, rhs, row, start, width, target, weight):
+    """Rotate one weighted row into a factor; return its share of the residual sum of squares.
+
+    Square-root-free Givens rotations. Rows must come by ascending start: then row j of the factor
+    ends no later than the row that comes, and `width` rotations finish it.
+    """
+    for i in range(width):
+        b = row[i]
+        if b == 0.0:
+            continue
+        j = start + i
+        old = pivot[j]
+        scaled = weight * b
+        new = old + scaled * b
+        if new == 0.0:
+            continue
+        keep = old / new
+        take = scaled / new
+        pivot[j] = new
+        weight = weight * keep
+        for m in range(1, width - i):
+            above = unit[j, m]
+            entry = row[i + m]
+            unit[j, m] = keep * above + take * entry
+            row[i + m] = entry - b * above
+        above_target = rhs[j]
+        rhs[j] = keep * above_target + take * target
+        target = target - b * above_target
+        if old == 0.0:
+            return 0.0 * weight
+    return weight * target * target
+
+
+@njit(cache=True)
+def reduce_row(row, first, k, shift, null_first, null_rows, reduced):
+    """Write the row in the coordinates left free by the constraints; return start and target.
+
+    c = shift + N g; ``null_rows[j]`` holds row j of N from column ``null_first[j]`` on.
+    """
+    width = null_rows.shape[1]
+    start = null_first[first]
+    reduced[:] = 0.0
+    known = 0.0
+    for r in range(k + 1):
+        j = first + r
+        known += row[r] * shift[j]
+        offset = null_first[j] - start
+        for m in range(width):
+            if null_rows[j, m] != 0.0:
+                reduced[offset + m] += row[r] * null_rows[j, m]
+    return start, known
+
+
+@njit(cache=True)
+def accumulate(t, k, x, y, yerr, nu, order, null, unit, pivot, rhs):
+    """Rotate the rows ``D^nu f(x) = y`` of size yerr (NaN: 1) into a factor; return the rss.
+
+    Rows are taken by ascending x, in the given order (all in turn if it is empty). `null` is the
+    tuple (shift, null_first, null_rows, width) of the constraints; width 0 means that there are
+    none. The basis is made on the fly: memory is that of the factor.
+    """
+    shift, null_first, null_rows, reduced_width = null
+    n_coef = len(t) - k - 1
+    gaps = np.empty((k + 1, k + 1))
+    row = np.empty(k + 1)
+    reduced = np.empty(max(reduced_width, 1))
+    span = find_span(t, k, n_coef, t[k], k)
+    inverse_gaps(t, k, span, gaps)
+    rss = 0.0
+    for position in range(len(order) if len(order) else len(x)):
+        i = order[position] if len(order) else position
+        now = find_span(t, k, n_coef, x[i], span)
+        if now != span:
+            span = now
+            inverse_gaps(t, k, span, gaps)
+        fill_row(t, k, span, x[i], nu[i], gaps, row)
+        weight = 1.0 if np.isnan(yerr[i]) else 1.0 / (yerr[i] * yerr[i])
+        if reduced_width == 0:
+            rss += insert_row(unit, pivot, rhs, row, span - k, k + 1, y[i], weight)
+        else:
+            start, known = reduce_row(row, span - k, k, shift, null_first, null_rows, reduced)
+            width = min(reduced_width, len(pivot) - start)
+            rss += insert_row(unit, pivot, rhs, reduced, start, width, y[i] - known, weight)
+    return rss
+
+
+@njit(cache=True)
+def merge(units, pivots, rhss, weights, unit, pivot, rhs):
+    """Rotate weighted factors (J, p, w) into one; return what that adds to the rss."""
+    groups, n_coef, width = units.shape
+    row = np.empty(width, dtype=unit.dtype)
+    rss = 0.0 * weights[0]
+    for j in range(n_coef):
+        reach = min(width, n_coef - j)
+        for g in range(groups):
+            if pivots[g, j] == 0.0 or weights[g] == 0.0:
+                continue
+            row[0] = 1.0
+            for m in range(1, reach):
+                row[m] = units[g, j, m]
+            share = weights[g] * pivots[g, j]
+            rss += insert_row(unit, pivot, rhs, row, j, reach, rhss[g, j], share)
+    return rss
+
+
+@njit(cache=True)
+def solve_unit(unit, rhs):
+    """Return the solution of U c = z by back substitution."""
+    n_coef, width = unit.shape
+    c = rhs.copy()
+    for j in range(n_coef - 1, -1, -1):
+        for m in range(1, min(width, n_coef - j)):
+            c[j] -= unit[j, m] * c[j + m]
+    return c
+
+
+@njit(cache=True)
+def selected_inverse(unit, pivot):
+    """Return the band of (U' D U)^-1: inverse[j, m] = V[j, j + m] (Takahashi recursion)."""
+    n_coef, width = unit.shape
+    inverse = np.zeros((n_coef, width), dtype=unit.dtype)
+    for j in range(n_coef - 1, -1, -1):
+        reach = min(width, n_coef - j)
+        for m in range(1, reach):
+            total = 0.0 * unit[0, 0]
+            for r in range(1, reach):
+                low, high = (r, m) if r < m else (m, r)
+                total += unit[j, r] * inverse[j + low, high - low]
+            inverse[j, m] = -total
+        total = 1.0 / pivot[j]
+        for r in range(1, reach):
+            total -= unit[j, r] * inverse[j, r]
+        inverse[j, 0] = total
+    return inverse
+
+
+@njit(cache=True)
+def quadratic(inverse, row, start, width):
+    """Return row' V row for a row of `width` entries from column `start`."""
+    total = 0.0 * inverse[0, 0]
+    for a in range(width):
+        if row[a] == 0.0:
+            continue
+        total += row[a] * row[a] * inverse[start + a, 0]
+        for b in range(a + 1, width):
+            total += 2.0 * row[a] * row[b] * inverse[start + a, b - a]
+    return total
+
+
+@njit(cache=True)
+def group_terms(units, pivots, rhss, c, inverse, squares, traces):
+    """Fill, for each factor g, squares[g] = sum d (U c - z)^2 and traces[g] = tr(V U' D U)."""
+    groups, n_coef, width = units.shape
+    row = np.empty(width)
+    for g in range(groups):
+        squares[g] = 0.0
+        traces[g] = 0.0
+        for j in range(n_coef):
+            if pivots[g, j] == 0.0:
+                continue
+            reach = min(width, n_coef - j)
+            row[0] = 1.0
+            fitted = c[j]
+            for m in range(1, reach):
+                row[m] = units[g, j, m]
+                fitted += row[m] * c[j + m]
+            residual = fitted - rhss[g, j]
+            squares[g] += pivots[g, j] * residual * residual
+            traces[g] += pivots[g, j] * quadratic(inverse, row, j, reach)
+
+
+@njit(cache=True)
+def moments(t, k, x, nu, c, inverse, null, mean, var):
+    """Fill mean and variance of D^nu f(x), O(k^2) a query."""
+    shift, null_first, null_rows, reduced_width = null
+    n_coef = len(t) - k - 1
+    gaps = np.empty((k + 1, k + 1))
+    row = np.empty(k + 1)
+    reduced = np.empty(max(reduced_width, 1))
+    span = find_span(t, k, n_coef, t[k], k)
+    inverse_gaps(t, k, span, gaps)
+    for i in range(len(x)):
+        now = find_span(t, k, n_coef, x[i], span)
+        if now != span:
+            span = now
+            inverse_gaps(t, k, span, gaps)
+        fill_row(t, k, span, x[i], nu[i], gaps, row)
+        total = 0.0 * c[0]
+        for r in range(k + 1):
+            total += row[r] * c[span - k + r]
+        mean[i] = total
+        if len(inverse) == 0:
+            continue
+        if reduced_width == 0:
+            var[i] = quadratic(inverse, row, span - k, k + 1)
+        else:
+            start, _ = reduce_row(row, span - k, k, shift, null_first, null_rows, reduced)
+            var[i] = quadratic(inverse, reduced, start, min(reduced_width, len(inverse) - start))
+
+
+NEGLIGIBLE = 1e-20  # of a row of norm 1: far below rounding, so that bands stay narrow
+
+
+@njit(cache=True)
+def rotate(row, lo, hi, left, right, cosine, sine, begin, end):
+    """Apply column rotations begin..end to a dense row that is zero outside lo..hi."""
+    for r in range(begin, end):
+        a, b = left[r], right[r]
+        at_a, at_b = row[a], row[b]
+        if abs(at_a) < NEGLIGIBLE and abs(at_b) < NEGLIGIBLE:
+            continue
+        row[a] = cosine[r] * at_a - sine[r] * at_b
+        row[b] = sine[r] * at_a + cosine[r] * at_b
+        lo = min(lo, a)
+        hi = max(hi, b)
+    return lo, hi
+
+
+@njit(cache=True)
+def lock_constraints(first, rows, target, n_coef, tolerance):
+    """Reduce constraints ``rows c = target``, of norm 1 and by ascending first, by rotations.
+
+    Orthogonal column rotations concentrate each constraint in one coordinate, which it locks.
+    Returns the rotations, the window of each constraint, the locked coordinates with their values,
+    the logarithm of |det| of the locked triangle, and the constraint that contradicts the earlier
+    ones (-1: none).
+    """
+    q, width = rows.shape
+    left, right, cosine, sine = [0], [0], [1.0], [0.0]
+    begin = np.ones(q + 1, dtype=np.int64)
+    locked = np.zeros(n_coef, dtype=np.bool_)
+    known = np.zeros(n_coef)
+    row = np.zeros(n_coef)
+    active = 0
+    log_det = 0.0
+    for i in range(q):
+        lo, hi = first[i], first[i] + width - 1
+        row[lo : hi + 1] = rows[i]
+        while first[active] + width - 1 < lo:
+            active += 1
+        lo, hi = rotate(row, lo, hi, left, right, cosine, sine, begin[active], len(left))
+        rest = target[i]
+        size = abs(rest)
+        last = -1
+        for j in range(lo, hi + 1):
+            if abs(row[j]) < NEGLIGIBLE:
+                continue
+            if locked[j]:
+                rest -= row[j] * known[j]
+                size += abs(row[j] * known[j])
+                continue
+            if last >= 0:
+                norm = np.hypot(row[last], row[j])
+                left.append(last)
+                right.append(j)
+                cosine.append(row[j] / norm)
+                sine.append(row[last] / norm)
+                row[j] = norm
+            last = j
+        begin[i + 1] = len(left)
+        if last < 0 or abs(row[last]) <= tolerance:
+            if abs(rest) > 10.0 * tolerance * size:
+                return left, right, cosine, sine, begin, locked, known, log_det, i
+        else:
+            known[last] = rest / row[last]
+            locked[last] = True
+            log_det += np.log(abs(row[last]))
+        row[lo : hi + 1] = 0.0
+    return left, right, cosine, sine, begin, locked, known, log_det, -1
+
+
+@njit(cache=True)
+def null_band(rotations, constraint_first, width, locked, known, null_first, extent, null_rows):
+    """Find the rows of N and the shift of ``c = shift + N g``, g the coordinates left free.
+
+    With an empty `null_rows`, fill null_first and extent, the first and last column of each row;
+    else fill ``null_rows[j, m] = N[j, null_first[j] + m]``. Returns the shift.
+    """
+    left, right, cosine, sine, begin = rotations
+    n_coef, q = len(locked), len(constraint_first)
+    measure = null_rows.shape[1] == 0
+    free = np.cumsum(~locked) - 1
+    shift = np.zeros(n_coef)
+    row = np.zeros(n_coef)
+    active = 0
+    for j in range(n_coef):
+        lo = hi = j
+        row[j] = 1.0
+        while active < q and constraint_first[active] + width - 1 < j:
+            active += 1
+        for i in range(active, q):
+            if constraint_first[i] > hi + width:
+                break
+            lo, hi = rotate(row, lo, hi, left, right, cosine, sine, begin[i], begin[i + 1])
+            while hi > lo and abs(row[hi]) < NEGLIGIBLE:
+                row[hi] = 0.0
+                hi -= 1
+        for m in range(lo, hi + 1):
+            if locked[m]:
+                shift[j] += row[m] * known[m]
+            elif abs(row[m]) >= NEGLIGIBLE:
+                if measure:
+                    null_first[j] = min(null_first[j], free[m])
+                    extent[j] = max(extent[j], free[m])
+                else:
+                    null_rows[j, free[m] - null_first[j]] = row[m]
+        row[lo : hi + 1] = 0.0
+    return shift

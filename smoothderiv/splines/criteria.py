@@ -1,0 +1,262 @@
+"""What is minimised to tune a regression spline: evidence, GCV or leave-one-out density.
+
+Unknowns are ``log(lam * s^2)``, with s the level of the first order whose noise is unknown (1 if
+none is), and the log of each unknown level: smoothing and noise are then nearly independent.
+Each trial costs O(n_coef k^2), from the triangular factors alone (leave-one-out: O(n k^2)).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.model import UndeterminedError, missing_noise
+from smoothderiv.observations import Observations
+from smoothderiv.splines import _loops
+from smoothderiv.splines.system import Solution, System
+from smoothderiv.tuning import Search
+
+if TYPE_CHECKING:
+    from smoothderiv.splines.regression import RegressionSpline
+
+Array = NDArray[np.float64]
+_GRID = 9
+_STEP = 1e-30  # of the complex-step derivative: exact, nothing is subtracted
+
+
+class Criterion:
+    """One criterion for one model and one data set, as a function of the log unknowns."""
+
+    def __init__(self, model: RegressionSpline, data: Observations, criterion: str) -> None:
+        self._model, self._data, self._criterion = model, data, criterion
+        basis = model.basis(data)
+        self._system = System.assemble(basis, data, model.order, model.kind)
+        self._lam_free = model.lam is None
+        unknown = missing_noise(model.noise, data)
+        keys = self._system.keys
+        self._unknown = np.array([j for j, key in enumerate(keys) if key in unknown], dtype=int)
+        given = model.noise or {}
+        self._given = np.array([1.0 if key is None else given.get(key, 1.0) for key in keys])
+        if criterion == "gcv":
+            self._require_one_scale()
+        self._polynomial: System | None = None
+        self._span = basis.interval[1] - basis.interval[0]
+        self._guess()
+
+    def search(self) -> Search:
+        """Return the search that the tuner runs."""
+        names: list[str] = []
+        ends: list[tuple[str, str]] = []
+        if self._lam_free:
+            reference = "" if not len(self._unknown) else f"*{self._level_name(0)}**2"
+            names.append(f"lam{reference}")
+            words = {1: "a constant", 2: "a straight line"}
+            polynomial = f"a polynomial of degree {self._model.order - 1}"
+            ends.append(("no smoothing", words.get(self._model.order, polynomial)))
+        for j in range(len(self._unknown)):
+            names.append(self._level_name(j))
+            ends.append(("no noise", ""))
+        lower, upper = self._lower, self._upper
+        if self._criterion == "gcv" and self._lam_free:
+            names, ends, lower, upper = names[:1], ends[:1], lower[:1], upper[:1]
+        starts = self._starts()[:, : len(names)]
+        return Search(tuple(names), starts, lower, upper, tuple(ends), self.loss, self._fill)
+
+    def loss(self, point: Array) -> tuple[float, Array]:
+        """Return the criterion in nats and its gradient."""
+        try:
+            if self._criterion == "evidence":
+                return self._evidence(point)
+            return self._by_complex_step(point)
+        except UndeterminedError:
+            return np.inf, np.zeros(len(point))
+
+    def _level_name(self, j: int) -> str:
+        return f"noise[{self._system.keys[self._unknown[j]]}]"
+
+    def _require_one_scale(self) -> None:
+        if len(self._unknown) and len(self._system.keys) > 1:
+            raise ValueError(
+                "criterion: gcv knows one common noise scale, but "
+                f"{len(self._system.keys)} groups of rows differ; use criterion='evidence'"
+            )
+
+    def _parameters(self, point: Any) -> tuple[System, Any, Any]:
+        """Return the system, lam and levels at a point; the upper end of lam is a polynomial."""
+        levels = self._given.astype(point.dtype)
+        shift = int(self._lam_free)
+        if len(point) > shift:
+            levels[self._unknown] = np.exp(point[shift:])
+        if not self._lam_free:
+            return self._system, self._model.lam, levels
+        if point[0].real >= self._upper[0]:
+            return self._limit(), np.inf, levels
+        reference = levels[self._unknown[0]] if len(self._unknown) else 1.0
+        return self._system, np.exp(point[0]) / reference**2, levels
+
+    def _limit(self) -> System:
+        """Return the system of polynomials, where lam is infinite."""
+        if self._polynomial is None:
+            system = self._system
+            self._polynomial = System.assemble(
+                system.basis, self._data, self._model.order, "polynomial"
+            )
+        return self._polynomial
+
+    def _evidence(self, point: Array) -> tuple[float, Array]:
+        """Minus the restricted log likelihood; its gradient by the traces of the posterior."""
+        system, lam, levels = self._parameters(point)
+        solution = system.solve(lam, levels)
+        loss = -system.log_evidence(lam, levels, solution)
+        groups = len(system.keys)
+        scaled = (solution.squares[:groups] + solution.traces[:groups]) / levels**2
+        by_level = (system.counts - scaled)[self._unknown]
+        if not self._lam_free:
+            return loss, by_level
+        by_lam = 0.0
+        if system.kind == "penalised":
+            penalty = lam * (solution.squares[-1] + solution.traces[-1])
+            by_lam = 0.5 * float(penalty - system.rank)
+        if len(by_level):
+            by_level[0] -= 2 * by_lam
+        return loss, np.concatenate(([by_lam], by_level))
+
+    def _by_complex_step(self, point: Array) -> tuple[float, Array]:
+        gradient = np.empty(len(point))
+        loss = float(self._other(point.astype(complex)).real)
+        for j in range(len(point)):
+            moved = point.astype(complex)
+            moved[j] += 1j * _STEP
+            gradient[j] = self._other(moved).imag / _STEP
+        return loss, gradient
+
+    def _other(self, point: Any) -> Any:
+        system, lam, levels = self._parameters(point)
+        solution = system.solve(lam, levels)
+        groups = len(system.keys)
+        if self._criterion == "gcv":
+            n = int(system.counts.sum())
+            squares = (solution.squares[:groups] / levels**2).sum()
+            edf = (solution.traces[:groups] / levels**2).sum()
+            return 0.5 * n * (np.log(n * squares) - 2 * np.log(n - edf))
+        return self._leave_one_out(system, solution, levels)
+
+    def _leave_one_out(self, system: System, solution: Solution, levels: Any) -> Any:
+        """Minus the sum of leave-one-out log densities of the rows that are not exact."""
+        data, basis = self._data, system.basis
+        soft = ~data.exact
+        sd = data.relative_sd[soft].astype(levels.dtype)
+        for key, level in zip(system.keys, levels, strict=True):
+            if key is not None:
+                sd[(data.is_of(key) & data.estimated)[soft]] *= level
+        mean, var = np.zeros(len(sd), dtype=sd.dtype), np.zeros(len(sd), dtype=sd.dtype)
+        query = (basis.t, basis.k, data.x[soft], data.nu[soft])
+        null = system.coordinates.null
+        _loops.moments(*query, solution.coef, solution.inverse, null, mean, var)
+        free = 1.0 - var / sd**2
+        scaled = (data.y[soft] - mean) ** 2 / (sd**2 * free)
+        return 0.5 * (np.log(2 * np.pi * sd**2) - np.log(free) + scaled).sum()
+
+    # Where to start: a grid of smoothings, the levels by a few fixed-point steps at each.
+
+    def _guess(self) -> None:
+        """Set the range of the search from the rows' sizes and the interval."""
+        data, system = self._data, self._system
+        sizes = [self._size(key) for key in system.keys]
+        levels = self._given.copy()
+        for j in self._unknown:
+            levels[j] = sizes[j]
+        lower = [np.log(1e-10 * sizes[j]) for j in self._unknown]
+        upper = [np.log(1e3 * sizes[j]) for j in self._unknown]
+        if self._lam_free:
+            reference = levels[self._unknown[0]] if len(self._unknown) else 1.0
+            sd = data.relative_sd.copy()
+            for key, level in zip(system.keys, levels, strict=True):
+                if key is not None:
+                    sd[data.is_of(key) & data.estimated] *= level
+            scaled = sd[~data.exact] * self._span ** data.nu[~data.exact].astype(float)
+            information = float((reference / scaled) ** 2 @ np.ones(len(scaled)))
+            m = self._model.order
+            natural = np.log(information) + (2 * m - 1) * np.log(self._span)
+            fine = 2 * m * np.log(np.pi * system.basis.n_coef)
+            lower.insert(0, natural - fine - np.log(1e6))
+            upper.insert(0, natural + np.log(1e3))
+        self._lower, self._upper, self._levels = np.array(lower), np.array(upper), levels
+
+    def _size(self, key: Any) -> float:
+        """Return the size of a group's residuals from nothing, in units of its level."""
+        data = self._data
+        if key is None:
+            return 1.0
+        part = data.of(key)
+        size = float(np.sqrt(np.mean((part.y / np.maximum(part.relative_sd, 0)) ** 2)))
+        if size > 0:
+            return size
+        overall = np.abs(data.y * self._span ** data.nu.astype(float)).max()
+        return float(overall * self._span**-key) or 1.0
+
+    def _starts(self) -> Array:
+        if not self._lam_free:
+            levels = self._fixed_point(self._system, lambda levels: self._model.lam)
+            return np.asarray(np.log(levels[self._unknown])[None, :])
+        starts = []
+        for value in np.linspace(self._lower[0], self._upper[0], _GRID):
+            system = self._limit() if value >= self._upper[0] else self._system
+
+            def lam(levels: Array, value: float = value) -> float:
+                return float(
+                    np.exp(value) / (levels[self._unknown[0]] ** 2 if len(self._unknown) else 1)
+                )
+
+            levels = self._fixed_point(system, lam)
+            starts.append(np.concatenate(([value], np.log(levels[self._unknown]))))
+        return np.array(starts)
+
+    def _fixed_point(self, system: System, lam: Any, steps: int = 6) -> Array:
+        """Iterate ``level^2 = ss / (n - edf)`` for each unknown level."""
+        levels = self._levels.copy()
+        groups = len(system.keys)
+        if self._criterion == "gcv":
+            steps = 0
+        for _ in range(steps if len(self._unknown) else 0):
+            try:
+                solution = system.solve(lam(levels), levels)
+            except UndeterminedError:
+                break
+            edf = solution.traces[:groups] / levels**2
+            free = np.maximum(system.counts - edf, 0.02 * system.counts)
+            new = np.sqrt(solution.squares[:groups] / free)
+            levels[self._unknown] = np.maximum(new, 1e-10 * self._levels)[self._unknown]
+        return levels
+
+    def _fill(self, point: Array) -> RegressionSpline:
+        """Return the model at a point; ends are taken where the model has them."""
+        model = self._model
+        lower, upper = self._lower[: len(point)], self._upper[: len(point)]
+        finite = np.clip(point, lower, upper)
+        _, lam, levels = self._parameters(finite)
+        if self._lam_free and np.isneginf(point[0]) and self._plain_is_determined():
+            lam = 0.0
+        if self._criterion == "gcv" and len(self._unknown):
+            system, lam_scaled, unit = self._parameters(finite)
+            solution = system.solve(lam_scaled, unit)
+            edf = float((solution.traces[:1] / unit**2).sum())
+            levels = np.sqrt(solution.squares[:1] / (system.counts[0] - edf))
+            lam = lam_scaled * (unit[0] / levels[0]) ** 2
+        noise: Mapping[Any, float] | None = model.noise
+        if len(self._unknown):
+            tuned = {self._system.keys[j]: float(levels[j]) for j in self._unknown}
+            noise = {**(model.noise or {}), **tuned}
+        return dataclasses.replace(model, lam=float(lam), noise=noise)
+
+    def _plain_is_determined(self) -> bool:
+        try:
+            plain = System.assemble(self._system.basis, self._data, self._model.order, "plain")
+            plain.solve(0.0, self._given)
+        except UndeterminedError:
+            return False
+        return True

@@ -1,0 +1,336 @@
+"""RegressionSpline: least squares on a B-spline basis, with or without a roughness penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.interpolate import BSpline, PPoly
+
+from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
+from smoothderiv.observations import Observations
+from smoothderiv.posterior import Posterior
+from smoothderiv.splines import _loops
+from smoothderiv.splines.basis import BSplineBasis
+from smoothderiv.splines.criteria import Criterion
+from smoothderiv.splines.system import System
+from smoothderiv.tuning import Search, Tuning
+
+Array = NDArray[np.float64]
+Orders = NDArray[np.int64]
+
+_FIRST_BATCH = 3000  # coefficients up to which all numbers of knots are tried
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionSpline(Model):
+    """Least squares on B-splines: ``f(x) = sum_i c_i B_{i,k}(x)``.
+
+    Minimises ``sum_i ((y_i - D^nu_i f(x_i)) / sd_i)^2 + lam * integral (D^order f)^2`` subject to
+    the exact rows (``yerr=0``). As a belief: c is flat for lam = 0, else D^order f is white noise
+    of spectral density 1 / lam on the basis, polynomials below `order` being free.
+
+    Parameters
+    ----------
+    knots : None, int, array or BSplineBasis
+        Interior knots; or how many, at quantiles of the distinct places of all orders, with the
+        ends at the data's ends; None: how many is tuned. A basis is taken as it is.
+    degree : int
+        Degree k of the polynomials; that of the basis counts if one is given.
+    lam : float or None
+        Weight of the penalty, in unit of x ** (2 order - 1) / unit of y ** 2: 0 for none, infinite
+        for a polynomial of degree order - 1, None to have it tuned.
+    order : int
+        Order of the derivative that is penalised.
+    noise : mapping from order to level, or None
+        See :class:`smoothderiv.Observations`; None: tuned where the data leave it unknown.
+
+    Raises
+    ------
+    ValueError
+        Fields out of range; the message names the field.
+
+    Notes
+    -----
+    Variances are right given the basis: they know of the noise, not of what the knots cannot
+    follow. Between the data of a penalised spline with knots at the data they are too small, for
+    order 2 by up to 27 % for f and 66 % for f' (standard deviations of the smoothing spline's
+    process). Rows are reduced by banded Givens rotations, O(n k^2) time and O(n_coef k) memory
+    beyond the data; variances come from the band of the inverse (Takahashi), O(k^2) a query.
+
+    With ``knots=None`` and a penalty, numbers of knots are compared by evidence: the priors they
+    stand for differ only in resolution, so their evidences are comparable. Without a penalty the
+    leave-one-out log predictive density is compared, as a flat prior has no comparable evidence.
+
+    References
+    ----------
+    Cox, "The least squares solution of overdetermined linear equations having band or augmented
+    band structure", IMA J. Numer. Anal. 1, 1981. Gentleman, "Least squares computations by Givens
+    transformations without square roots", J. Inst. Maths Applics 12, 1973. O'Sullivan, "A
+    statistical perspective on ill-posed inverse problems", Statist. Sci. 1, 1986. Harville,
+    "Bayesian inference for variance components using only error contrasts", Biometrika 61, 1974.
+
+    Examples
+    --------
+    >>> import numpy as np, smoothderiv as sd
+    >>> t = np.linspace(0, 3, 30)
+    >>> data = sd.observe(t, t**2, yerr=0.1) + sd.observe([0.0], [0.0], yerr=0.0, nu=1)
+    >>> post = sd.RegressionSpline(knots=2).condition(data)
+    >>> np.allclose(post(1.5, nu=[0, 1, 2]), [2.25, 3.0, 2.0])
+    True
+    >>> float(post.std(0.0, nu=1))
+    0.0
+    """
+
+    knots: Any = None
+    degree: int = 3
+    lam: float | None = 0.0
+    order: int = 2
+    noise: Noise | None = None
+    tuning: Tuning | None = field(default=None, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.knots, BSplineBasis):
+            object.__setattr__(self, "degree", self.knots.k)
+        if int(self.degree) != self.degree or self.degree < 0:
+            raise ValueError(f"degree: {self.degree!r} is not a whole number from 0 on")
+        if self.lam is not None and not self.lam >= 0:
+            raise ValueError(f"lam: {self.lam!r} is negative; give 0 for no penalty, None to tune")
+        if int(self.order) != self.order or self.order < 1:
+            raise ValueError(f"order: {self.order!r} is not the order of a derivative from 1 on")
+        if self.lam != 0.0 and self.order > self.degree:
+            raise ValueError(
+                f"order: a penalty on derivative {self.order} needs degree {self.order} at least, "
+                f"not {self.degree}; raise the degree or lower the order"
+            )
+        if isinstance(self.knots, int | np.integer) and self.knots < 0:
+            raise ValueError(f"knots: {self.knots} knots; give a number from 0 on")
+        check_noise(self.noise)
+
+    @property
+    def kind(self) -> str:
+        """Without a penalty "plain", with lam = inf "polynomial", else "penalised"."""
+        if self.lam is None or 0 < self.lam < np.inf:
+            return "penalised"
+        return "plain" if self.lam == 0 else "polynomial"
+
+    def basis(self, data: Observations) -> BSplineBasis:
+        """Return the basis on which `data` are fitted."""
+        if isinstance(self.knots, BSplineBasis):
+            return self.knots
+        low, high = float(data.x.min()), float(data.x.max())
+        if not low < high:
+            raise ValueError(
+                f"x: all rows are at x = {low:g}, and a spline needs an interval; add rows "
+                "elsewhere, or give knots=BSplineBasis(...) with ends of your own"
+            )
+        if isinstance(self.knots, int | np.integer):
+            share = np.arange(1, self.knots + 1) / (self.knots + 1)
+            inner = np.unique(np.quantile(np.unique(data.x), share))
+            return BSplineBasis.clamped(
+                inner[(inner > low) & (inner < high)], low, high, self.degree
+            )
+        return BSplineBasis.clamped(self.knots, low, high, self.degree)
+
+    def unknown(self, data: Observations) -> tuple[str, ...]:
+        """Return the names of the fields that these data need and that are still unknown."""
+        names = [name for name in ("knots", "lam") if getattr(self, name) is None]
+        return (*names, *(f"noise[{order}]" for order in missing_noise(self.noise, data)))
+
+    def condition(self, data: Observations) -> RegressionSplinePosterior:
+        """Return the posterior of the curve given the data.
+
+        Raises
+        ------
+        ValueError
+            An unknown field; rows of an order above the degree; exact rows that contradict each
+            other.
+        UndeterminedError
+            The data leave a polynomial, or the curve in some interval, free.
+        """
+        self._require_fit(data)
+        require_known(self, data)
+        system = System.assemble(self.basis(data), data, self.order, self.kind)
+        given = self.noise or {}
+        levels = np.array([1.0 if key is None else given[key] for key in system.keys])
+        solution = system.solve(self.lam, levels)
+        evidence = system.log_evidence(float(self.lam or 0.0), levels, solution)
+        used = MappingProxyType({key: given[key] for key in data.estimated_orders})
+        traces = solution.traces[: len(levels)] / levels**2
+        estimated = np.array([key is not None for key in system.keys], dtype=bool)
+        left = float((system.counts - traces)[estimated].sum())
+        return RegressionSplinePosterior(
+            data,
+            self,
+            used,
+            evidence,
+            float(traces.sum()) + system.coordinates.n_locked,
+            max(left, 1.0) if estimated.any() else np.inf,
+            basis=system.basis,
+            coef=solution.coef,
+            _system=system,
+            _unit=solution.factor.unit,
+            _pivot=solution.factor.pivot,
+            _inverse=solution.inverse,
+        )
+
+    def candidates(
+        self, data: Observations, criterion: str
+    ) -> Iterable[Iterable[RegressionSpline]]:
+        """Yield models with numbers of knots from coarse to fine; this one if knots are given."""
+        self._require_fit(data)
+        if self.knots is not None:
+            yield (self,)
+            return
+        places = len(np.unique(data.x))
+        if self.lam == 0.0:
+            most = max((len(np.unique(data.x)) * len(data.orders)) // 2 - self.degree - 1, 0)
+            most = min(most, max(places - 2, 0))
+            counts = list(range(min(most, 8) + 1))
+            while counts[-1] < most:
+                counts.append(min(most, int(np.ceil(1.25 * counts[-1]))))
+        else:
+            most = max(places - 2, 0)
+            counts = [min(most, 10)]
+            while counts[-1] < most:
+                counts.append(min(most, 2 * counts[-1]))
+        first = tuple(count for count in counts if count <= _FIRST_BATCH)
+        yield tuple(self._with_knots(count) for count in first)
+        for count in counts[len(first) :]:
+            yield (self._with_knots(count),)
+
+    def search(self, data: Observations, criterion: str) -> Search:
+        """Return the criterion as a function of the logarithms of the continuous unknowns."""
+        return Criterion(self, data, criterion).search()
+
+    def merit(self, data: Observations, criterion: str) -> float:
+        """Return evidence (penalised) or leave-one-out log density (plain), or minus log GCV."""
+        if criterion == "evidence" and self.kind != "plain":
+            return self.condition(data).log_evidence
+        if criterion == "gcv" and self.kind != "plain":
+            return -float(Criterion(self, data, "gcv").loss(np.empty(0))[0])
+        return float(self.condition(data).loo().log_density.sum())
+
+    def _with_knots(self, count: int) -> RegressionSpline:
+        return RegressionSpline(count, self.degree, self.lam, self.order, self.noise)
+
+    def _require_fit(self, data: Observations) -> None:
+        """Refuse data that no spline of this degree can represent."""
+        if data.ndim > 1:
+            raise ValueError(
+                f"x: {data.ndim} dimensions, but a spline is a curve of one; "
+                "use sd.GaussianProcess for several"
+            )
+        above = data.nu > self.degree
+        if above.any():
+            row = int(np.argmax(above))
+            raise ValueError(
+                f"nu: row {row} observes order {data.nu[row]}, but a spline of degree "
+                f"{self.degree} has none above {self.degree}; use RegressionSpline(degree="
+                f"{data.nu[row] + 2})"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionSplinePosterior(Posterior):
+    """The posterior of a :class:`RegressionSpline`: Gaussian coefficients on a B-spline basis.
+
+    Attributes
+    ----------
+    basis : BSplineBasis
+    coef : (n_coef,) array
+        Posterior mean of the coefficients, in unit of y.
+    """
+
+    data: Observations
+    model: RegressionSpline
+    noise: Noise
+    log_evidence: float
+    edf: float
+    dof: float
+    basis: BSplineBasis
+    coef: Array
+    _system: System = field(repr=False)
+    _unit: Array = field(repr=False)
+    _pivot: Array = field(repr=False)
+    _inverse: Array = field(repr=False)
+
+    @property
+    def highest_order(self) -> float:
+        """All orders exist; those above the degree are zero."""
+        return np.inf
+
+    def to_ppoly(self) -> PPoly:
+        """Return the posterior mean as an exact piecewise polynomial of scipy."""
+        return PPoly.from_spline(BSpline(self.basis.t, self.coef, self.basis.k))
+
+    def coef_cov(self) -> Array:
+        """Return the covariance of the coefficients given the basis: (n_coef, n_coef)."""
+        root = self._half(np.eye(self.basis.n_coef))
+        return root.T @ root
+
+    def _mean(self, x: Array, nu: Orders) -> Array:
+        return self._moments(x, nu, np.empty((0, 0)))[0]
+
+    def _var(self, x: Array, nu: Orders) -> Array:
+        return self._moments(x, nu, self._inverse)[1]
+
+    def _moments(self, x: Array, nu: Orders, inverse: Array) -> tuple[Array, Array]:
+        mean, var = np.zeros(len(x)), np.zeros(len(x))
+        basis = (self.basis.t, self.basis.k)
+        null = self._system.coordinates.null
+        _loops.moments(*basis, x, nu, self.coef, inverse, null, mean, var)
+        return mean, np.maximum(var, 0.0)
+
+    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
+        left = self._half(self.basis.rows(x, nu).toarray())
+        if x2 is x and nu2 is nu:
+            return left.T @ left
+        return left.T @ self._half(self.basis.rows(x2, nu2).toarray())
+
+    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
+        noise = rng.standard_normal((len(self._pivot), size))
+        free = noise
+        if len(self._pivot):
+            free = linalg.solve_banded((0, len(self._band) - 1), self._band, noise)
+        coef = self.coef[:, None] + self._system.coordinates.directions(free)
+        return np.asarray((self.basis.rows(x, nu) @ coef).T)
+
+    def _integral(self, a: float, b: float) -> tuple[float, float]:
+        row = self.basis.integral_rows(a, b).toarray()
+        half = self._half(row)
+        return float(row[0] @ self.coef), float((half**2).sum())
+
+    def _leverage(self) -> Array:
+        sd = self.data.sd(self.noise)
+        var = self._var(self.data.x, self.data.nu)
+        return np.where(sd > 0, var / np.where(sd > 0, sd, 1.0) ** 2, 1.0)
+
+    @cached_property
+    def _band(self) -> Array:
+        """The upper triangular root R of the precision, R'R, as LAPACK takes it: (w, n_free)."""
+        n_free, width = self._unit.shape
+        width = min(width, max(n_free, 1))
+        band = np.zeros((width, n_free))
+        root = np.sqrt(self._pivot)
+        band[-1] = root
+        for m in range(1, width):
+            band[-1 - m, m:] = (root * self._unit[:, m])[: n_free - m]
+        return band
+
+    def _half(self, rows: Array) -> Array:
+        """Return R'^-1 rows': (n_free, n), so that covariances are products of columns."""
+        reduced = self._system.coordinates.reduce(rows)
+        if not len(self._pivot):
+            return reduced.T
+        width, n_free = self._band.shape
+        lower = np.zeros((width, n_free))
+        for m in range(width):
+            lower[m, : n_free - m] = self._band[-1 - m, m:]
+        return np.asarray(linalg.solve_banded((width - 1, 0), lower, reduced.T))

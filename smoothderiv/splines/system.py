@@ -1,0 +1,305 @@
+"""The least-squares problem of one data set on one basis, kept as triangular factors.
+
+Each group of rows (those of known noise, those of each order whose noise is estimated, and the
+penalty) is reduced once to a factor of its own, O(n k^2). For any penalty and noise levels the
+factors are then merged, O(n_coef k^2): the rows are never needed again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.model import UndeterminedError
+from smoothderiv.observations import Observations, Order
+from smoothderiv.splines import _loops
+from smoothderiv.splines.basis import BSplineBasis
+from smoothderiv.splines.constraints import Coordinates
+
+Array = NDArray[np.float64]
+EPS = float(np.finfo(float).eps)
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """``sum_j d_j ((U g)_j - z_j)^2 + rss``: a sum of squares in the free coordinates g."""
+
+    unit: Array
+    pivot: Array
+    rhs: Array
+    rss: float
+
+    @property
+    def log_det(self) -> Any:
+        """Log |U' D U|."""
+        return float(np.log(self.pivot).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The minimiser for given noise levels and penalty, and what follows from its factor.
+
+    ``squares[g]`` is the sum of squares of group g at the minimum, in units of its level;
+    ``traces[g]`` its share ``tr(V U_g' D_g U_g)`` of the coefficients, before its weight.
+    """
+
+    factor: Factor
+    free: Array
+    coef: Array
+    inverse: Array
+    squares: Array
+    traces: Array
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """The factors of every group of rows, and what the evidence needs to know of the rows.
+
+    Attributes
+    ----------
+    keys : tuple
+        The group of each data factor: None for rows of known noise, else the order whose level is
+        estimated.
+    counts : (J,) array
+        Rows in each group.
+    factors : tuple of Factor
+        One for each group, and the penalty last unless lam is 0 or infinite.
+    """
+
+    basis: BSplineBasis
+    data: Observations
+    order: int
+    kind: str
+    coordinates: Coordinates
+    keys: tuple[Order | None, ...]
+    counts: NDArray[np.int64]
+    factors: tuple[Factor, ...]
+
+    @classmethod
+    def assemble(cls, basis: BSplineBasis, data: Observations, order: int, kind: str) -> System:
+        """Reduce all rows; `kind` is "plain" (lam = 0), "penalised" or "polynomial" (lam = inf)."""
+        coordinates = Coordinates.of(basis, data, order if kind == "polynomial" else None)
+        orders = data.estimated_orders
+        keys: tuple[Order | None, ...] = (None, *orders)
+        soft = ~data.exact
+        masks = [soft & ~data.estimated] + [data.is_of(o) & data.estimated for o in orders]
+        pairs = [(key, mask) for key, mask in zip(keys, masks, strict=True) if mask.any()]
+        factors = [reduce_rows(basis, coordinates, data, mask) for _, mask in pairs]
+        if kind == "penalised":
+            factors.append(reduce_penalty(basis, coordinates, order))
+        counts = np.array([np.count_nonzero(mask) for _, mask in pairs], dtype=np.int64)
+        keys = tuple(key for key, _ in pairs)
+        return cls(basis, data, order, kind, coordinates, keys, counts, tuple(factors))
+
+    @cached_property
+    def stacked(self) -> tuple[Array, Array, Array]:
+        """The factors side by side, as the loops take them: (G, p, w), (G, p), (G, p)."""
+        shape = (len(self.factors), self.coordinates.n_free)
+        unit = np.array([f.unit for f in self.factors]).reshape(*shape, self.coordinates.width)
+        pivot = np.array([f.pivot for f in self.factors]).reshape(shape)
+        return unit, pivot, np.array([f.rhs for f in self.factors]).reshape(shape)
+
+    def solve(self, lam: Any, levels: Array) -> Solution:
+        """Minimise ``sum_g ss_g / levels_g^2 + lam ss_penalty``; complex input differentiates."""
+        weights = np.asarray(1.0 / np.asarray(levels) ** 2)
+        if self.kind == "penalised":
+            weights = np.append(weights, lam)
+        units, pivots, rhss = self.stacked
+        kind = weights.dtype
+        unit = np.zeros(units.shape[1:], dtype=kind)
+        pivot, rhs = np.zeros(units.shape[1], dtype=kind), np.zeros(units.shape[1], dtype=kind)
+        rss = _loops.merge(units, pivots, rhss, weights, unit, pivot, rhs) if len(weights) else 0.0
+        self._check_rank(unit, pivot)
+        own = np.array([f.rss for f in self.factors])
+        free = _loops.solve_unit(unit, rhs)
+        inverse = _loops.selected_inverse(unit, pivot)
+        squares, traces = np.empty(len(own), dtype=kind), np.empty(len(own), dtype=kind)
+        _loops.group_terms(units, pivots, rhss, free, inverse, squares, traces)
+        factor = Factor(unit, pivot, rhs, rss + weights @ own)
+        coef = self.coordinates.coefficients(free)
+        return Solution(factor, free, coef, inverse, squares + own, traces)
+
+    def _check_rank(self, unit: Array, pivot: Array) -> None:
+        """Refuse a factor whose pivot is rounding error of its column."""
+        size, width = pivot.real, unit.shape[1]
+        norm = size.copy()
+        for m in range(1, width):
+            norm[m:] += (size[:-m] * np.abs(unit[:-m, m]) ** 2)[: len(norm) - m]
+        bad = ~(size > (4 * EPS * max(width, 4)) ** 2 * norm)
+        if bad.any():
+            raise UndeterminedError(self._undetermined(unit.real, int(np.argmax(bad))))
+
+    def _undetermined(self, unit: Array, column: int) -> str:
+        """Say which function the data leave free, from a null vector of the factor."""
+        target = np.zeros(len(unit))
+        target[column] = 1.0
+        cleaned = np.where(np.isfinite(unit), unit, 0.0)
+        cleaned[column:] = 0.0
+        vector = self.coordinates.directions(_loops.solve_unit(cleaned, target))
+        vector = vector / np.abs(vector).max()
+        degree = polynomial_degree(self.basis, vector)
+        if degree is not None and degree <= max(self.order, self.basis.k):
+            return (
+                f"data: they leave a {polynomial_words(degree)} free (orders observed: "
+                f"{', '.join(map(str, self.data.orders))}); add {remedy(degree)}"
+            )
+        support = np.flatnonzero(np.abs(vector) > 1e-6)
+        a = self.basis.t[max(support[0], self.basis.k)]
+        b = self.basis.t[min(support[-1] + self.basis.k + 1, self.basis.n_coef)]
+        return (
+            f"data: they leave the curve between x = {a:.6g} and x = {b:.6g} undetermined, too few "
+            "rows for the knots there; add observations in it, use fewer knots, or give lam > 0"
+        )
+
+    # The evidence: restricted likelihood with Harville's constant.
+
+    @property
+    def rank(self) -> int:
+        """The rank of the penalty: how many coefficients it informs."""
+        return self.basis.n_coef - self.null_dimension if self.kind == "penalised" else 0
+
+    @cached_property
+    def null_dimension(self) -> int:
+        """Splines without penalty: polynomials, and jumps at knots of high multiplicity."""
+        t, k, m = self.basis.t, self.basis.k, self.order
+        inner = t[(t > self.basis.interval[0]) & (t < self.basis.interval[1])]
+        counts = np.unique(inner, return_counts=True)[1]
+        return m + int(np.maximum(m - 1 - k + counts, 0).sum())
+
+    @cached_property
+    def log_constant(self) -> float:
+        """The part of minus twice the log evidence that depends on neither lam nor levels."""
+        data, soft = self.data, ~self.data.exact
+        n, q = int(soft.sum()), self.coordinates.n_locked
+        total = 2.0 * float(np.log(data.relative_sd[soft]).sum()) + 2 * self.coordinates.log_det
+        if self.kind == "plain":
+            scaled = reduce_rows(self.basis, self.coordinates, _unit_rows(self.basis, data), soft)
+            return float(total + (n - self.coordinates.n_free) * LOG_2PI - scaled.log_det)
+        total += (n + q - self.order) * LOG_2PI - _log_gram(self.basis, data, self.order)
+        return float(total - self._log_prior if self.kind == "penalised" else total)
+
+    @cached_property
+    def _log_prior(self) -> float:
+        """Return log |D; E|^2: the penalty's root completed by nondimensional Taylor coefficients."""
+        plain = Coordinates.unconstrained(self.basis)
+        penalty = reduce_penalty(self.basis, plain, self.order)
+        if self.null_dimension > self.order:
+            return float(np.sort(np.log(penalty.pivot))[self.null_dimension :].sum())
+        taylor = _taylor_rows(self.basis, self.order)
+        ends = reduce_rows(self.basis, plain, taylor, np.ones(self.order, dtype=bool))
+        unit, pivot, rhs = (np.zeros_like(a) for a in (ends.unit, ends.pivot, ends.rhs))
+        units, pivots, rhss = (np.array(p) for p in zip(_parts(penalty), _parts(ends), strict=True))
+        low, high = self.basis.interval
+        scale = (high - low) ** (2 * self.order - 1)  # both are dimensionless before they meet
+        _loops.merge(units, pivots, rhss, np.array([scale, 1.0]), unit, pivot, rhs)
+        return float(np.log(pivot).sum()) - self.rank * float(np.log(scale))
+
+    def log_evidence(self, lam: float, levels: Array, solution: Solution) -> float:
+        """Return the restricted log likelihood of penalty and levels."""
+        total = self.log_constant + 2.0 * float(self.counts @ np.log(levels))
+        total += float(solution.factor.log_det) + float(solution.factor.rss)
+        if self.kind == "penalised":
+            total -= self.rank * float(np.log(lam))
+        return -0.5 * total
+
+
+def reduce_rows(
+    basis: BSplineBasis, coordinates: Coordinates, data: Observations, mask: NDArray[np.bool_]
+) -> Factor:
+    """Reduce the rows in `mask`, each over its relative size, to one factor."""
+    n_free, width = coordinates.n_free, coordinates.width
+    unit, pivot, rhs = np.zeros((n_free, width)), np.zeros(n_free), np.zeros(n_free)
+    if not mask.any():
+        return Factor(unit, pivot, rhs, 0.0)
+    index = np.empty(0, dtype=np.int64)
+    x = data.x
+    if not mask.all():
+        index = np.flatnonzero(mask)
+        x = x[index]
+    if len(x) > 1 and not np.all(x[1:] >= x[:-1]):
+        by_place = np.argsort(x, kind="stable")
+        index = index[by_place] if len(index) else by_place
+    rows = (data.x, data.y, data.yerr, data.nu, index)
+    rss = _loops.accumulate(basis.t, basis.k, *rows, coordinates.null, unit, pivot, rhs)
+    return Factor(unit, pivot, rhs, rss)
+
+
+def reduce_penalty(basis: BSplineBasis, coordinates: Coordinates, order: int) -> Factor:
+    """Reduce ``integral (D^order f)^2`` to a factor: observations of zero at Gauss nodes."""
+    x, weight = basis.quadrature(order)
+    rows = _rows(x, np.zeros(len(x)), weight**-0.5, np.full(len(x), order))
+    return reduce_rows(basis, coordinates, rows, np.ones(len(x), dtype=bool))
+
+
+def polynomial_words(degree: int) -> str:
+    """Name the polynomial of a degree."""
+    return {0: "constant", 1: "straight line"}.get(degree, f"polynomial of degree {degree}")
+
+
+def remedy(degree: int) -> str:
+    """Say what determines a polynomial of a degree."""
+    return "a value (nu=0)" if degree == 0 else f"values or derivatives up to order {degree}"
+
+
+def polynomial_degree(basis: BSplineBasis, vector: Array) -> int | None:
+    """Return the degree of the spline with these coefficients if it is a polynomial."""
+    low, high = basis.interval
+    x = np.linspace(low, high, 4 * basis.n_coef)
+    values = basis.rows(x) @ vector
+    u = 2 * (x - low) / (high - low) - 1
+    for degree in range(basis.k + 1):
+        fit = np.polynomial.legendre.Legendre.fit(u, values, degree, domain=[-1, 1])
+        if np.abs(fit(u) - values).max() < 1e-6 * np.abs(values).max():
+            return degree
+    return None
+
+
+def _parts(factor: Factor) -> tuple[Array, Array, Array]:
+    return factor.unit, factor.pivot, factor.rhs
+
+
+def _rows(x: Array, y: Array, yerr: Array, nu: NDArray[np.int64]) -> Observations:
+    return Observations(x, y, yerr, nu, np.zeros(len(x), dtype=bool))
+
+
+def _unit_rows(basis: BSplineBasis, data: Observations) -> Observations:
+    """Return the rows with the sizes of nondimensional x: span ** -nu."""
+    low, high = basis.interval
+    return _rows(data.x, data.y, (high - low) ** -data.nu.astype(float), data.nu)
+
+
+def _taylor_rows(basis: BSplineBasis, order: int) -> Observations:
+    """Return rows that observe the coefficients of ((x - middle) / span)^j, j < order."""
+    low, high = basis.interval
+    j = np.arange(order)
+    factorial = np.cumprod(np.maximum(j, 1)).astype(float)
+    sizes = factorial * (high - low) ** -j.astype(float)
+    return _rows(np.full(order, 0.5 * (low + high)), np.zeros(order), sizes, j)
+
+
+def _log_gram(basis: BSplineBasis, data: Observations, order: int) -> float:
+    """Return log |X'X| of the polynomials ((x - middle) / span)^j at the rows, times span ** nu."""
+    low, high = basis.interval
+    corner = np.zeros((0, order))
+    for first in range(0, len(data), 65536):
+        part = slice(first, first + 65536)
+        u = (data.x[part] - 0.5 * (low + high)) / (high - low)
+        design = np.zeros((len(u), order))
+        for j in range(order):
+            falling = np.ones(len(u))
+            for step in range(int(data.nu[part].max(initial=0))):
+                falling *= np.where(data.nu[part] > step, j - step, 1)
+            design[:, j] = falling * u ** np.maximum(j - data.nu[part], 0)
+        corner = np.asarray(np.linalg.qr(np.vstack((corner, design)), mode="r"))
+    diagonal = np.abs(np.diag(corner))
+    if len(diagonal) < order or diagonal.min() <= 1e3 * EPS * np.abs(corner).max():
+        free = int(np.argmin(diagonal)) if len(diagonal) == order else len(diagonal)
+        raise UndeterminedError(
+            f"data: they leave a {polynomial_words(free)} free; add {remedy(free)}"
+        )
+    return 2.0 * float(np.log(diagonal).sum())

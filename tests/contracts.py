@@ -1,0 +1,227 @@
+"""What every posterior must obey, whatever engine made it (the laws of DESIGN.md).
+
+Each function takes what it judges and asserts; an engine's own tests call them.
+"""
+
+import warnings
+
+import numpy as np
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+from smoothderiv.observations import Observations
+
+Z = 4.5  # standard errors within which a Monte Carlo moment must lie
+
+
+def places(post, count=23, margin=0.05):
+    """Places inside and a little outside of the data, off the data themselves."""
+    low, high = post.data.x.min(), post.data.x.max()
+    span = high - low
+    return np.linspace(low - margin * span, high + margin * span, count) + 0.0137 * span / count
+
+
+def check_posterior(post, orders=(0, 1), rng=0):
+    """Run every law that one posterior can be asked about."""
+    x = places(post)
+    check_derivative(post, x, orders)
+    check_moments(post, x, orders)
+    check_samples(post, x, orders, rng)
+    check_integral(post)
+    check_intervals(post, x, orders)
+    check_rows(post)
+
+
+def check_derivative(post, x, orders):
+    """Law 1: derivatives are derivatives, in the wrapper and by differences of the mean."""
+    for nu in orders:
+        if nu + 1 > post.highest_order:
+            continue
+        assert_allclose(post.derivative(1)(x, nu=nu), post(x, nu=nu + 1), rtol=1e-13)
+        assert_allclose(post.derivative(1).std(x, nu=nu), post.std(x, nu=nu + 1), rtol=1e-13)
+        h = 1e-4 * np.ptp(post.data.x) / len(x)
+        differences = (post(x + h, nu=nu) - post(x - h, nu=nu)) / (2 * h)
+        size = np.abs(post(x, nu=nu + 1)).max() + np.abs(post(x, nu=nu)).max() / np.ptp(x)
+        assert_allclose(differences, post(x, nu=nu + 1), atol=1e-6 * size)
+
+
+def check_moments(post, x, orders):
+    """Law 1: std^2 is the diagonal of cov, cov is a covariance, joint questions broadcast."""
+    nu = np.array(orders)[:, None]
+    joint = post.cov(np.broadcast_to(x, (len(orders), len(x))), nu)
+    var = post.var(x, nu)
+    assert var.shape == (len(orders), len(x))
+    assert (var >= 0).all()
+    assert_allclose(np.diag(joint), var.ravel(), rtol=1e-7, atol=1e-12 * var.max())
+    assert_allclose(post.std(x, nu) ** 2, var, rtol=1e-13)
+    root = np.sqrt(np.maximum(np.diag(joint), 1e-300))
+    correlation = joint / root / root[:, None]
+    assert_allclose(correlation, correlation.T, atol=1e-9)
+    assert np.linalg.eigvalsh(0.5 * (correlation + correlation.T)).min() > -1e-7 * len(root)
+    cross = post.cov(x, orders[0], x[:5], orders[-1])
+    assert_allclose(
+        cross,
+        joint[: len(x), -len(x) :][:, :5],
+        rtol=1e-7,
+        atol=1e-9 * np.sqrt(var[0].max() * var[-1].max()),
+    )
+    for row, order in enumerate(orders):
+        assert_allclose(post.var(x, order), var[row], rtol=1e-12)
+        assert_allclose(post(x, nu)[row], post(x, order), rtol=1e-12)
+
+
+def check_samples(post, x, orders, rng, size=4000):
+    """Law 1: joint paths have the posterior's mean and covariance, for all orders together."""
+    nu = np.array(orders)[:, None]
+    paths = post.sample(x, nu, size=size, rng=rng)
+    assert paths.shape == (size, len(orders), len(x))
+    assert_allclose(paths, post.sample(x, nu, size=size, rng=rng))
+    flat = paths.reshape(size, -1)
+    std = post.std(x, nu).ravel()
+    mean = post(x, nu).ravel()
+    tiny = 1e-9 * (np.abs(mean) + std.max())
+    assert (np.abs(flat.mean(axis=0) - mean) <= Z * std / np.sqrt(size) + tiny).all()
+    cov = post.cov(np.broadcast_to(x, (len(orders), len(x))), nu)
+    error = np.sqrt((np.outer(std, std) ** 2 + cov**2) / size)
+    deviation = np.abs((flat - mean).T @ (flat - mean) / size - cov)
+    assert (deviation <= 1.3 * Z * error + np.outer(tiny, tiny)).all()
+
+
+def check_integral(post):
+    """The integral is the one of the mean; it adds up, and its variance is a variance."""
+    low, high = post.data.x.min(), post.data.x.max()
+    middle = low + 0.37 * (high - low)
+    whole, std = post.integral(low, high)
+    parts = post.integral(low, middle)[0] + post.integral(middle, high)[0]
+    node, weight = np.polynomial.legendre.leggauss(20)
+    edges = np.unique(np.concatenate((post.data.x, np.linspace(low, high, 60))))
+    half, centre = 0.5 * np.diff(edges)[:, None], 0.5 * (edges[1:] + edges[:-1])[:, None]
+    quadrature = float((half * weight * post(centre + half * node)).sum())
+    size = np.abs(post(edges)).max() * (high - low)
+    assert_allclose(whole, parts, atol=1e-9 * size)
+    assert_allclose(whole, quadrature, atol=1e-7 * size)
+    backward = post.integral(high, low)
+    assert_allclose(backward, (-whole, std), rtol=1e-9, atol=1e-12 * size)
+    x = (centre + half * node).ravel()
+    w = (half * weight).ravel()
+    if len(x) <= 4000:
+        assert_allclose(std, np.sqrt(w @ post.cov(x) @ w), rtol=1e-4, atol=1e-7 * size)
+    increment, spread = (
+        post.derivative(1).integral(low, high) if post.highest_order >= 1 else (0, 0)
+    )
+    if post.highest_order >= 1:
+        assert_allclose(increment, post(high) - post(low), atol=1e-9 * size / (high - low))
+        assert spread >= 0
+
+
+def check_intervals(post, x, orders):
+    """Intervals are symmetric about the mean, nested by level; bands are wider than intervals."""
+    for nu in orders:
+        lower, upper = post.interval(x, nu, level=0.95)
+        inner = post.interval(x, nu, level=0.5)
+        assert_allclose(
+            0.5 * (lower + upper), post(x, nu), rtol=1e-9, atol=1e-12 * np.abs(upper).max()
+        )
+        assert (lower <= inner[0]).all()
+        assert (inner[1] <= upper).all()
+        below, above = post.band(x, nu, level=0.95, rng=1)
+        assert (below <= lower + 1e-9 * np.abs(lower)).all()
+        assert (upper <= above + 1e-9 * np.abs(above)).all()
+
+
+def check_rows(post):
+    """Residuals, leverages, effective degrees of freedom and leave-one-out hang together."""
+    data = post.data
+    residual = np.array(
+        [y - float(post(x, nu)) for x, y, nu in zip(data.x, data.y, data.nu, strict=True)]
+    )
+    scale = np.abs(data.y).max() + np.abs(residual).max()
+    assert_allclose(post.residuals(), residual, atol=1e-10 * scale)
+    leverage = post.leverage()
+    assert ((leverage >= 0) & (leverage <= 1 + 1e-8)).all()
+    assert_allclose(post.edf, leverage.sum(), rtol=1e-7)
+    assert np.isfinite(post.log_evidence)
+
+
+def check_leave_one_out(model, data, rows, rtol=1e-6):
+    """Leave-one-out by leverage equals fitting without the row (knots etc. given, not counts)."""
+    post = model.condition(data)
+    left = post.loo()
+    for i in rows:
+        rest = model.condition(data[np.arange(len(data)) != i])
+        x, nu = data.x[i], data.nu[i]
+        sd_i = data.sd(post.noise)[i]
+        std = np.sqrt(float(rest.var(x, nu)) + sd_i**2)
+        assert_allclose(
+            left.residual[i], data.y[i] - float(rest(x, nu)), rtol=rtol, atol=rtol * sd_i
+        )
+        assert_allclose(left.std[i], std, rtol=rtol)
+        scaled = left.residual[i] / std
+        density = -0.5 * scaled**2 - np.log(std) - 0.5 * np.log(2 * np.pi)
+        assert_allclose(left.log_density[i], density, rtol=1e-5, atol=1e-5)
+
+
+def check_permutation(fit, data, orders=(0, 1), rtol=1e-9):
+    """Law 2: the order of the rows changes nothing. `fit` maps data to a posterior."""
+    post = fit(data)
+    shuffled = fit(data[np.random.default_rng(5).permutation(len(data))])
+    _same_answers(post, shuffled, orders, rtol)
+
+
+def check_replicates(fit, data, orders=(0, 1), rtol=1e-8):
+    """Law 2: a row of known noise split into equal replicates changes nothing."""
+    half = Observations(
+        data.x, data.y, data.yerr * np.sqrt(2), data.nu, data.relative, 0, data.origin
+    )
+    _same_answers(fit(data), fit(half + half), orders, rtol)
+
+
+def check_units(fit, data, a, c=1.0, b=0.0, orders=(0, 1), rtol=1e-8):
+    """Law 3: x -> a x + b and y -> c y scale order nu by c / a^nu, tuning included."""
+    post = fit(data)
+    other = fit(rescaled(data, a, b, c))
+    x = places(post)
+    for nu in orders:
+        scale = c / float(a) ** nu
+        expected = post(x, nu) * scale
+        size = np.abs(expected).max()
+        assert_allclose(other(a * x + b, nu), expected, atol=rtol * size, rtol=0)
+        std = post.std(x, nu) * scale
+        assert_allclose(other.std(a * x + b, nu), std, atol=rtol * size, rtol=1e-6)
+    for order, level in post.noise.items():
+        assert_allclose(other.noise[order], level * c / float(a) ** order, rtol=1e-6)
+
+
+def rescaled(data, a, b=0.0, c=1.0):
+    """Return the same observations in other units."""
+    scale = c / float(a) ** data.nu
+    yerr = np.where(data.relative, data.yerr, data.yerr * scale)
+    return Observations(a * data.x + b, data.y * scale, yerr, data.nu, data.relative)
+
+
+def check_polynomials(fit, degree, orders=(0, 1, 2), seed=0, at_slopes=True):
+    """Law 4: a polynomial below the model's order is reproduced with its derivatives."""
+    rng = np.random.default_rng(seed)
+    polynomial = np.polynomial.Polynomial(rng.standard_normal(degree + 1))
+    x = np.sort(rng.uniform(-1, 2, 17))
+    data = sd.observe(x, polynomial(x), yerr=0.3)
+    if at_slopes and degree >= 1:
+        data = data + sd.observe(x[::3], polynomial.deriv()(x[::3]), yerr=0.2, nu=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sd.TuningWarning)
+        post = fit(data)
+    ask = np.linspace(-1.2, 2.3, 31)
+    for nu in orders:
+        if nu > post.highest_order:
+            continue
+        exact = polynomial.deriv(nu)(ask) if nu else polynomial(ask)
+        assert_allclose(post(ask, nu), exact, atol=1e-8 * max(1.0, np.abs(exact).max()))
+
+
+def _same_answers(post, other, orders, rtol):
+    x = places(post)
+    for nu in orders:
+        mean, std = post(x, nu), post.std(x, nu)
+        size = np.abs(mean).max() + std.max()
+        assert_allclose(other(x, nu), mean, atol=rtol * size, rtol=0)
+        assert_allclose(other.std(x, nu), std, atol=rtol * size, rtol=1e-6)
