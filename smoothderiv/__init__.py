@@ -6,7 +6,8 @@ Names are imported when they are first used, so that ``import smoothderiv`` is q
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smoothderiv.smooth import differentiate, smooth  # first: its module shares a name
+from smoothderiv.smooth import differentiate as differentiate
+from smoothderiv.smooth import smooth as smooth  # at once: its module shares its name
 
 if TYPE_CHECKING:
     from smoothderiv import splines as splines

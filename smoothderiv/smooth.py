@@ -1,4 +1,7 @@
-"""The door: fit a curve, or estimate a derivative, with no number from the user."""
+"""The door: fit a curve, or estimate a derivative, with no number from the user.
+
+Engines are imported when they are first used, so that ``import smoothderiv`` is quick.
+"""
 
 from __future__ import annotations
 
@@ -45,14 +48,14 @@ def smooth(data: Observations, model: Model | None = None) -> Posterior:
     >>> bool(lower < np.cos(3.0) < upper)
     True
     """
-    from smoothderiv.tuning import tune  # noqa: PLC0415  (import smoothderiv stays quick)
+    from smoothderiv.tuning import tune
 
     return tune(default_model(data) if model is None else model, data).condition(data)
 
 
 def default_model(data: Observations) -> Model:
     """Return the model that :func:`smooth` tunes when none is given."""
-    from smoothderiv.splines.regression import RegressionSpline  # noqa: PLC0415
+    from smoothderiv.splines.regression import RegressionSpline
 
     highest = int(np.max(data.nu, initial=0))
     return RegressionSpline(degree=max(5, highest + 3), lam=None, order=max(3, highest + 1))

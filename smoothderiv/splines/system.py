@@ -185,7 +185,7 @@ class System:
 
     @cached_property
     def _log_prior(self) -> float:
-        """Return log |D; E|^2: the penalty's root completed by nondimensional Taylor coefficients."""
+        """Return log |D; E|^2: the penalty's root over rows that observe Taylor coefficients."""
         plain = Coordinates.unconstrained(self.basis)
         penalty = reduce_penalty(self.basis, plain, self.order)
         if self.null_dimension > self.order:
