@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess as GaussianProcess
     from smoothderiv.observations import Observations as Observations
     from smoothderiv.observations import observe as observe
+    from smoothderiv.plotting import plot as plot
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
     from smoothderiv.tuning import TuningWarning as TuningWarning
     from smoothderiv.tuning import tune as tune
@@ -26,6 +27,7 @@ _HOME = {
     "TuningWarning": "smoothderiv.tuning",
     "kernels": "smoothderiv.gp.kernels",
     "observe": "smoothderiv.observations",
+    "plot": "smoothderiv.plotting",
     "splines": "smoothderiv.splines",
     "tune": "smoothderiv.tuning",
 }

@@ -1,0 +1,280 @@
+"""One run of the command line: what was typed, the fit, what is written and said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from smoothderiv import _demo, _validate
+from smoothderiv._tables import STREAM, Outputs, RefusalError, Source, check_names, table_writer
+from smoothderiv._validate import RowError
+from smoothderiv.model import Model
+from smoothderiv.observations import Observations
+from smoothderiv.posterior import Posterior
+from smoothderiv.smooth import smooth
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what, as typed."""
+
+    x: str
+    y: list[str]
+    yerr: list[str]
+    long: bool
+    relative: bool
+
+    def read(self, source: Source) -> Observations:
+        """Return the observations of a table, or refuse by file, line, column and remedy."""
+        arguments = self._long(source) if self.long else self._wide()
+        check_names(source, source.table.column_names)
+        try:
+            return Observations.from_frame(
+                source.table, x=self.x, relative=self.relative, **arguments
+            )
+        except RowError as error:
+            place = source.place(error.row)
+            raise RefusalError(f"{source.name}: {place}, {error.argument} {error.says}") from None
+        except ValueError as error:
+            raise RefusalError(f"{source.name}: {error}") from None
+
+    def _wide(self) -> dict[str, Any]:
+        if not self.y:
+            _usage("--y: name the columns of observations, such as --y pos:0 --y vel:1")
+        y: dict[str, int] = {}
+        for word in self.y:
+            name, colon, order = word.rpartition(":")
+            if not colon:
+                name, order = word, "0"
+            if not (name and order.isdecimal()):
+                _usage(f"--y {word}: not COLUMN:ORDER, with an order 0, 1, 2, ..")
+            if name in y:
+                _usage(f"--y {word}: column {name!r} is named twice")
+            y[name] = int(order)
+        yerr: dict[str, float | str] = {}
+        for word in self.yerr:
+            name, equals, size = word.partition("=")
+            if not (equals and name and size):
+                _usage(f"--yerr {word}: not COLUMN=NUMBER or COLUMN=COLUMN")
+            if name not in y:
+                _usage(f"--yerr {word}: {name!r} is not among the columns named by --y")
+            yerr[name] = _size(word, size)
+        return {"y": y, "yerr": yerr}
+
+    def _long(self, source: Source) -> dict[str, Any]:
+        if len(self.y) > 1 or len(self.yerr) > 1:
+            _usage("--long: a long table has one column of observations and one of yerr")
+        y = self.y[0] if self.y else "y"
+        yerr: float | str | None = "yerr" if "yerr" in source.table.column_names else None
+        if self.yerr:
+            yerr = _size(self.yerr[0], self.yerr[0])
+        return {"y": y, "nu": "nu", "yerr": yerr}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to write of the fitted curve."""
+
+    nu: tuple[int, ...]
+    grid: int
+    level: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            _usage(f"--level {self.level}: not a probability between 0 and 1, such as 0.95")
+
+    def answer(self, post: Posterior, x: str, kind: pa.DataType) -> pa.Table:
+        """Return the table of the curve: places, then mean, std, lower, upper of each order."""
+        places = self.places(post.data)
+        columns: dict[str, Any] = {x: pa.array(places)}
+        if pa.types.is_timestamp(kind) and kind.tz:
+            columns[x] = columns[x].cast(pa.timestamp("us", tz=kind.tz))
+        for nu in self.nu:
+            lower, upper = post.interval(places, nu, level=self.level)
+            values = (post.mean(places, nu), post.std(places, nu), lower, upper)
+            for word, value in zip(("mean", "std", "lower", "upper"), values, strict=True):
+                columns[f"{word}_{nu}"] = value
+        return pa.table(columns)
+
+    def places(self, data: Observations) -> NDArray[Any]:
+        """Return places over the data at equal steps, datetimes to the microsecond."""
+        seconds = np.linspace(data.x.min(), data.x.max(), self.grid)
+        if data.origin is None:
+            return seconds
+        return _validate.times(seconds, data.origin).astype("datetime64[us]")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to write, and the units for the picture."""
+
+    out: str
+    plot: Path | None
+    x_unit: str | None
+    y_unit: str | None
+
+    def check(self, outputs: Outputs, source: str) -> None:
+        """Refuse places that cannot be written before any work is done."""
+        table_writer(self.out, pa.table({}))
+        given = None if source == STREAM else source
+        if self.out != STREAM:
+            outputs.check(Path(self.out), given)
+        if self.plot is None:
+            return
+        if self.plot.suffix.lower() not in PICTURES:
+            raise RefusalError(
+                f"{self.plot}: the ending tells the format; use one of {', '.join(PICTURES)}"
+            )
+        outputs.check(self.plot, given)
+        if self.out != STREAM and self.plot.resolve() == Path(self.out).resolve():
+            raise RefusalError(f"{self.plot}: --out and --plot are the same file; name two")
+
+    def write(self, outputs: Outputs, post: Posterior, table: pa.Table, question: Question) -> None:
+        """Write table and picture: both or none."""
+        if self.plot is not None:
+            outputs.write(self.plot, lambda file: self._draw(file, post, question))
+        if self.out != STREAM:
+            outputs.write(Path(self.out), table_writer(self.out, table))
+        outputs.commit()
+        if self.out == STREAM:
+            table_writer(STREAM, table)(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+    def _draw(self, file: Any, post: Posterior, question: Question) -> None:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot
+
+        from smoothderiv.plotting import plot
+
+        levels = sorted({0.5, question.level})
+        axes = plot(post, question.nu, level=levels, x_unit=self.x_unit, y_unit=self.y_unit)
+        figure = axes[0].figure
+        figure.savefig(file, format=str(self.plot).rpartition(".")[2].lower(), dpi=150)
+        pyplot.close(figure)
+
+
+def run_fit(
+    path: str, columns: Columns, question: Question, target: Target, force: bool
+) -> Posterior:
+    """Read a table, fit it, write the answer; say what was done."""
+    with Outputs(force) as outputs:
+        target.check(outputs, path)
+        return _fit(Source.read(path), columns, question, target, outputs)
+
+
+def run_demo(folder: Path, force: bool) -> None:
+    """Write the simulated train ride and its fit into a folder; say what was done."""
+    ride, question = folder / "train.csv", Question((0, 1, 2), 200, 0.95)
+    columns = Columns("t", ["pos:0", "vel:1", "acc:2"], ["pos=pos_err"], False, False)
+    target = Target(str(folder / "fit.csv"), folder / "fit.png", "s", "m")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RefusalError(f"{folder}: {error.strerror}; name another folder") from None
+    with Outputs(force) as outputs:
+        outputs.check(ride)
+        target.check(outputs, STREAM)
+        outputs.write(ride, lambda file: file.write(_demo.TABLE))
+        post = _fit(Source.of(str(ride), _demo.TABLE, ","), columns, question, target, outputs)
+    t = _demo.grid()
+    errors = (f"{_demo.rmse(post(t, nu), nu):.3g} {u}" for nu, u in enumerate(_demo.UNITS))
+    Console(highlight=False).print(
+        f"The truth is known here; root mean square error: {', '.join(errors)}", soft_wrap=True
+    )
+
+
+def _fit(
+    source: Source, columns: Columns, question: Question, target: Target, outputs: Outputs
+) -> Posterior:
+    data = columns.read(source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            post = smooth(data)
+            table = question.answer(post, columns.x, source.table.schema.field(columns.x).type)
+            target.write(outputs, post, table, question)
+        except ValueError as error:
+            raise RefusalError(f"{source.name}: {error}") from None
+    notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    _summarise(source.name, post, target, notes)
+    return post
+
+
+def _summarise(name: str, post: Posterior, target: Target, notes: list[str]) -> None:
+    """Print rows and noise by order, what was tuned, degrees of freedom, and where files are."""
+    console = Console(stderr=target.out == STREAM, highlight=False)
+    data = post.data
+    table = Table("order", "rows", "noise (1 sd)", box=None)
+    for nu in data.orders:
+        part = data.of(nu)
+        level = post.noise.get(nu) if part.estimated.any() else None
+        table.add_row(str(nu), str(len(part)), _noise_words(part, level))
+    missing = f", {data.n_missing} empty cells" if data.n_missing else ""
+    console.print(f"{name}: {len(data)} observations{missing}", soft_wrap=True, markup=False)
+    console.print(table)
+    files = [str(path) for path in (target.out, target.plot) if path not in (STREAM, None)]
+    lines = [
+        _model_words(post.model),
+        f"Effective degrees of freedom: {post.edf:.3g}",
+        *(f"Note: {note}" for note in notes),
+        *([f"Written: {', '.join(files)}"] if files else []),
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _model_words(model: Model) -> str:
+    """Say the numbers of a model, and which were tuned."""
+    words = []
+    for item in dataclasses.fields(model):  # type: ignore[arg-type]
+        value = getattr(model, item.name)
+        if isinstance(value, int | float):
+            words.append(f"{item.name}={value:.4g}")
+    told = f"Model: {type(model).__name__}({', '.join(words)})"
+    if model.tuning is None:
+        return told
+    tried = f"; {len(model.tuning.tried)} models were compared" if model.tuning.tried else ""
+    return f"{told}, tuned by {model.tuning.criterion}: {', '.join(model.tuning.names)}{tried}"
+
+
+def _noise_words(part: Observations, level: float | None) -> str:
+    words = []
+    given = part.yerr[~part.estimated & ~part.exact]
+    if len(given):
+        low, high = f"{given.min():.3g}", f"{given.max():.3g}"
+        words.append(f"{low if low == high else f'{low} to {high}'} (given)")
+    if level is not None:
+        scale = " times yerr" if part.relative.any() else ""
+        words.append(f"{level:.3g}{scale} (estimated)")
+    if part.exact.any():
+        words.append(f"{int(part.exact.sum())} exact")
+    return ", ".join(words)
+
+
+def _size(word: str, text: str) -> float | str:
+    """Return a standard deviation: a number, or the name of a column."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if not 0 <= value < float("inf"):
+        _usage(f"--yerr {word}: a standard deviation is a number from 0 on")
+    return value
+
+
+def _usage(words: str) -> NoReturn:
+    raise RefusalError(words)

@@ -1,0 +1,94 @@
+"""The command line: a table of values and derivatives in, a fitted curve with bands out.
+
+What a command does is in ``_job.py``, imported when it runs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Fit a curve to noisy values and derivatives, with uncertainty.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command ``smoothderiv``."""
+    app()
+
+
+@app.command()
+def fit(
+    data: Annotated[str, typer.Argument(help="Table: .csv, .tsv or .parquet; - for stdin.")],
+    x: Annotated[str, typer.Option(help="Column of places.", metavar="COLUMN")] = "x",
+    y: Annotated[
+        list[str] | None,
+        typer.Option(help="Column and the order that it observes; repeat.", metavar="COLUMN:ORDER"),
+    ] = None,
+    yerr: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Standard deviation of a column: a number or a column; unknown if not given.",
+            metavar="COLUMN=SD",
+        ),
+    ] = None,
+    long: Annotated[
+        bool, typer.Option("--long", help="Columns x, y, nu and yerr: one row an observation.")
+    ] = False,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="yerr gives relative sizes of the noise.")
+    ] = False,
+    nu: Annotated[list[int] | None, typer.Option(min=0, help="Orders to write; repeat.")] = None,
+    grid: Annotated[int, typer.Option(min=2, help="How many places to write.")] = 200,
+    level: Annotated[float, typer.Option(help="Probability of lower to upper.")] = 0.95,
+    out: Annotated[str, typer.Option(help="Table to write; - for stdout.")] = "-",
+    plot: Annotated[Path | None, typer.Option(help="Picture to write.")] = None,
+    x_unit: Annotated[str | None, typer.Option(help="Unit of x, for the picture.")] = None,
+    y_unit: Annotated[str | None, typer.Option(help="Unit of y, for the picture.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+) -> None:
+    """Fit a curve to a table and write its derivatives with standard deviations and bands.
+
+    The table written has x and, for each order, mean, std, lower and upper: mean_0, std_0,
+    lower_0, upper_0, mean_1, ..
+    """
+    from smoothderiv import _job
+    from smoothderiv._tables import RefusalError
+
+    try:
+        columns = _job.Columns(x, y or [], yerr or [], long, relative)
+        question = _job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level)
+        _job.run_fit(data, columns, question, _job.Target(out, plot, x_unit, y_unit), force)
+    except RefusalError as refusal:
+        _refuse(refusal)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to write; made if missing.")] = Path("demo"),
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+) -> None:
+    """Fit a simulated train ride (positions, speeds, accelerations) and write it into a folder."""
+    from smoothderiv import _job
+    from smoothderiv._tables import RefusalError
+
+    try:
+        _job.run_demo(folder, force)
+    except RefusalError as refusal:
+        _refuse(refusal)
+
+
+def _refuse(refusal: Exception) -> NoReturn:
+    """Say in one line on stderr what is wrong, and end with status 2."""
+    typer.echo(f"smoothderiv: {refusal}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    main()
