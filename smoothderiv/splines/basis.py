@@ -63,7 +63,7 @@ class BSplineBasis:
         if len(down):
             row = int(down[0]) + 1
             raise ValueError(f"t: knot {row} is {t[row]:g}, below the one before; sort the knots")
-        stacked = np.flatnonzero(t[k + 2 :] <= t[: len(t) - k - 2])
+        stacked = np.flatnonzero(t[k + 1 :] <= t[: len(t) - k - 1])
         if len(stacked):
             raise ValueError(
                 f"t: more than {k + 1} knots at {t[stacked[0]]:g}; degree {k} allows {k + 1} there"

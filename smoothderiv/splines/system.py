@@ -142,12 +142,9 @@ class System:
         cleaned[column:] = 0.0
         vector = self.coordinates.directions(_loops.solve_unit(cleaned, target))
         vector = vector / np.abs(vector).max()
-        degree = polynomial_degree(self.basis, vector)
-        if degree is not None and degree <= max(self.order, self.basis.k):
-            return (
-                f"data: they leave a {polynomial_words(degree)} free (orders observed: "
-                f"{', '.join(map(str, self.data.orders))}); add {remedy(degree)}"
-            )
+        if is_polynomial(self.basis, vector):
+            corner = _polynomial_corner(self.basis, self.data, self.basis.k + 1)
+            return _free_words(corner, self.data)
         support = np.flatnonzero(np.abs(vector) > 1e-6)
         a = self.basis.t[max(support[0], self.basis.k)]
         b = self.basis.t[min(support[-1] + self.basis.k + 1, self.basis.n_coef)]
@@ -236,27 +233,13 @@ def reduce_penalty(basis: BSplineBasis, coordinates: Coordinates, order: int) ->
     return reduce_rows(basis, coordinates, rows, np.ones(len(x), dtype=bool))
 
 
-def polynomial_words(degree: int) -> str:
-    """Name the polynomial of a degree."""
-    return {0: "constant", 1: "straight line"}.get(degree, f"polynomial of degree {degree}")
-
-
-def remedy(degree: int) -> str:
-    """Say what determines a polynomial of a degree."""
-    return "a value (nu=0)" if degree == 0 else f"values or derivatives up to order {degree}"
-
-
-def polynomial_degree(basis: BSplineBasis, vector: Array) -> int | None:
-    """Return the degree of the spline with these coefficients if it is a polynomial."""
+def is_polynomial(basis: BSplineBasis, vector: Array) -> bool:
+    """Tell whether the spline with these coefficients is one polynomial all along."""
     low, high = basis.interval
     x = np.linspace(low, high, 4 * basis.n_coef)
     values = basis.rows(x) @ vector
-    u = 2 * (x - low) / (high - low) - 1
-    for degree in range(basis.k + 1):
-        fit = np.polynomial.legendre.Legendre.fit(u, values, degree, domain=[-1, 1])
-        if np.abs(fit(u) - values).max() < 1e-6 * np.abs(values).max():
-            return degree
-    return None
+    fit = np.polynomial.Legendre.fit(x, values, basis.k)
+    return bool(np.abs(fit(x) - values).max() < 1e-6 * np.abs(values).max())
 
 
 def _parts(factor: Factor) -> tuple[Array, Array, Array]:
@@ -283,23 +266,43 @@ def _taylor_rows(basis: BSplineBasis, order: int) -> Observations:
 
 
 def _log_gram(basis: BSplineBasis, data: Observations, order: int) -> float:
-    """Return log |X'X| of the polynomials ((x - middle) / span)^j at the rows, times span ** nu."""
+    """Return log |X'X| of the polynomials below `order`, nondimensional, at the rows."""
+    corner = _polynomial_corner(basis, data, order)
+    if _free_columns(corner).any():
+        raise UndeterminedError(_free_words(corner, data))
+    return 2.0 * float(np.log(np.abs(np.diag(corner))).sum())
+
+
+def _polynomial_corner(basis: BSplineBasis, data: Observations, count: int) -> Array:
+    """Return R of the polynomials ((x - middle) / span)^j, j < count, at the rows, times span^nu.
+
+    Square: it has rows of zeros where there are fewer rows than polynomials.
+    """
     low, high = basis.interval
-    corner = np.zeros((0, order))
+    corner = np.zeros((count, count))
     for first in range(0, len(data), 65536):
         part = slice(first, first + 65536)
-        u = (data.x[part] - 0.5 * (low + high)) / (high - low)
-        design = np.zeros((len(u), order))
-        for j in range(order):
+        u, nu = (data.x[part] - 0.5 * (low + high)) / (high - low), data.nu[part]
+        design = np.zeros((len(u), count))
+        for j in range(count):
             falling = np.ones(len(u))
-            for step in range(int(data.nu[part].max(initial=0))):
-                falling *= np.where(data.nu[part] > step, j - step, 1)
-            design[:, j] = falling * u ** np.maximum(j - data.nu[part], 0)
+            for step in range(int(nu.max(initial=0))):
+                falling *= np.where(nu > step, j - step, 1)
+            design[:, j] = falling * u ** np.maximum(j - nu, 0)
         corner = np.asarray(np.linalg.qr(np.vstack((corner, design)), mode="r"))
-    diagonal = np.abs(np.diag(corner))
-    if len(diagonal) < order or diagonal.min() <= 1e3 * EPS * np.abs(corner).max():
-        free = int(np.argmin(diagonal)) if len(diagonal) == order else len(diagonal)
-        raise UndeterminedError(
-            f"data: they leave a {polynomial_words(free)} free; add {remedy(free)}"
-        )
-    return 2.0 * float(np.log(diagonal).sum())
+    return corner
+
+
+def _free_columns(corner: Array) -> NDArray[np.bool_]:
+    """Mark the polynomials that the rows do not tell from those of lower degree."""
+    return np.asarray(np.abs(np.diag(corner)) <= 1e3 * EPS * np.abs(corner).max())
+
+
+def _free_words(corner: Array, data: Observations) -> str:
+    """Say which polynomial the data leave free, and what determines it."""
+    free = _free_columns(corner)
+    degree = int(np.argmin(free)) - 1 if free[0] and not free.all() else int(np.argmax(free))
+    words = {0: "constant", 1: "straight line"}.get(degree, f"polynomial of degree {degree}")
+    orders = ", ".join(map(str, data.orders))
+    lacking = "a value (nu=0)" if degree == 0 else f"rows that see degree {degree}, such as values"
+    return f"data: they leave a {words} free ({len(data)} rows of order {orders}); add {lacking}"
