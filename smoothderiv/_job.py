@@ -50,6 +50,11 @@ class Columns:
         except ValueError as error:
             raise RefusalError(f"{source.name}: {error}") from None
 
+    @property
+    def observed(self) -> list[str]:
+        """The columns of observations, for messages."""
+        return ["y"] if self.long and not self.y else [f"--y {word}" for word in self.y]
+
     def _wide(self) -> dict[str, Any]:
         if not self.y:
             _usage("--y: name the columns of observations, such as --y pos:0 --y vel:1")
@@ -144,7 +149,8 @@ class Target:
     def write(self, outputs: Outputs, post: Posterior, table: pa.Table, question: Question) -> None:
         """Write table and picture: both or none."""
         if self.plot is not None:
-            outputs.write(self.plot, lambda file: self._draw(file, post, question))
+            x = table.column_names[0]
+            outputs.write(self.plot, lambda file: self._draw(file, post, question, x))
         if self.out != STREAM:
             outputs.write(Path(self.out), table_writer(self.out, table))
         outputs.commit()
@@ -152,7 +158,7 @@ class Target:
             table_writer(STREAM, table)(sys.stdout.buffer)
             sys.stdout.buffer.flush()
 
-    def _draw(self, file: Any, post: Posterior, question: Question) -> None:
+    def _draw(self, file: Any, post: Posterior, question: Question, x: str) -> None:
         import matplotlib as mpl
 
         mpl.use("Agg")
@@ -162,6 +168,7 @@ class Target:
 
         levels = sorted({0.5, question.level})
         axes = plot(post, question.nu, level=levels, x_unit=self.x_unit, y_unit=self.y_unit)
+        axes[-1].set_xlabel(f"{x} ({self.x_unit})" if self.x_unit else x)
         figure = axes[0].figure
         figure.savefig(file, format=str(self.plot).rpartition(".")[2].lower(), dpi=150)
         pyplot.close(figure)
@@ -201,6 +208,12 @@ def _fit(
     source: Source, columns: Columns, question: Question, target: Target, outputs: Outputs
 ) -> Posterior:
     data = columns.read(source)
+    if not len(data):
+        missing = f" ({data.n_missing} are empty)" if data.n_missing else ""
+        raise RefusalError(
+            f"{source.name}: no cell to fit in {', '.join(columns.observed)}{missing}; "
+            "give at least a few rows"
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

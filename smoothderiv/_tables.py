@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,15 +58,16 @@ class Source:
         """Say where a row of the table stands: its line in a text file, else its number."""
         if self.delimiter is None:
             return f"row {row} (counted from 0)"
+        return f"line {next(itertools.islice(self._records(), row + 1, None))[0]}"
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the records of a text table, its header first, with the lines they begin at."""
         lines = io.TextIOWrapper(io.BytesIO(self.text), encoding="utf-8-sig", newline="")
-        reader = csv.reader(lines, delimiter=self.delimiter)
-        seen, first_line = -1, 1
+        reader, line = csv.reader(lines, delimiter=self.delimiter or ","), 1
         for record in reader:
-            if record and seen == row:
-                break
-            seen += bool(record)
-            first_line = reader.line_num + 1
-        return f"line {first_line}"
+            if record:
+                yield line, record
+            line = reader.line_num + 1
 
     def _parquet(self) -> pa.Table:
         try:
@@ -74,6 +76,7 @@ class Source:
             raise RefusalError(f"{self.name}: not a Parquet file ({_one_line(error)})") from None
 
     def _separated(self, delimiter: str) -> pa.Table:
+        self._refuse_other_encodings()
         bad: list[Any] = []
 
         def note(row: Any) -> str:
@@ -93,18 +96,26 @@ class Source:
             )
         except pa.ArrowException as error:
             raise RefusalError(
-                f"{self.name}: not a table of {_word(delimiter)} text in UTF-8 "
-                f"({_one_line(error)}); correct the file"
+                f"{self.name}: not a table of {_word(delimiter)} text ({_one_line(error)}); "
+                "correct the file"
             ) from None
         if bad:
+            wanted = bad[0].expected_columns
+            line, record = next(r for r in self._records() if len(r[1]) != wanted)
             raise RefusalError(
-                f"{self.name}: line {self._line_of(bad[0].text)} has {bad[0].actual_columns} "
-                f"cells, but the header has {bad[0].expected_columns}; correct the line"
+                f"{self.name}: line {line} has {len(record)} cells, but the header has {wanted}; "
+                "correct the line"
             )
         return table
 
-    def _line_of(self, record: str) -> int:
-        return self.text[: self.text.index(record.encode())].count(b"\n") + 1
+    def _refuse_other_encodings(self) -> None:
+        try:
+            self.text.decode()
+        except UnicodeDecodeError as error:
+            line = self.text[: error.start].count(b"\n") + 1
+            raise RefusalError(
+                f"{self.name}: line {line} is not UTF-8 text; save the table as UTF-8"
+            ) from None
 
 
 @dataclass

@@ -96,7 +96,7 @@ def plot(
         )
     given = None if ax is None else np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
     orders = _orders(post, nu, given)
-    levels = sorted({check_level(p) for p in np.atleast_1d(np.asarray(level))}, reverse=True)
+    levels = sorted({check_level(float(p)) for p in np.atleast_1d(np.asarray(level))}, reverse=True)
     axes = _new_axes(len(orders)) if given is None else given
     labels = _Labels(data, x_unit, y_unit)
     grid = _grid(data, x)
@@ -157,7 +157,7 @@ class _Labels:
             )
         self._x_unit = "s" if data.origin is not None else x_unit
         self._y_unit = y_unit
-        self.x = "time (UTC)" if data.origin is not None else "x"
+        self.x = "time" if data.origin is not None else "x"
         if data.origin is None and x_unit:
             self.x += f" ({x_unit})"
 

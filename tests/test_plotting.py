@@ -1,0 +1,216 @@
+"""Laws of the plot: what is drawn is what the posterior says, and the data where they belong."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+from matplotlib import dates, pyplot
+from matplotlib.container import ErrorbarContainer
+
+import smoothderiv as sd
+from smoothderiv import plotting
+from smoothderiv.plotting import derivative_unit, plot
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def post():
+    """A curve from values of unknown noise, slopes of known noise, and a pinned curvature."""
+    rng = np.random.default_rng(5)
+    t, tv = np.sort(rng.uniform(0, 6, 40)), np.sort(rng.uniform(0, 6, 15))
+    data = sd.observe(t, np.sin(t) + 0.1 * rng.standard_normal(40))
+    data += sd.observe(tv, np.cos(tv) + 0.2 * rng.standard_normal(15), yerr=0.2, nu=1)
+    data += sd.observe(3.0, -np.sin(3.0), yerr=0, nu=2)
+    return sd.tune(sd.RegressionSpline(knots=6, degree=5), data).condition(data)
+
+
+def points(ax):
+    """Return x, y, and half lengths of the bars of the data with error bars, or None."""
+    drawn = [c for c in ax.containers if isinstance(c, ErrorbarContainer)]
+    if not drawn:
+        return None
+    x, y = drawn[0][0].get_data()
+    segments = np.array(drawn[0][2][0].get_segments())
+    return np.asarray(x), np.asarray(y), np.ptp(segments[:, :, 1], axis=1) / 2
+
+
+def line(ax, label):
+    return next((a.get_data() for a in ax.lines if a.get_label() == label), None)
+
+
+def band(ax, level):
+    """Return lower and upper limits as drawn, at the places of the mean."""
+    area = next(c for c in ax.collections if c.get_label() == f"{100 * level:g} % band")
+    corners, count = area.get_paths()[0].vertices, len(line(ax, "mean")[0])
+    return corners[1 : count + 1, 1], corners[count + 2 : 2 * count + 2, 1][::-1]
+
+
+@pytest.mark.parametrize("nu", [0, 1, 2])
+def test_mean_and_bands_are_those_of_the_posterior(post, nu):
+    (ax,) = plot(post, nu)
+    x, mean = line(ax, "mean")
+    assert (x[0], x[-1]) == (post.data.x.min(), post.data.x.max())
+    np.testing.assert_array_equal(mean, post(x, nu))
+    for level in (0.5, 0.95):
+        for drawn, expected in zip(band(ax, level), post.interval(x, nu, level), strict=True):
+            np.testing.assert_allclose(drawn, expected, rtol=1e-12)
+
+
+def test_data_stand_in_the_panel_of_their_order_with_their_errors(post):
+    axes = plot(post)
+    for nu, sd_ in ((0, post.noise[0]), (1, 0.2)):
+        x, y, bars = points(axes[nu])
+        part = post.data.of(nu)
+        np.testing.assert_array_equal(x, part.x)
+        np.testing.assert_array_equal(y, part.y)
+        np.testing.assert_allclose(bars, sd_, rtol=1e-10)
+    assert points(axes[2]) is None
+    np.testing.assert_array_equal(line(axes[2], "exact"), ([3.0], [-np.sin(3.0)]))
+    assert line(axes[0], "exact") is None
+
+
+def test_all_means_and_data_are_in_sight(post):
+    for ax in plot(post, x=np.linspace(-1, 7, 50)):
+        low, high = ax.get_ylim()
+        _, mean = line(ax, "mean")
+        assert low < mean.min() <= mean.max() < high
+        if points(ax):
+            _, y, bars = points(ax)
+            assert low < (y - bars).min() <= (y + bars).max() < high
+
+
+def test_labels_units_and_legend(post):
+    axes = plot(post, (0, 1, 2, 4), x_unit="s", y_unit="m")
+    assert [a.get_ylabel() for a in axes] == ["f (m)", "f′ (m/s)", "f″ (m/s²)", "f⁽⁴⁾ (m/s⁴)"]  # noqa: RUF001
+    assert [a.get_xlabel() for a in axes] == ["", "", "", "x (s)"]
+    (legend,) = axes[0].figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == ["mean", "95 % band", "50 % band", "data ± 1 sd", "exact"]
+
+
+@pytest.mark.parametrize(
+    ("x_unit", "y_unit", "nu", "unit"),
+    [
+        (None, None, 0, ""),
+        (None, "m", 0, "m"),
+        (None, "m", 1, ""),
+        ("s", None, 2, "per s²"),
+        ("s", "m", 1, "m/s"),
+        ("s", "m", 12, "m/s¹²"),
+        ("h", "km/h", 1, "(km/h)/h"),
+        ("m/s", "N", 2, "N/(m/s)²"),
+    ],
+)
+def test_units_of_derivatives(x_unit, y_unit, nu, unit):
+    assert derivative_unit(x_unit, y_unit, nu) == unit
+
+
+def test_axes_that_are_given_are_used_and_no_figure_is_made(post):
+    figure, given = pyplot.subplots(1, 2)
+    before = pyplot.get_fignums()
+    assert list(plot(post, ax=given)) == list(given)
+    assert list(plot(post, 1, ax=given[0])) == [given[0]]
+    assert pyplot.get_fignums() == before
+    assert not figure.legends
+    assert given[0].get_legend() is not None
+    with pytest.raises(ValueError, match="ax: 2 axes for 3 orders"):
+        plot(post, (0, 1, 2), ax=given)
+
+
+def test_orders_that_the_model_lacks(post, monkeypatch):
+    assert len(plot(post)) == 3
+    monkeypatch.setattr(type(post), "highest_order", property(lambda _: 1))
+    assert len(plot(post)) == 2
+    with pytest.raises(ValueError, match=r"nu: order 2 was asked.*0 to 1"):
+        plot(post, (0, 2))
+    with pytest.raises(ValueError, match="nu: order -1 was asked"):
+        plot(post, -1)
+
+
+def test_the_posterior_of_a_derivative_is_drawn_as_that_derivative(post):
+    (ax,) = plot(post.derivative(1), 0, y_unit="m", x_unit="s")
+    assert ax.get_ylabel() == "f′ (m/s)"  # noqa: RUF001
+    x, mean = line(ax, "mean")
+    np.testing.assert_array_equal(mean, post(x, 1))
+    np.testing.assert_array_equal(points(ax)[1], post.data.of(1).y)
+    assert len(plot(post.derivative(1))) == 3
+
+
+def test_places_asked_are_sorted_and_what_lies_beyond_the_data_is_shaded(post):
+    (ax,) = plot(post, 0, x=[7.0, -1.0, 3.0])
+    np.testing.assert_array_equal(line(ax, "mean")[0], [-1, 3, 7])
+    shaded = sorted((p.get_x(), p.get_x() + p.get_width()) for p in ax.patches)
+    data = post.data.x
+    np.testing.assert_allclose(shaded, [(-1, data.min()), (data.max(), 7)])
+    assert not plot(post, 0)[0].patches
+
+
+def test_simultaneous_bands_are_wider(post):
+    (pointwise,), (together,) = plot(post, 1), plot(post, 1, simultaneous=True)
+    for level in (0.5, 0.95):
+        widths = [np.subtract(*band(ax, level)[::-1]) for ax in (pointwise, together)]
+        assert (widths[1] > 1.1 * widths[0]).all()
+
+
+def test_datetimes_on_the_axis(post):
+    origin = np.datetime64("2024-02-28T12:00")
+    times = origin + (post.data.x[:40] * 86400e3).astype("m8[ms]")
+    data = sd.observe(times, post.data.y[:40])
+    clock = sd.tune(sd.RegressionSpline(knots=4, degree=5), data).condition(data)
+    (ax,) = plot(clock, 0, y_unit="m")
+    x, mean = line(ax, "mean")
+    assert x[0] == times.min()
+    np.testing.assert_allclose(mean, clock(x))
+    assert isinstance(ax.xaxis.get_major_formatter(), dates.ConciseDateFormatter)
+    assert plot(clock, 1, y_unit="m")[0].get_ylabel() == "f′ (m/s)"  # noqa: RUF001
+    plot(clock, x=origin + np.arange(4).astype("m8[D]"))
+    with pytest.raises(ValueError, match="x_unit: 'h', but the data are at datetimes"):
+        plot(clock, x_unit="h")
+
+
+def test_many_rows_are_drawn_in_bins():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, 100_000)
+    yerr = rng.uniform(0.1, 0.3, len(x))
+    data = sd.observe(x, 2 * x + yerr * rng.standard_normal(len(x)), yerr=yerr)
+    fitted = sd.RegressionSpline(knots=2, degree=3).condition(data)
+    (ax,) = plot(fitted, 0)
+    at, mean, bars = points(ax)
+    assert len(at) == plotting.BINS
+    assert np.abs(mean - 2 * at).max() < 0.03  # 5 sd of the mean of 1250 rows
+    assert np.abs(bars - 1.96 * np.sqrt(np.mean(yerr**2))).max() < 0.06
+    assert sum(len(a.get_xdata()) for a in ax.lines) < 1000
+
+
+def test_one_place_and_no_spread():
+    data = sd.observe(2.0, 5.0, yerr=0.1) + sd.observe(2.0, 0.0, yerr=0.1, nu=1)
+    for ax in plot(sd.GaussianProcess(sd.kernels.SquaredExponential(1.0, 1.0)).condition(data)):
+        low, high = ax.get_ylim()
+        assert low < high
+
+
+def test_only_curves_of_one_variable_are_drawn():
+    data = sd.observe(np.eye(2), [1.0, 2.0], yerr=0.1)
+    flat = sd.GaussianProcess(sd.kernels.SquaredExponential(1.0, 1.0)).condition(data)
+    with pytest.raises(ValueError, match="x has 2 dimensions"):
+        plot(flat)
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_the_figure_prints(post, tmp_path, ending):
+    plot(post)[0].figure.savefig(tmp_path / f"curve.{ending}")
+    assert (tmp_path / f"curve.{ending}").stat().st_size > 10_000
+
+
+def test_levels_are_probabilities(post):
+    with pytest.raises(ValueError, match="level: 95"):
+        plot(post, level=95)
+    (ax,) = plot(post, 0, level=0.8)
+    assert len(ax.collections) == 2  # one band, and the error bars
