@@ -1,0 +1,117 @@
+"""The public names are few and locked; imports point one way; importing is quick."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smoothderiv as sd
+
+ROOT = Path(sd.__file__).parent
+PUBLIC = [
+    "GaussianProcess",
+    "Observations",
+    "RegressionSpline",
+    "SmoothingSpline",
+    "TuningWarning",
+    "differentiate",
+    "kernels",
+    "observe",
+    "plot",
+    "smooth",
+    "splines",
+    "tune",
+]
+# What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
+# tuning -> model, posterior -> observations. Splines and state space never import each other.
+BASE = {"_validate", "_frames", "observations"}
+SEAM = BASE | {"model", "posterior", "tuning"}
+MAY_IMPORT = {
+    "_validate": set(),
+    "_frames": {"_validate"},
+    "observations": {"_validate", "_frames"},
+    "model": BASE,
+    "posterior": BASE | {"model"},
+    "tuning": BASE | {"model", "posterior"},
+    "splines": SEAM,
+    "statespace": SEAM,
+    "gp": SEAM | {"statespace"},
+    "smooth": SEAM | {"splines", "statespace", "gp"},
+    "plotting": SEAM | {"smooth"},
+    "dynamics": SEAM | {"smooth", "splines", "statespace", "gp"},
+    "_demo": set(),
+    "_tables": set(),
+    "_job": SEAM | {"smooth", "plotting", "_tables", "_demo"},
+    "cli": {"_job", "_tables"},
+}
+
+
+def modules():
+    return sorted(ROOT.rglob("*.py"))
+
+
+def imported(path):
+    """Yield the dotted names of the modules that a file imports, at any depth of its code."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_of_the_package(path):
+    for name in imported(path):
+        top, _, rest = name.partition(".")
+        part = rest.partition(".")[0]
+        if top == "smoothderiv" and ((ROOT / part).is_dir() or (ROOT / f"{part}.py").exists()):
+            yield part
+
+
+def test_the_public_names():
+    assert sd.__all__ == PUBLIC
+    for name in PUBLIC:
+        assert getattr(sd, name).__doc__
+    assert not set(PUBLIC) - set(dir(sd))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sd.nothing
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    part = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    used = set(parts_of_the_package(path)) - {"", part}
+    assert used <= MAY_IMPORT[part], f"{part} may not import {used - MAY_IMPORT[part]}"
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if p.name == "_loops.py"], ids=str)
+def test_compiled_code_sees_arrays_alone(path):
+    roots = {name.partition(".")[0] for name in imported(path)}
+    assert roots <= {"numpy", "numba", "__future__"}
+
+
+def test_every_folder_of_an_engine_has_its_loops_apart():
+    for path in modules():
+        if path.name != "_loops.py":
+            assert "numba" not in {n.partition(".")[0] for n in imported(path)}, path
+
+
+def test_importing_is_quick():
+    code = (
+        "import sys, smoothderiv\n"
+        "heavy = {'numba', 'matplotlib', 'typer', 'pandas', 'polars', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT.parent)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=env)
+
+
+def test_the_package_says_its_version_and_that_it_is_typed():
+    assert sd.__version__.count(".") == 2
+    assert (ROOT / "py.typed").exists()
