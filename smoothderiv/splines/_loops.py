@@ -4,6 +4,10 @@ A factor of p coefficients is kept without square roots (Gentleman 1973): ``unit
 rows of a unit upper triangular band matrix U, ``pivot`` (p,) positive numbers d, ``rhs`` (p,) z,
 so that the sum of squares is ``sum_j d_j ((U c)_j - z_j)^2 + rss``. Only +, -, * and / touch the
 numbers, so that complex input differentiates the result exactly.
+
+The loops over rows take the degree k twice: as a number, and as the length of the tuple `shape`
+less one, which the compiler knows and unrolls (four times quicker); an empty tuple leaves it to
+the number, so that high degrees need no compilation of their own.
 """
 
 import numpy as np
@@ -47,7 +51,7 @@ def inverse_gaps(t, k, span, gaps):
             gaps[d, r] = 1.0 / (t[span + r + 1] - t[span + 1 + r - d])
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def raise_values(t, span, x, first, last, gaps, row):
     """Raise values of the B-splines at x from degree `first` to degree `last` (de Boor, Cox)."""
     for d in range(first + 1, last + 1):
@@ -59,7 +63,7 @@ def raise_values(t, span, x, first, last, gaps, row):
         row[d] = saved
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def raise_derivatives(first, last, gaps, row):
     """Raise derivatives from degree `first` to `last`, one order each: D B_{i,d} by differences."""
     for d in range(first + 1, last + 1):
@@ -71,20 +75,30 @@ def raise_derivatives(first, last, gaps, row):
         row[d] = saved
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def fill_row(t, k, span, x, nu, gaps, row):
     """Write the k + 1 values of D^nu B_i(x), i = span-k..span; zero above the degree."""
     if nu > k:
         row[: k + 1] = 0.0
         return
     row[0] = 1.0
-    raise_values(t, span, x, 0, k - nu, gaps, row)
-    raise_derivatives(k - nu, k, gaps, row)
+    if nu == 0:  # the usual orders by themselves, so that their loops unroll
+        raise_values(t, span, x, 0, k, gaps, row)
+    elif nu == 1:
+        raise_values(t, span, x, 0, k - 1, gaps, row)
+        raise_derivatives(k - 1, k, gaps, row)
+    elif nu == 2:
+        raise_values(t, span, x, 0, k - 2, gaps, row)
+        raise_derivatives(k - 2, k, gaps, row)
+    else:
+        raise_values(t, span, x, 0, k - nu, gaps, row)
+        raise_derivatives(k - nu, k, gaps, row)
 
 
 @njit(cache=True)
-def basis_rows(t, k, x, nu, first, values):
+def basis_rows(t, degree, shape, x, nu, first, values):
     """Fill values[i] with D^nu[i] B(x[i]) and first[i] with the column of its first entry."""
+    k = len(shape) - 1 if len(shape) else degree
     n_coef = len(t) - k - 1
     gaps = np.empty((k + 1, k + 1))
     row = np.empty(k + 1)
@@ -102,8 +116,9 @@ def basis_rows(t, k, x, nu, first, values):
 
 
 @njit(cache=True)
-def basis_orders(t, k, x, up_to, first, values):
+def basis_orders(t, degree, shape, x, up_to, first, values):
     """Fill values[nu, i] with D^nu B(x[i]) for all nu from 0 to up_to in one pass."""
+    k = len(shape) - 1 if len(shape) else degree
     n_coef = len(t) - k - 1
     gaps = np.empty((k + 1, k + 1))
     row = np.empty(k + 1)
@@ -132,7 +147,7 @@ def basis_orders(t, k, x, up_to, first, values):
                 values[nu, i, r] = 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def insert_row(unit, pivot, rhs, row, start, width, target, weight):
     """Rotate one weighted row into a factor; return its share of the residual sum of squares.
 
@@ -187,7 +202,7 @@ def reduce_row(row, first, k, shift, null_first, null_rows, reduced):
 
 
 @njit(cache=True)
-def accumulate(t, k, x, y, yerr, nu, order, null, unit, pivot, rhs):
+def accumulate(t, degree, shape, x, y, yerr, nu, order, null, unit, pivot, rhs):
     """Rotate the rows ``D^nu f(x) = y`` of size yerr (NaN: 1) into a factor; return the rss.
 
     Rows are taken by ascending x, in the given order (all in turn if it is empty). `null` is the
@@ -195,6 +210,7 @@ def accumulate(t, k, x, y, yerr, nu, order, null, unit, pivot, rhs):
     none. The basis is made on the fly: memory is that of the factor.
     """
     shift, null_first, null_rows, reduced_width = null
+    k = len(shape) - 1 if len(shape) else degree
     n_coef = len(t) - k - 1
     gaps = np.empty((k + 1, k + 1))
     row = np.empty(k + 1)
@@ -305,9 +321,10 @@ def group_terms(units, pivots, rhss, c, inverse, squares, traces):
 
 
 @njit(cache=True)
-def moments(t, k, x, nu, c, inverse, null, mean, var):
+def moments(t, degree, shape, x, nu, c, inverse, null, mean, var):
     """Fill mean and variance of D^nu f(x), O(k^2) a query."""
     shift, null_first, null_rows, reduced_width = null
+    k = len(shape) - 1 if len(shape) else degree
     n_coef = len(t) - k - 1
     gaps = np.empty((k + 1, k + 1))
     row = np.empty(k + 1)

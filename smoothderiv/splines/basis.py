@@ -14,6 +14,8 @@ from smoothderiv.splines import _loops
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+_UNROLLED = 5  # the highest degree for which loops of their own are compiled
+
 
 @dataclass(frozen=True, eq=False)
 class BSplineBasis:
@@ -93,6 +95,11 @@ class BSplineBasis:
         return len(self.t) - self.k - 1
 
     @property
+    def loops(self) -> tuple[Array, int, tuple[float, ...]]:
+        """The basis as the compiled loops take it: knots, degree, and a tuple of its length."""
+        return self.t, self.k, (0.0,) * (self.k + 1) if self.k <= _UNROLLED else ()
+
+    @property
     def interval(self) -> tuple[float, float]:
         """The base interval, on which the B-splines sum to one."""
         return float(self.t[self.k]), float(self.t[self.n_coef])
@@ -125,7 +132,7 @@ class BSplineBasis:
         nu_ = _validate.orders(nu, len(places), 1, np.ones(len(places), dtype=bool))
         first = np.empty(len(places), dtype=np.int64)
         values = np.empty((len(places), self.k + 1))
-        _loops.basis_rows(self.t, self.k, places, nu_, first, values)
+        _loops.basis_rows(*self.loops, places, nu_, first, values)
         return self._sparse(first, values)
 
     def tabulate(self, x: ArrayLike, up_to: int) -> tuple[Index, Array]:
@@ -142,7 +149,7 @@ class BSplineBasis:
         _validate.finite(places, "x")
         first = np.empty(len(places), dtype=np.int64)
         values = np.empty((up_to + 1, len(places), self.k + 1))
-        _loops.basis_orders(self.t, self.k, places, up_to, first, values)
+        _loops.basis_orders(*self.loops, places, up_to, first, values)
         return first, values
 
     def penalty(self, m: int) -> sparse.csr_array:
@@ -177,7 +184,7 @@ class BSplineBasis:
         first = np.empty(len(places), dtype=np.int64)
         values = np.empty((len(places), self.k + 2))
         zeros = np.zeros(len(places), dtype=np.int64)
-        _loops.basis_rows(t, self.k + 1, places, zeros, first, values)
+        _loops.basis_rows(t, self.k + 1, (), places, zeros, first, values)
         tails = np.zeros((len(places), self.n_coef))
         sums = np.cumsum(values[:, ::-1], axis=1)[:, ::-1]
         for row, start in enumerate(first):

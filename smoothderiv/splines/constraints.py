@@ -52,7 +52,7 @@ class Coordinates:
         index = index[np.argsort(data.x[index], kind="stable")]
         first = np.empty(len(index), dtype=np.int64)
         values = np.empty((len(index), basis.k + 1))
-        _loops.basis_rows(basis.t, basis.k, data.x[index], data.nu[index], first, values)
+        _loops.basis_rows(*basis.loops, data.x[index], data.nu[index], first, values)
         if degree is None:
             return cls._locked(first, values, data, index, np.eye(0), basis.n_coef)
         polynomials = monomials(basis, degree)

@@ -154,7 +154,7 @@ class Criterion:
             if key is not None:
                 sd[(data.is_of(key) & data.estimated)[soft]] *= level
         mean, var = np.zeros(len(sd), dtype=sd.dtype), np.zeros(len(sd), dtype=sd.dtype)
-        query = (basis.t, basis.k, data.x[soft], data.nu[soft])
+        query = (*basis.loops, data.x[soft], data.nu[soft])
         null = system.coordinates.null
         _loops.moments(*query, solution.coef, solution.inverse, null, mean, var)
         free = 1.0 - var / sd**2

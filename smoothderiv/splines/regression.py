@@ -19,7 +19,7 @@ from smoothderiv.posterior import Posterior
 from smoothderiv.splines import _loops
 from smoothderiv.splines.basis import BSplineBasis
 from smoothderiv.splines.criteria import Criterion
-from smoothderiv.splines.system import System
+from smoothderiv.splines.system import Solution, System
 from smoothderiv.tuning import Search, Tuning
 
 Array = NDArray[np.float64]
@@ -160,7 +160,6 @@ class RegressionSpline(Model):
         given = self.noise or {}
         levels = np.array([1.0 if key is None else given[key] for key in system.keys])
         solution = system.solve(self.lam, levels)
-        evidence = system.log_evidence(float(self.lam or 0.0), levels, solution)
         used = MappingProxyType({key: given[key] for key in data.estimated_orders})
         traces = solution.traces[: len(levels)] / levels**2
         estimated = np.array([key is not None for key in system.keys], dtype=bool)
@@ -169,15 +168,12 @@ class RegressionSpline(Model):
             data,
             self,
             used,
-            evidence,
             float(traces.sum()) + system.coordinates.n_locked,
             max(left, 1.0) if estimated.any() else np.inf,
             basis=system.basis,
             coef=solution.coef,
             _system=system,
-            _unit=solution.factor.unit,
-            _pivot=solution.factor.pivot,
-            _inverse=solution.inverse,
+            _solution=solution,
         )
 
     def candidates(
@@ -251,15 +247,19 @@ class RegressionSplinePosterior(Posterior):
     data: Observations
     model: RegressionSpline
     noise: Noise
-    log_evidence: float
     edf: float
     dof: float
     basis: BSplineBasis
     coef: Array
     _system: System = field(repr=False)
-    _unit: Array = field(repr=False)
-    _pivot: Array = field(repr=False)
-    _inverse: Array = field(repr=False)
+    _solution: Solution = field(repr=False)
+
+    @cached_property
+    def log_evidence(self) -> float:  # type: ignore[override]
+        """The restricted log likelihood, with Harville's constant in nondimensional x."""
+        keys, lam = self._system.keys, float(self.model.lam or 0.0)
+        levels = np.array([1.0 if key is None else self.noise[key] for key in keys])
+        return self._system.log_evidence(lam, levels, self._solution)
 
     @property
     def highest_order(self) -> float:
@@ -279,13 +279,12 @@ class RegressionSplinePosterior(Posterior):
         return self._moments(x, nu, np.empty((0, 0)))[0]
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        return self._moments(x, nu, self._inverse)[1]
+        return self._moments(x, nu, self._solution.inverse)[1]
 
     def _moments(self, x: Array, nu: Orders, inverse: Array) -> tuple[Array, Array]:
         mean, var = np.zeros(len(x)), np.zeros(len(x))
-        basis = (self.basis.t, self.basis.k)
         null = self._system.coordinates.null
-        _loops.moments(*basis, x, nu, self.coef, inverse, null, mean, var)
+        _loops.moments(*self.basis.loops, x, nu, self.coef, inverse, null, mean, var)
         return mean, np.maximum(var, 0.0)
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
@@ -295,10 +294,9 @@ class RegressionSplinePosterior(Posterior):
         return left.T @ self._half(self.basis.rows(x2, nu2).toarray())
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
-        noise = rng.standard_normal((len(self._pivot), size))
-        free = noise
-        if len(self._pivot):
-            free = linalg.solve_banded((0, len(self._band) - 1), self._band, noise)
+        free = rng.standard_normal((self._system.coordinates.n_free, size))
+        if len(free):
+            free = linalg.solve_banded((0, len(self._band) - 1), self._band, free)
         coef = self.coef[:, None] + self._system.coordinates.directions(free)
         return np.asarray((self.basis.rows(x, nu) @ coef).T)
 
@@ -315,20 +313,20 @@ class RegressionSplinePosterior(Posterior):
     @cached_property
     def _band(self) -> Array:
         """The upper triangular root R of the precision, R'R, as LAPACK takes it: (w, n_free)."""
-        n_free, width = self._unit.shape
-        width = min(width, max(n_free, 1))
+        unit, root = self._solution.factor.unit, np.sqrt(self._solution.factor.pivot)
+        n_free = len(unit)
+        width = min(unit.shape[1], max(n_free, 1))
         band = np.zeros((width, n_free))
-        root = np.sqrt(self._pivot)
         band[-1] = root
         for m in range(1, width):
-            band[-1 - m, m:] = (root * self._unit[:, m])[: n_free - m]
+            band[-1 - m, m:] = (root * unit[:, m])[: n_free - m]
         return band
 
     def _half(self, rows: Array) -> Array:
         """Return R'^-1 rows': (n_free, n), so that covariances are products of columns."""
         reduced = self._system.coordinates.reduce(rows)
-        if not len(self._pivot):
-            return reduced.T
+        if not reduced.shape[1]:
+            return np.asarray(reduced.T)
         width, n_free = self._band.shape
         lower = np.zeros((width, n_free))
         for m in range(width):

@@ -222,7 +222,7 @@ def reduce_rows(
         by_place = np.argsort(x, kind="stable")
         index = index[by_place] if len(index) else by_place
     rows = (data.x, data.y, data.yerr, data.nu, index)
-    rss = _loops.accumulate(basis.t, basis.k, *rows, coordinates.null, unit, pivot, rhs)
+    rss = _loops.accumulate(*basis.loops, *rows, coordinates.null, unit, pivot, rhs)
     return Factor(unit, pivot, rhs, rss)
 
 
