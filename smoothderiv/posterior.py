@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from smoothderiv.gradient import Gradient, Hessian
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 
@@ -75,6 +77,12 @@ class Posterior(ABC):
     @abstractmethod
     def _leverage(self) -> Array:
         """Return Var(f_i | y) / sd_i^2 for each row, the diagonal of the map from y to fit."""
+
+    def _joint(self, x: Array, orders: Orders) -> Array:
+        """Return the covariance of several orders at each place: (n, P, P)."""
+        count = len(orders)
+        blocks = (np.repeat(place[None], count, axis=0) for place in x)
+        return np.array([self._cov(block, orders, block, orders) for block in blocks])
 
     # What follows from it, once for all engines.
 
@@ -169,6 +177,44 @@ class Posterior(ABC):
         ends = self.data.coordinates(np.array([a, b]), "a, b")
         mean, var = self._integral(float(ends[0]), float(ends[1]))
         return mean, math.sqrt(var)
+
+    def gradient(self, x: ArrayLike) -> Gradient:
+        """Return the gradient of f at each place: mean (n, d) and covariance (n, d, d)."""
+        orders = self._multi_indices(1)
+        places = self._question(x, orders[0])[0]
+        mean = [self._mean(places, np.broadcast_to(nu, places.shape)) for nu in orders]
+        return Gradient(np.stack(mean, axis=1), self._joint(places, orders))
+
+    def hessian(self, x: ArrayLike) -> Hessian:
+        """Return the second derivatives of f at each place: mean and variance (n, d, d)."""
+        orders, d = self._multi_indices(2), self.data.ndim
+        places = self._question(x, orders[0])[0]
+        mean, var = np.empty((2, len(places), d, d))
+        for nu, (a, b) in zip(
+            orders, itertools.combinations_with_replacement(range(d), 2), strict=True
+        ):
+            here = np.broadcast_to(nu, places.shape)
+            mean[:, a, b] = mean[:, b, a] = self._mean(places, here)
+            var[:, a, b] = var[:, b, a] = self._var(places, here)
+        return Hessian(mean, var)
+
+    def gradient_of_variance(self, x: ArrayLike) -> Array:
+        """Return how the variance of f changes with the place, ``d Var f(x) / d x_a``: (n, d).
+
+        It is ``2 Cov(df/dx_a, f)`` at x, and says where f is known better; how well the slope is
+        known is the covariance of :meth:`gradient`.
+        """
+        first = self._multi_indices(1)
+        places = self._question(x, first[0])[0]
+        joint = self._joint(places, np.concatenate((0 * first[:1], first)))
+        return 2.0 * joint[:, 1:, 0]
+
+    def _multi_indices(self, total: int) -> Orders:
+        """Return the orders of a total, one for each set of axes: (P,), or (P, d) for d > 1."""
+        d = self.data.ndim
+        sets = itertools.combinations_with_replacement(np.eye(d, dtype=np.int64), total)
+        orders = np.array([np.sum(axes, axis=0) for axes in sets])
+        return orders[:, 0] if d == 1 else orders
 
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, in its unit: (n,)."""
@@ -300,6 +346,9 @@ class Derivative(Posterior):
 
     def _leverage(self) -> Array:
         return self.base._leverage()
+
+    def _joint(self, x: Array, orders: Orders) -> Array:
+        return self.base._joint(x, orders + self.shift)
 
 
 def leave_one_out(

@@ -124,3 +124,29 @@ def axis_sums(total, reciprocal, x1, x2, inverse):
                 part += total[i, j] * cosine * cosine
             sums[a] += part
     return sums
+
+
+@njit(cache=True, nogil=True)
+def symmetric_norm(matrix):
+    """Return the 1-norm of the symmetric matrix whose lower triangle is given."""
+    n = matrix.shape[0]
+    sums = np.zeros(n)
+    for i in range(n):
+        total = 0.0
+        for j in range(i):
+            size = abs(matrix[i, j])
+            total += size
+            sums[j] += size
+        sums[i] += total + abs(matrix[i, i])
+    return sums.max()
+
+
+@njit(cache=True, nogil=True)
+def mirror(matrix):
+    """Copy the lower triangle to the upper one, in tiles."""
+    n, step = matrix.shape[0], 64
+    for first in range(0, n, step):
+        for second in range(0, first + 1, step):
+            for i in range(first, min(first + step, n)):
+                for j in range(second, min(second + step, i)):
+                    matrix[j, i] = matrix[i, j]

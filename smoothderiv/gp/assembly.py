@@ -113,8 +113,8 @@ def apply(kernel: Kernel, rows: Layout, columns: Layout, vector: Array) -> Array
     for left in rows.tiles:
         for right in columns.tiles:
             block = kernel.blocks(left.x, left.nu, right.x, right.nu)
-            part = vector[right.rows].reshape(right.shape)
-            out[left.rows] += np.einsum("pqij,qj->pi", block, part, optimize=True).ravel()
+            part = vector[right.rows].reshape(1, len(right.nu), -1, 1)
+            out[left.rows] += (block @ part).sum(axis=1).ravel()
     return out
 
 

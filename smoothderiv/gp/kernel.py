@@ -55,7 +55,7 @@ class Parameter:
     """One positive number of a kernel: where it is, what it is, and its value."""
 
     name: str
-    kind: str  # "length", "amplitude" or "number"
+    kind: str  # "length", "amplitude", "period" or "number"
     axis: int  # the dimension of x that a length belongs to; -1 for all of them
     value: Number
 
@@ -102,6 +102,11 @@ class Kernel(ABC):
     @abstractmethod
     def resolution(self) -> float:
         """The shortest distance in 1-D over which a covariance changes its shape."""
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Places in 1-D where a covariance is not analytic, other than x1 = x2."""
+        return ()
 
     @property
     def null_degree(self) -> int:
@@ -209,6 +214,10 @@ class Sum(Kernel):
         return min(part.resolution for part in self.parts)
 
     @property
+    def breaks(self) -> tuple[float, ...]:  # noqa: D102
+        return tuple(place for part in self.parts for place in part.breaks)
+
+    @property
     def null_degree(self) -> int:  # noqa: D102
         return max(part.null_degree for part in self.parts)
 
@@ -275,6 +284,10 @@ class Product(Kernel):
     @property
     def resolution(self) -> float:  # noqa: D102
         return min(part.resolution for part in self.parts)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:  # noqa: D102
+        return tuple(place for part in self.parts for place in part.breaks)
 
     def check_ndim(self, ndim: int) -> None:  # noqa: D102
         for part in self.parts:

@@ -79,7 +79,7 @@ class Periodic(Kernel):
         widths = scale_parameters(self.scale, self.isotropic, ndim)
         return (
             Parameter("sigma", "amplitude", -1, self.sigma),
-            Parameter("period", "length", -1, self.period),
+            Parameter("period", "period", -1, self.period),
             *(dataclasses.replace(width, kind="number") for width in widths),
         )
 

@@ -64,11 +64,16 @@ class Wiener(Kernel):
         return math.inf
 
     @property
+    def breaks(self) -> tuple[float, ...]:  # noqa: D102
+        return (self.anchor[0],)
+
+    @property
     def null_degree(self) -> int:  # noqa: D102
         return self.order - 1
 
     def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
-        return dataclasses.replace(self, anchor=(center, span))
+        # a quarter: the polynomials then vary about as much over the data as the rest does
+        return dataclasses.replace(self, anchor=(center, 0.25 * span))
 
     def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
         del ndim
