@@ -1,0 +1,119 @@
+"""Examples and the README run as they stand, and show what they say they show."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from smoothderiv import cli
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ENV = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+
+
+def run(script, folder, *arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(script), *arguments],
+        cwd=folder,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """Run each example once, into a folder of its own; return what it printed."""
+    printed = {}
+
+    def of(script):
+        if script.stem not in printed:
+            folder, elsewhere = (tmp_path_factory.mktemp(script.stem) for _ in range(2))
+            start = time.perf_counter()
+            done = run(script, elsewhere, str(folder))
+            assert done.returncode == 0, done.stderr
+            assert time.perf_counter() - start < 60  # 10 s when the loops are compiled already
+            assert list(folder.glob("*.png"))
+            assert not list(elsewhere.iterdir()), "wrote beside the folder it was given"
+            printed[script.stem] = done.stdout
+        return printed[script.stem]
+
+    return of
+
+
+def numbers(text, pattern):
+    """Return the numbers that a pattern captures in its one match."""
+    match = re.search(pattern, text)
+    assert match, f"{pattern} is not in:\n{text}"
+    return [float(word) for word in match.groups()]
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda p: p.stem)
+def test_examples_run_and_write_a_picture_where_told(script, output):
+    assert "picture" in output(script)
+
+
+def test_accelerations_and_speeds_tell_where_positions_end(output):
+    text = output(EXAMPLES[0])
+    (fixed,) = numbers(text, r"cubic spline +-29.98 ± ([\d.]+)")  # golden case of the field
+    (alone,) = numbers(text, r"positions alone +\S+ ± ([\d.]+)")
+    assert fixed < 0.5 * alone
+
+
+def test_simultaneous_bands_hold_more_of_the_curve(output):
+    for nu in (1, 2):
+        pointwise, together = numbers(
+            output(EXAMPLES[1]), rf"order {nu}: pointwise ([\d.]+)%, simultaneous ([\d.]+)%"
+        )
+        assert 80 < pointwise <= together
+
+
+def test_measured_slopes_tighten_the_curve(output):
+    text = output(EXAMPLES[2])
+    value, slope = numbers(text, r"values alone  ln P ([\d.]+), slope ([\d.]+)%")
+    value_with, slope_with = numbers(text, r"with slopes   ln P ([\d.]+), slope ([\d.]+)%")
+    assert value_with < 0.5 * value
+    assert slope_with < 0.25 * slope
+    held = r"against the measured ones ([\d.]+), against IAPWS-95 ([\d.]+)"
+    measured, reference = numbers(text, rf"values alone  {held}")
+    measured_with, reference_with = numbers(text, rf"with slopes   {held}")
+    assert measured_with < measured
+    assert reference_with < 0.5 * reference
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert blocks
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(blocks), encoding="utf-8")
+    done = run(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "curve.png").exists()
+
+
+def test_the_commands_of_the_readme_run_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = README.replace("\\\n", " ")
+    commands = re.findall(r"^smoothderiv (.*)$", text, flags=re.M)
+    assert commands
+    for command in ["demo", *commands]:  # "make demo" comes first on the page
+        result = CliRunner().invoke(cli.app, shlex.split(command))
+        assert result.exit_code == 0, f"{command}: {result.output}"
+
+
+def test_the_readme_names_files_and_targets_that_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`make (\w+)", README)):
+        assert f"\n{target}:" in makefile
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
