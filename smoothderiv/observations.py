@@ -188,12 +188,17 @@ class Observations:
         """The number of dimensions of x."""
         return 1 if self.x.ndim == 1 else self.x.shape[1]
 
-    @property
+    @functools.cached_property
     def orders(self) -> tuple[Order, ...]:
         """The orders that occur, ascending; multi-indices when x has several dimensions."""
         if self.ndim == 1:
             return tuple(int(v) for v in np.unique(self.nu))
         return tuple(tuple(int(v) for v in row) for row in np.unique(self.nu, axis=0))
+
+    @functools.cached_property
+    def places(self) -> NDArray[np.float64]:
+        """The distinct places, ascending; only for x of one dimension."""
+        return np.unique(self.x)
 
     def is_of(self, nu: Order) -> NDArray[np.bool_]:
         """Mark the rows of order `nu`: (n,) array of bool."""
@@ -204,17 +209,17 @@ class Observations:
         """Select the rows of order `nu`."""
         return self[self.is_of(nu)]
 
-    @property
+    @functools.cached_property
     def exact(self) -> NDArray[np.bool_]:
         """Mark the exact rows (``yerr=0``): (n,) array of bool."""
         return np.asarray(self.yerr == 0.0)
 
-    @property
+    @functools.cached_property
     def estimated(self) -> NDArray[np.bool_]:
         """Mark the rows whose noise holds an unknown level or scale: (n,) array of bool."""
         return (np.isnan(self.yerr) | self.relative) & ~self.exact
 
-    @property
+    @functools.cached_property
     def estimated_orders(self) -> tuple[Order, ...]:
         """The orders with an unknown noise level (or scale): the keys of a model's `noise`."""
         return self[self.estimated].orders

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 M = TypeVar("M", bound=Model)
 
 CRITERIA = ("evidence", "gcv", "loo")
-_LOCAL_SEARCHES = 3
+_LOCAL_SEARCHES = 2
 _NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched along
 _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
@@ -192,8 +192,9 @@ def _report(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
         return model
     if report.ends:
         warnings.warn(
-            f"the {report.criterion} is best at an end of its range ({'; '.join(report.ends)}): "
-            "the data do not resolve it. Check the model and the stated noise, or hold the field",
+            f"the {report.criterion} is best at an end of its range, which was taken "
+            f"({'; '.join(report.ends)}). If you expect otherwise, check the stated noise, add "
+            "data, or hold the field",
             TuningWarning,
             stacklevel=3,
         )
@@ -273,7 +274,7 @@ class _Minimiser:
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 200},
+            options={"ftol": 1e-10, "gtol": 1e-3, "maxiter": 200},
         )
         point = start.copy()
         point[free] = found.x

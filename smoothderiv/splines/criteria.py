@@ -192,8 +192,8 @@ class Criterion:
         data = self._data
         if key is None:
             return 1.0
-        part = data.of(key)
-        size = float(np.sqrt(np.mean((part.y / np.maximum(part.relative_sd, 0)) ** 2)))
+        rows = data.is_of(key) & data.estimated
+        size = float(np.sqrt(np.mean((data.y[rows] / data.relative_sd[rows]) ** 2)))
         if size > 0:
             return size
         overall = np.abs(data.y * self._span ** data.nu.astype(float)).max()
@@ -216,7 +216,7 @@ class Criterion:
             starts.append(np.concatenate(([value], np.log(levels[self._unknown]))))
         return np.array(starts)
 
-    def _fixed_point(self, system: System, lam: Any, steps: int = 6) -> Array:
+    def _fixed_point(self, system: System, lam: Any, steps: int = 4) -> Array:
         """Iterate ``level^2 = ss / (n - edf)`` for each unknown level."""
         levels = self._levels.copy()
         groups = len(system.keys)

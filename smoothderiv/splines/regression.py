@@ -124,15 +124,15 @@ class RegressionSpline(Model):
         """Return the basis on which `data` are fitted."""
         if isinstance(self.knots, BSplineBasis):
             return self.knots
-        low, high = float(data.x.min()), float(data.x.max())
+        low, high = float(data.places[0]), float(data.places[-1])
         if not low < high:
             raise ValueError(
                 f"x: all rows are at x = {low:g}, and a spline needs an interval; add rows "
                 "elsewhere, or give knots=BSplineBasis(...) with ends of your own"
             )
         if isinstance(self.knots, int | np.integer):
-            share = np.arange(1, self.knots + 1) / (self.knots + 1)
-            inner = np.unique(np.quantile(np.unique(data.x), share))
+            rank = np.arange(1, self.knots + 1) / (self.knots + 1) * (len(data.places) - 1)
+            inner = np.unique(np.interp(rank, np.arange(len(data.places)), data.places))
             return BSplineBasis.clamped(
                 inner[(inner > low) & (inner < high)], low, high, self.degree
             )
@@ -184,9 +184,9 @@ class RegressionSpline(Model):
         if self.knots is not None:
             yield (self,)
             return
-        places = len(np.unique(data.x))
+        places = len(data.places)
         if self.lam == 0.0:
-            most = max((len(np.unique(data.x)) * len(data.orders)) // 2 - self.degree - 1, 0)
+            most = max(places * len(data.orders) // 2 - self.degree - 1, 0)
             most = min(most, max(places - 2, 0))
             counts = list(range(min(most, 8) + 1))
             while counts[-1] < most:
@@ -207,10 +207,10 @@ class RegressionSpline(Model):
 
     def merit(self, data: Observations, criterion: str) -> float:
         """Return evidence (penalised) or leave-one-out log density (plain), or minus log GCV."""
-        if criterion == "evidence" and self.kind != "plain":
+        if self.kind != "plain" and self.tuning is not None:
+            return -self.tuning.loss
+        if self.kind != "plain" and criterion == "evidence":
             return self.condition(data).log_evidence
-        if criterion == "gcv" and self.kind != "plain":
-            return -float(Criterion(self, data, "gcv").loss(np.empty(0))[0])
         return float(self.condition(data).loo().log_density.sum())
 
     def _with_knots(self, count: int) -> RegressionSpline:

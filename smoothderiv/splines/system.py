@@ -126,11 +126,7 @@ class System:
 
     def _check_rank(self, unit: Array, pivot: Array) -> None:
         """Refuse a factor whose pivot is rounding error of its column."""
-        size, width = pivot.real, unit.shape[1]
-        norm = size.copy()
-        for m in range(1, width):
-            norm[m:] += (size[:-m] * np.abs(unit[:-m, m]) ** 2)[: len(norm) - m]
-        bad = ~(size > (4 * EPS * max(width, 4)) ** 2 * norm)
+        bad = free_columns(unit, pivot)
         if bad.any():
             raise UndeterminedError(self._undetermined(unit.real, int(np.argmax(bad))))
 
@@ -143,8 +139,8 @@ class System:
         vector = self.coordinates.directions(_loops.solve_unit(cleaned, target))
         vector = vector / np.abs(vector).max()
         if is_polynomial(self.basis, vector):
-            corner = _polynomial_corner(self.basis, self.data, self.basis.k + 1)
-            return _free_words(corner, self.data)
+            factor = _polynomial_factor(self.basis, self.data, self.basis.k + 1)
+            return _free_words(factor, self.data)
         support = np.flatnonzero(np.abs(vector) > 1e-6)
         a = self.basis.t[max(support[0], self.basis.k)]
         b = self.basis.t[min(support[-1] + self.basis.k + 1, self.basis.n_coef)]
@@ -267,40 +263,43 @@ def _taylor_rows(basis: BSplineBasis, order: int) -> Observations:
 
 def _log_gram(basis: BSplineBasis, data: Observations, order: int) -> float:
     """Return log |X'X| of the polynomials below `order`, nondimensional, at the rows."""
-    corner = _polynomial_corner(basis, data, order)
-    if _free_columns(corner).any():
-        raise UndeterminedError(_free_words(corner, data))
-    return 2.0 * float(np.log(np.abs(np.diag(corner))).sum())
+    factor = _polynomial_factor(basis, data, order)
+    if _free_polynomials(factor).any():
+        raise UndeterminedError(_free_words(factor, data))
+    return factor.log_det
 
 
-def _polynomial_corner(basis: BSplineBasis, data: Observations, count: int) -> Array:
-    """Return R of the polynomials ((x - middle) / span)^j, j < count, at the rows, times span^nu.
-
-    Square: it has rows of zeros where there are fewer rows than polynomials.
-    """
+def _polynomial_factor(basis: BSplineBasis, data: Observations, count: int) -> Factor:
+    """Reduce the polynomials ((x - middle) / span)^j, j < count, at the rows, times span^nu."""
     low, high = basis.interval
-    corner = np.zeros((count, count))
-    for first in range(0, len(data), 65536):
-        part = slice(first, first + 65536)
-        u, nu = (data.x[part] - 0.5 * (low + high)) / (high - low), data.nu[part]
-        design = np.zeros((len(u), count))
-        for j in range(count):
-            falling = np.ones(len(u))
-            for step in range(int(nu.max(initial=0))):
-                falling *= np.where(nu > step, j - step, 1)
-            design[:, j] = falling * u ** np.maximum(j - nu, 0)
-        corner = np.asarray(np.linalg.qr(np.vstack((corner, design)), mode="r"))
-    return corner
+    plain = BSplineBasis.clamped([], low, high, basis.k)
+    rows = _unit_rows(basis, data)
+    return reduce_rows(plain, Coordinates.of(plain, rows, count), rows, np.ones(len(data), bool))
 
 
-def _free_columns(corner: Array) -> NDArray[np.bool_]:
-    """Mark the polynomials that the rows do not tell from those of lower degree."""
-    return np.asarray(np.abs(np.diag(corner)) <= 1e3 * EPS * np.abs(corner).max())
+def free_columns(unit: Array, pivot: Array) -> NDArray[np.bool_]:
+    """Mark the pivots that are rounding error of their columns: what the rows do not see."""
+    tolerance = 4 * EPS * max(unit.shape[1], 4)
+    return np.asarray(~(pivot.real > tolerance**2 * _column_norms(unit, pivot.real)))
 
 
-def _free_words(corner: Array, data: Observations) -> str:
+def _free_polynomials(factor: Factor) -> NDArray[np.bool_]:
+    """Mark the polynomials, of columns alike in size, that the rows do not see."""
+    largest = float(_column_norms(factor.unit, factor.pivot).max())
+    return np.asarray(~(factor.pivot > (1e3 * EPS) ** 2 * largest))
+
+
+def _column_norms(unit: Array, pivot: Array) -> Array:
+    """Return the squared norms of the columns of a factor."""
+    norm = pivot.copy()
+    for m in range(1, unit.shape[1]):
+        norm[m:] += (pivot[:-m] * np.abs(unit[:-m, m]) ** 2)[: len(norm) - m]
+    return norm
+
+
+def _free_words(factor: Factor, data: Observations) -> str:
     """Say which polynomial the data leave free, and what determines it."""
-    free = _free_columns(corner)
+    free = _free_polynomials(factor)
     degree = int(np.argmin(free)) - 1 if free[0] and not free.all() else int(np.argmax(free))
     words = {0: "constant", 1: "straight line"}.get(degree, f"polynomial of degree {degree}")
     orders = ", ".join(map(str, data.orders))

@@ -1,0 +1,74 @@
+"""The door: what most people type."""
+
+import numpy as np
+import pytest
+from conftest import mixed_data, wave
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+
+
+def test_smooth_fits_values_slopes_and_curvatures_together():
+    data = mixed_data(3, n=(50, 50, 20))
+    post = sd.smooth(data)
+    values = sd.smooth(data.of(0))
+    x = np.linspace(0.02, 0.98, 200)
+    for nu, most in ((0, 0.05), (1, 0.6), (2, 12.0)):
+        error = np.sqrt(np.mean((post(x, nu) - wave(x, nu)) ** 2))
+        assert error < most
+        assert error < np.sqrt(np.mean((values(x, nu) - wave(x, nu)) ** 2))
+
+
+def test_pointwise_intervals_cover():
+    """95 % intervals of f and f', over 40 data sets, unknown noise."""
+    x = np.linspace(0.02, 0.98, 60)
+    inside = {0: [], 1: []}
+    for seed in range(40):
+        post = sd.smooth(mixed_data(seed, n=(120, 0, 0), known=False).of(0))
+        for nu, hits in inside.items():
+            lower, upper = post.interval(x, nu)
+            hits.append(np.mean((lower <= wave(x, nu)) & (wave(x, nu) <= upper)))
+    assert 0.91 < np.mean(inside[0]) < 0.985
+    assert 0.90 < np.mean(inside[1]) < 0.99
+
+
+def test_higher_orders_raise_the_degree():
+    x = np.linspace(0, 2, 30)
+    data = sd.observe(x, np.exp(x), 0.01) + sd.observe(x, np.exp(x), 0.01, nu=4)
+    assert_allclose(sd.smooth(data)(x, 4), np.exp(x), rtol=0.02)
+
+
+def test_differentiate_takes_gaps_disorder_and_repeats():
+    rng = np.random.default_rng(4)
+    x = rng.choice(np.linspace(0, 1, 90), 150)
+    y = wave(x) + 0.05 * rng.standard_normal(150)
+    y[::7] = np.nan
+    est = sd.differentiate(x, y)
+    assert est.mean.shape == x.shape
+    assert np.isfinite(est.std).all()
+    assert_allclose(est.mean, wave(x, 1), atol=6 * est.std.max())
+    assert_allclose(0.5 * (est.lower + est.upper), est.mean)
+    at = np.linspace(0, 1, 7)
+    assert_allclose(sd.differentiate(x, y, nu=2, at=at).mean, est.posterior(at, 2))
+
+
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
+def test_datetimes_go_through_from_data_to_question():
+    t = np.datetime64("2026-03-01T12:00") + np.arange(50) * np.timedelta64(10, "m")
+    seconds = (t - t[0]) / np.timedelta64(1, "s")
+    est = sd.differentiate(t, 3.0 * seconds, yerr=0.1)
+    assert_allclose(est.mean, 3.0, rtol=1e-8)
+    with pytest.raises(ValueError, match="data are at datetimes"):
+        est.posterior(5.0)
+
+
+def test_band_holds_the_whole_curve_more_often_than_intervals():
+    x = np.linspace(0.03, 0.97, 80)
+    held = {"interval": 0, "band": 0}
+    for seed in range(40):
+        post = sd.smooth(mixed_data(seed, n=(150, 0, 0)).of(0))
+        for name in held:
+            lower, upper = getattr(post, name)(x)
+            held[name] += bool(((lower <= wave(x)) & (wave(x) <= upper)).all())
+    assert held["band"] >= 33
+    assert held["band"] > held["interval"]

@@ -1,0 +1,135 @@
+"""The tuner by itself, on criteria that need no engine, and its reports."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+from conftest import mixed_data
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+from smoothderiv.model import Model, UndeterminedError
+from smoothderiv.tuning import Search
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Toy(Model):
+    """A model whose criterion is a given function of one or two log parameters."""
+
+    loss: object
+    dimension: int = 1
+    point: tuple[float, ...] | None = None
+    ends: tuple[str, str] = ("nothing", "everything")
+    noise: None = None
+    tuning: object = None
+    choices: tuple[float, ...] = (0.0,)
+    offset: float = 0.0
+
+    def unknown(self, data):
+        return () if self.point is not None else ("a",)
+
+    def candidates(self, data, criterion):
+        yield [dataclasses.replace(self, offset=v) for v in self.choices]
+
+    def search(self, data, criterion):
+        if not np.isfinite(self.offset):
+            raise UndeterminedError("this candidate is free")
+        size = self.dimension
+        starts = np.linspace(-4, 4, 9)[:, None] * np.ones(size)
+        return Search(
+            tuple("ab"[:size]),
+            starts,
+            np.full(size, -5.0),
+            np.full(size, 5.0),
+            (self.ends,) * size,
+            self.loss,
+            lambda point: dataclasses.replace(self, point=tuple(point)),
+        )
+
+    def merit(self, data, criterion):
+        return -self.tuning.loss + self.offset
+
+    def condition(self, data):
+        raise NotImplementedError
+
+
+def wavy(point):
+    """Many local minima, the lowest near 1.9."""
+    t = point[0]
+    loss = 0.3 * (t - 2) ** 2 + 3 * np.cos(3 * t)
+    return loss, np.array([0.6 * (t - 2) - 9 * np.sin(3 * t)])
+
+
+def valley(point):
+    """Rosenbrock's valley, its minimum at (1, 1)."""
+    a, b = point
+    loss = (1 - a) ** 2 + 20 * (b - a * a) ** 2
+    return loss, np.array([-2 * (1 - a) - 80 * a * (b - a * a), 40 * (b - a * a)])
+
+
+DATA = mixed_data()
+
+
+def test_finds_the_lowest_of_many_minima_to_all_digits():
+    tuned = sd.tune(Toy(wavy), DATA)
+    grid = np.linspace(-5, 5, 100_001)
+    best = grid[np.argmin([wavy([t])[0] for t in grid])]
+    assert abs(tuned.point[0] - best) < 1e-3
+    assert np.abs(tuned.tuning.gradient).max() < 1e-11
+    points, losses = tuned.tuning.curve
+    assert len(points) == len(losses) >= 9
+    assert_allclose(tuned.tuning.loss, losses.min(), atol=1e-12)
+
+
+def test_follows_a_curved_valley():
+    assert_allclose(sd.tune(Toy(valley, 2), DATA).point, [1, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_an_optimum_at_an_end_is_taken_and_reported(sign):
+    def flat(point):
+        return np.exp(-sign * 6 * point[0]), np.array([-6 * sign * np.exp(-6 * sign * point[0])])
+
+    word = "everything" if sign > 0 else "nothing"
+    with pytest.warns(sd.TuningWarning, match=f"a: {word}"):
+        tuned = sd.tune(Toy(flat), DATA)
+    assert tuned.point == (sign * np.inf,)
+    assert tuned.tuning.ends == (f"a: {word}",)
+
+
+def test_an_end_that_is_worse_is_not_taken():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tuned = sd.tune(Toy(lambda p: ((p[0] - 4.9) ** 2, np.array([2 * (p[0] - 4.9)]))), DATA)
+    assert_allclose(tuned.point, 4.9)
+
+
+def test_a_slope_at_the_edge_of_a_range_without_a_meaning_is_reported():
+    slope = Toy(lambda p: (-10 * p[0], np.array([-10.0])), ends=("", ""))
+    with pytest.warns(sd.TuningWarning, match="did not converge"):
+        sd.tune(slope, DATA)
+
+
+def test_discrete_candidates_are_compared_and_impossible_ones_skipped():
+    tuned = sd.tune(Toy(wavy, choices=(np.nan, 0.0, 3.0, 3.01)), DATA)
+    assert tuned.offset == 3.0, "a finer candidate must be better by more than 0.05 nats"
+    assert [round(merit - tuned.tuning.tried[0][1], 6) for _, merit in tuned.tuning.tried] == [
+        0.0,
+        3.0,
+        3.01,
+    ]
+    with pytest.raises(UndeterminedError, match="this candidate is free"):
+        sd.tune(Toy(wavy, choices=(np.nan,)), DATA)
+
+
+def test_nothing_unknown_is_nothing_done_and_criteria_are_checked():
+    model = Toy(wavy, point=(0.0,))
+    assert sd.tune(model, DATA) is model
+    with pytest.raises(ValueError, match="criterion: 'aic' is unknown; use one of evidence"):
+        sd.tune(Toy(wavy), DATA, "aic")
+
+
+def test_infinite_everywhere_is_undetermined():
+    with pytest.raises(UndeterminedError, match="finite at no starting point"):
+        sd.tune(Toy(lambda p: (np.inf, np.zeros(1))), DATA)
