@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -41,8 +42,8 @@ class Factor:
     root : (n, n) array
         The factor L in its lower triangle; the rest is not meaningful.
     rho, nugget : float
-    condition : float
-        LAPACK's estimate of the condition number in the 1-norm.
+    norm : float
+        The 1-norm of A.
     """
 
     layout: Layout
@@ -50,7 +51,7 @@ class Factor:
     root: Array
     rho: float
     nugget: float
-    condition: float
+    norm: float
 
     @classmethod
     def of(cls, kernel: Kernel, layout: Layout, sd: Array, smooth: bool = False) -> Factor:
@@ -74,14 +75,19 @@ class Factor:
             _, failed = lapack.dpotrf(root.T, lower=0, clean=0, overwrite_a=1)
             if failed:
                 continue
-            inverse_condition, _ = lapack.dpocon(root.T, norm)
-            if nugget == nuggets[-1] or inverse_condition * LARGEST_CONDITION >= 1.0:
-                condition = 1.0 / max(inverse_condition, 1e-300)
-                return cls(layout, scale, root, rho, nugget, condition)
+            factor = cls(layout, scale, root, rho, nugget, norm)
+            if nugget == least or factor.condition <= LARGEST_CONDITION:
+                return factor
         raise ValueError(
             f"kernel: the matrix of {n} rows has no Cholesky factor even with a nugget of "
             f"{least:.2g}; a number of {kernel!r} is out of range: check it, or tune it"
         )
+
+    @cached_property
+    def condition(self) -> float:
+        """LAPACK's estimate of the condition number of A in the 1-norm."""
+        inverse, _ = lapack.dpocon(self.root.T, self.norm)
+        return float(1.0 / max(inverse, 1e-300))
 
     @property
     def log_det(self) -> float:
