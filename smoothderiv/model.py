@@ -16,8 +16,16 @@ Noise = Mapping[Order, float]
 """From the order of a derivative to its noise level (yerr=None) or scale (relative=True)."""
 
 
-class UndeterminedError(ValueError):
+class UnsuitableError(ValueError):
+    """The model cannot hold these data; another candidate of the same class may."""
+
+
+class UndeterminedError(UnsuitableError):
     """The data leave part of the curve free; the message names it and says what to add."""
+
+
+class ContradictionError(UnsuitableError):
+    """Exact rows (``yerr=0``) that no curve of the model meets together."""
 
 
 class Model(ABC):

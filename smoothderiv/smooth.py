@@ -31,7 +31,7 @@ def smooth(data: Observations, model: Model | None = None) -> Posterior:
         What to fit; its unknown fields are tuned, those given are held. By default a
         :class:`smoothderiv.RegressionSpline` penalised by the derivative two below its degree, in
         which everything is tuned: degree 5 and order 3, and higher where higher derivatives are
-        observed.
+        observed; a lower order where there are too few rows to tell a parabola from noise.
 
     Returns
     -------
@@ -58,7 +58,9 @@ def default_model(data: Observations) -> Model:
     from smoothderiv.splines.regression import RegressionSpline
 
     highest = int(np.max(data.nu, initial=0))
-    return RegressionSpline(degree=max(5, highest + 3), lam=None, order=max(3, highest + 1))
+    conditions = len(np.unique(np.column_stack((data.x, data.nu)), axis=0)) if len(data) < 8 else 8
+    order = min(max(3, highest + 1), max(conditions - bool(data.estimated_orders), 1))
+    return RegressionSpline(degree=max(5, highest + 3), lam=None, order=order)
 
 
 @dataclass(frozen=True)

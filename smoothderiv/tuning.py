@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from smoothderiv.model import Model, UndeterminedError
+from smoothderiv.model import Model, UndeterminedError, UnsuitableError
 from smoothderiv.observations import Observations
 
 Array = NDArray[np.float64]
@@ -142,15 +142,15 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
     best: Model = model
     best_merit = -np.inf
     tried: list[tuple[str, float]] = []
-    undetermined: UndeterminedError | None = None
+    unsuitable: UnsuitableError | None = None
     for batch in model.candidates(data, criterion):
         last_merit = best_merit
         for candidate in batch:
             try:
                 tuned = _tune_continuous(candidate, data, criterion)
                 merit = tuned.merit(data, criterion)
-            except UndeterminedError as error:
-                undetermined = error
+            except UnsuitableError as error:
+                unsuitable = error
                 continue
             tried.append((repr(candidate), merit))
             if merit > best_merit + _EQUAL_NATS:
@@ -158,7 +158,7 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
         if not best_merit > last_merit + 1.0:
             break
     if not tried:
-        raise undetermined or UndeterminedError(f"data: too few rows ({len(data)}) to tune {model}")
+        raise unsuitable or UndeterminedError(f"data: too few rows ({len(data)}) to tune {model}")
     return cast(M, _report(best, tuple(tried)))
 
 
@@ -199,7 +199,7 @@ def _report(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
             stacklevel=3,
         )
     inside = np.isfinite(report.log_values)
-    if np.abs(report.gradient[inside]).max(initial=0.0) > 1e-3 * max(1.0, 1e-6 * abs(report.loss)):
+    if np.abs(report.gradient[inside]).max(initial=0.0) > 1e-2 * max(1.0, 1e-6 * abs(report.loss)):
         warnings.warn(
             f"the search for the best {report.criterion} did not converge (gradient "
             f"{np.abs(report.gradient[inside]).max():.2g} nats); hold one of "

@@ -1,4 +1,4 @@
-"""Compiled loops of the spline engine: basis rows, banded least squares, selected inversion.
+"""Compiled loops of the spline engine: basis rows, banded least squares, variances.
 
 A factor of p coefficients is kept without square roots (Gentleman 1973): ``unit`` (p, w) holds the
 rows of a unit upper triangular band matrix U, ``pivot`` (p,) positive numbers d, ``rhs`` (p,) z,
@@ -266,40 +266,52 @@ def solve_unit(unit, rhs):
 
 
 @njit(cache=True)
-def selected_inverse(unit, pivot):
-    """Return the band of (U' D U)^-1: inverse[j, m] = V[j, j + m] (Takahashi recursion)."""
+def window_roots(unit, pivot):
+    """Return lower triangular roots of the covariance of each w successive coordinates.
+
+    ``roots[j] @ roots[j].T`` is the block of (U' D U)^-1 at j..j+w-1: the selected inverse of
+    Takahashi, carried as a square root by rotations, which under strong smoothing keeps the digits
+    that the recursion for the entries themselves cancels.
+    """
     n_coef, width = unit.shape
-    inverse = np.zeros((n_coef, width), dtype=unit.dtype)
+    roots = np.zeros((n_coef, width, width), dtype=unit.dtype)
     for j in range(n_coef - 1, -1, -1):
-        reach = min(width, n_coef - j)
-        for m in range(1, reach):
-            total = 0.0 * unit[0, 0]
-            for r in range(1, reach):
-                low, high = (r, m) if r < m else (m, r)
-                total += unit[j, r] * inverse[j + low, high - low]
-            inverse[j, m] = -total
-        total = 1.0 / pivot[j]
-        for r in range(1, reach):
-            total -= unit[j, r] * inverse[j, r]
-        inverse[j, 0] = total
-    return inverse
+        root = roots[j]
+        if j + 1 < n_coef:
+            later = roots[j + 1]
+            for m in range(1, width):
+                for c in range(m):
+                    root[m, c] = later[m - 1, c]
+                    root[0, c] -= unit[j, m] * later[m - 1, c]
+        root[0, width - 1] = 1.0 / np.sqrt(pivot[j])
+        for c in range(width - 1, 0, -1):  # rotate row 0 into its first column
+            if root[0, c] == 0.0:
+                continue
+            norm = np.sqrt(root[0, c - 1] * root[0, c - 1] + root[0, c] * root[0, c])
+            cosine, sine = root[0, c - 1] / norm, root[0, c] / norm
+            root[0, c - 1] = norm
+            root[0, c] = 0.0
+            for m in range(c, width):
+                before, after = root[m, c - 1], root[m, c]
+                root[m, c - 1] = cosine * before + sine * after
+                root[m, c] = cosine * after - sine * before
+    return roots
 
 
 @njit(cache=True)
-def quadratic(inverse, row, start, width):
-    """Return row' V row for a row of `width` entries from column `start`."""
-    total = 0.0 * inverse[0, 0]
-    for a in range(width):
-        if row[a] == 0.0:
-            continue
-        total += row[a] * row[a] * inverse[start + a, 0]
-        for b in range(a + 1, width):
-            total += 2.0 * row[a] * row[b] * inverse[start + a, b - a]
+def quadratic(root, row, width):
+    """Return row' V row for the first `width` coordinates of a window with V = root root'."""
+    total = 0.0 * root[0, 0]
+    for c in range(width):
+        part = 0.0 * root[0, 0]
+        for m in range(c, width):
+            part += row[m] * root[m, c]
+        total += part * part
     return total
 
 
 @njit(cache=True)
-def group_terms(units, pivots, rhss, c, inverse, squares, traces):
+def group_terms(units, pivots, rhss, c, roots, squares, traces):
     """Fill, for each factor g, squares[g] = sum d (U c - z)^2 and traces[g] = tr(V U' D U)."""
     groups, n_coef, width = units.shape
     row = np.empty(width)
@@ -317,11 +329,11 @@ def group_terms(units, pivots, rhss, c, inverse, squares, traces):
                 fitted += row[m] * c[j + m]
             residual = fitted - rhss[g, j]
             squares[g] += pivots[g, j] * residual * residual
-            traces[g] += pivots[g, j] * quadratic(inverse, row, j, reach)
+            traces[g] += pivots[g, j] * quadratic(roots[j], row, reach)
 
 
 @njit(cache=True)
-def moments(t, degree, shape, x, nu, c, inverse, null, mean, var):
+def moments(t, degree, shape, x, nu, c, roots, null, mean, var):
     """Fill mean and variance of D^nu f(x), O(k^2) a query."""
     shift, null_first, null_rows, reduced_width = null
     k = len(shape) - 1 if len(shape) else degree
@@ -341,13 +353,13 @@ def moments(t, degree, shape, x, nu, c, inverse, null, mean, var):
         for r in range(k + 1):
             total += row[r] * c[span - k + r]
         mean[i] = total
-        if len(inverse) == 0:
+        if len(roots) == 0:
             continue
         if reduced_width == 0:
-            var[i] = quadratic(inverse, row, span - k, k + 1)
+            var[i] = quadratic(roots[span - k], row, k + 1)
         else:
             start, _ = reduce_row(row, span - k, k, shift, null_first, null_rows, reduced)
-            var[i] = quadratic(inverse, reduced, start, min(reduced_width, len(inverse) - start))
+            var[i] = quadratic(roots[start], reduced, min(reduced_width, len(roots) - start))
 
 
 NEGLIGIBLE = 1e-20  # of a row of norm 1: far below rounding, so that bands stay narrow

@@ -12,6 +12,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.model import ContradictionError
 from smoothderiv.observations import Observations
 from smoothderiv.splines import _loops
 from smoothderiv.splines.basis import BSplineBasis
@@ -43,7 +44,7 @@ class Coordinates:
 
         Raises
         ------
-        ValueError
+        ContradictionError
             Exact rows that contradict each other.
         """
         index = np.flatnonzero(data.exact)
@@ -81,7 +82,7 @@ class Coordinates:
         )
         if contradiction >= 0:
             row = index[contradiction]
-            raise ValueError(
+            raise ContradictionError(
                 f"yerr: the exact rows contradict each other; row {row} (x = {data.x[row]:g}, "
                 f"y = {data.y[row]:g}, nu = {data.nu[row]}) cannot hold with the others on "
                 f"{n_inner} coefficients; give it a yerr, or use more knots"

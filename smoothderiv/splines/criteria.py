@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.model import UndeterminedError, missing_noise
+from smoothderiv.model import UndeterminedError, UnsuitableError, missing_noise
 from smoothderiv.observations import Observations
 from smoothderiv.splines import _loops
-from smoothderiv.splines.system import Solution, System
+from smoothderiv.splines.system import EPS, Solution, System
 from smoothderiv.tuning import Search
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Criterion:
             self._require_one_scale()
         self._polynomial: System | None = None
         self._span = basis.interval[1] - basis.interval[0]
+        self._require_residuals()
         self._guess()
 
     def search(self) -> Search:
@@ -72,8 +73,21 @@ class Criterion:
             if self._criterion == "evidence":
                 return self._evidence(point)
             return self._by_complex_step(point)
-        except UndeterminedError:
+        except UnsuitableError:
             return np.inf, np.zeros(len(point))
+
+    def _require_residuals(self) -> None:
+        """Refuse to estimate noise from rows that a curve without noise can always meet."""
+        system = self._system
+        if system.kind == "penalised":
+            _ = system.log_constant  # the polynomials must be determined: refused here by name
+        free = system.coordinates.n_free if system.kind == "plain" else self._model.order
+        rows = int(system.counts.sum()) + (system.kind != "plain") * system.coordinates.n_locked
+        if len(self._unknown) and rows <= free:
+            raise UndeterminedError(
+                f"{self._level_name(0)}: {rows} rows determine {free} free coefficients and leave "
+                "no residual to estimate noise from; give yerr, more rows, or a simpler model"
+            )
 
     def _level_name(self, j: int) -> str:
         return f"noise[{self._system.keys[self._unknown[j]]}]"
@@ -156,7 +170,7 @@ class Criterion:
         mean, var = np.zeros(len(sd), dtype=sd.dtype), np.zeros(len(sd), dtype=sd.dtype)
         query = (*basis.loops, data.x[soft], data.nu[soft])
         null = system.coordinates.null
-        _loops.moments(*query, solution.coef, solution.inverse, null, mean, var)
+        _loops.moments(*query, solution.coef, solution.roots, null, mean, var)
         free = 1.0 - var / sd**2
         scaled = (data.y[soft] - mean) ** 2 / (sd**2 * free)
         return 0.5 * (np.log(2 * np.pi * sd**2) - np.log(free) + scaled).sum()
@@ -164,40 +178,56 @@ class Criterion:
     # Where to start: a grid of smoothings, the levels by a few fixed-point steps at each.
 
     def _guess(self) -> None:
-        """Set the range of the search from the rows' sizes and the interval."""
+        """Set the range of the search from the sizes of the residuals and the interval."""
         data, system = self._data, self._system
-        sizes = [self._size(key) for key in system.keys]
-        levels = self._given.copy()
-        for j in self._unknown:
-            levels[j] = sizes[j]
-        lower = [np.log(1e-10 * sizes[j]) for j in self._unknown]
-        upper = [np.log(1e3 * sizes[j]) for j in self._unknown]
+        levels = self._sizes()
+        lower = list(np.log(1e-10 * levels[self._unknown]))
+        upper = list(np.log(1e3 * levels[self._unknown]))
         if self._lam_free:
             reference = levels[self._unknown[0]] if len(self._unknown) else 1.0
-            sd = data.relative_sd.copy()
+            sd = np.where(data.exact, self._spread(data.exact), data.relative_sd)
             for key, level in zip(system.keys, levels, strict=True):
                 if key is not None:
                     sd[data.is_of(key) & data.estimated] *= level
-            scaled = sd[~data.exact] * self._span ** data.nu[~data.exact].astype(float)
-            information = float((reference / scaled) ** 2 @ np.ones(len(scaled)))
+            scaled = sd * self._span ** data.nu.astype(float)
             m = self._model.order
-            natural = np.log(information) + (2 * m - 1) * np.log(self._span)
+            information = np.log(((reference / scaled) ** 2).sum())
+            natural = information + (2 * m - 1) * np.log(self._span)
             fine = 2 * m * np.log(np.pi * system.basis.n_coef)
             lower.insert(0, natural - fine - np.log(1e6))
             upper.insert(0, natural + np.log(1e3))
         self._lower, self._upper, self._levels = np.array(lower), np.array(upper), levels
 
-    def _size(self, key: Any) -> float:
-        """Return the size of a group's residuals from nothing, in units of its level."""
+    def _sizes(self) -> Array:
+        """Return a first guess of each level: residuals of the smoothest curve of the model."""
+        data, system, levels = self._data, self._system, self._given.copy()
+        floor = np.zeros(len(levels))
+        for j in self._unknown:
+            rows = data.is_of(system.keys[j]) & data.estimated
+            levels[j] = self._spread(rows)
+            floor[j] = EPS * np.abs(data.y[rows] / data.relative_sd[rows]).max()
+        if not len(self._unknown):
+            return levels
+        try:
+            smoothest = self._limit() if self._lam_free else system
+            solution = smoothest.solve(self._model.lam, levels)
+        except UnsuitableError:
+            return levels
+        sizes = np.sqrt(solution.squares[: len(levels)] / system.counts)
+        sizes = np.where(sizes > floor, sizes, floor)
+        levels[self._unknown] = np.where(sizes > 0, sizes, levels)[self._unknown]
+        return levels
+
+    def _spread(self, rows: NDArray[np.bool_]) -> float:
+        """Return how far y, over its relative size, spreads in some rows of one order."""
         data = self._data
-        if key is None:
+        if not rows.any():
             return 1.0
-        rows = data.is_of(key) & data.estimated
-        size = float(np.sqrt(np.mean((data.y[rows] / data.relative_sd[rows]) ** 2)))
-        if size > 0:
-            return size
-        overall = np.abs(data.y * self._span ** data.nu.astype(float)).max()
-        return float(overall * self._span**-key) or 1.0
+        part = data.y[rows] / np.where(data.exact, 1.0, data.relative_sd)[rows]
+        scaled = data.y * self._span ** data.nu.astype(float)
+        order = float(data.nu[rows].mean())
+        sizes = (part.std(), np.abs(part).max(), np.abs(scaled).max() * self._span**-order, 1.0)
+        return float(next(size for size in sizes if size > 0))
 
     def _starts(self) -> Array:
         if not self._lam_free:
@@ -205,14 +235,13 @@ class Criterion:
             return np.asarray(np.log(levels[self._unknown])[None, :])
         starts = []
         for value in np.linspace(self._lower[0], self._upper[0], _GRID):
-            system = self._limit() if value >= self._upper[0] else self._system
 
             def lam(levels: Array, value: float = value) -> float:
                 return float(
                     np.exp(value) / (levels[self._unknown[0]] ** 2 if len(self._unknown) else 1)
                 )
 
-            levels = self._fixed_point(system, lam)
+            levels = self._fixed_point(self._system, lam)
             starts.append(np.concatenate(([value], np.log(levels[self._unknown]))))
         return np.array(starts)
 
@@ -225,7 +254,7 @@ class Criterion:
         for _ in range(steps if len(self._unknown) else 0):
             try:
                 solution = system.solve(lam(levels), levels)
-            except UndeterminedError:
+            except UnsuitableError:
                 break
             edf = solution.traces[:groups] / levels**2
             free = np.maximum(system.counts - edf, 0.02 * system.counts)
@@ -257,6 +286,6 @@ class Criterion:
         try:
             plain = System.assemble(self._system.basis, self._data, self._model.order, "plain")
             plain.solve(0.0, self._given)
-        except UndeterminedError:
+        except UnsuitableError:
             return False
         return True

@@ -62,7 +62,7 @@ class RegressionSpline(Model):
     follow. Between the data of a penalised spline with knots at the data they are too small, for
     order 2 by up to 27 % for f and 66 % for f' (standard deviations of the smoothing spline's
     process). Rows are reduced by banded Givens rotations, O(n k^2) time and O(n_coef k) memory
-    beyond the data; variances come from the band of the inverse (Takahashi), O(k^2) a query.
+    beyond the data; variances come from square roots of the blocks of the inverse, O(k^2) a query.
 
     With ``knots=None`` and a penalty, numbers of knots are compared by evidence: the priors they
     stand for differ only in resolution, so their evidences are comparable. Without a penalty the
@@ -276,15 +276,15 @@ class RegressionSplinePosterior(Posterior):
         return root.T @ root
 
     def _mean(self, x: Array, nu: Orders) -> Array:
-        return self._moments(x, nu, np.empty((0, 0)))[0]
+        return self._moments(x, nu, np.empty((0, 0, 0)))[0]
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        return self._moments(x, nu, self._solution.inverse)[1]
+        return self._moments(x, nu, self._solution.roots)[1]
 
-    def _moments(self, x: Array, nu: Orders, inverse: Array) -> tuple[Array, Array]:
+    def _moments(self, x: Array, nu: Orders, roots: Array) -> tuple[Array, Array]:
         mean, var = np.zeros(len(x)), np.zeros(len(x))
         null = self._system.coordinates.null
-        _loops.moments(*self.basis.loops, x, nu, self.coef, inverse, null, mean, var)
+        _loops.moments(*self.basis.loops, x, nu, self.coef, roots, null, mean, var)
         return mean, np.maximum(var, 0.0)
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:

@@ -35,8 +35,8 @@ class Factor:
     rss: float
 
     @property
-    def log_det(self) -> Any:
-        """Log |U' D U|."""
+    def log_det(self) -> float:
+        """The logarithm of |U' D U|."""
         return float(np.log(self.pivot).sum())
 
 
@@ -44,6 +44,7 @@ class Factor:
 class Solution:
     """The minimiser for given noise levels and penalty, and what follows from its factor.
 
+    ``roots[j]`` is a root of the covariance of the free coordinates from j on, one window each;
     ``squares[g]`` is the sum of squares of group g at the minimum, in units of its level;
     ``traces[g]`` its share ``tr(V U_g' D_g U_g)`` of the coefficients, before its weight.
     """
@@ -51,7 +52,7 @@ class Solution:
     factor: Factor
     free: Array
     coef: Array
-    inverse: Array
+    roots: Array
     squares: Array
     traces: Array
 
@@ -117,12 +118,12 @@ class System:
         self._check_rank(unit, pivot)
         own = np.array([f.rss for f in self.factors])
         free = _loops.solve_unit(unit, rhs)
-        inverse = _loops.selected_inverse(unit, pivot)
+        roots = _loops.window_roots(unit, pivot)
         squares, traces = np.empty(len(own), dtype=kind), np.empty(len(own), dtype=kind)
-        _loops.group_terms(units, pivots, rhss, free, inverse, squares, traces)
+        _loops.group_terms(units, pivots, rhss, free, roots, squares, traces)
         factor = Factor(unit, pivot, rhs, rss + weights @ own)
         coef = self.coordinates.coefficients(free)
-        return Solution(factor, free, coef, inverse, squares + own, traces)
+        return Solution(factor, free, coef, roots, squares + own, traces)
 
     def _check_rank(self, unit: Array, pivot: Array) -> None:
         """Refuse a factor whose pivot is rounding error of its column."""
