@@ -179,7 +179,7 @@ TABLES = {
     "quoted.csv": 't,note,pos\n0,"two\nlines",1\n1,,oops\n',
     "windows.csv": "t,pos\r\n0,1\r\n1,oops\r\n",
     "mark.csv": "\ufefft,pos\n0,1\n1,oops\n",
-    "late.csv": "t,pos\n" + "1,2\n" * 200_000 + "1,oops\n",
+    "late.csv": "t,pos\n" + "1,2\n" * 300_000 + "1,oops\n",
     "neg.csv": "t,pos,e\n0,1,0.1\n1,2,-0.1\n",
     "inf.csv": "t,pos\n0,1\n1,inf\n",
     "gap.csv": "t,pos\n0,1\n,2\n",
@@ -206,7 +206,7 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("quoted.csv", POS, "quoted.csv: line 4, column 'pos' is 'oops'"),
         ("windows.csv", POS, "windows.csv: line 3, column 'pos' is 'oops'"),
         ("mark.csv", POS, "mark.csv: line 3, column 'pos' is 'oops'"),
-        ("late.csv", POS, "late.csv: line 200002, column 'pos' is 'oops'"),
+        ("late.csv", POS, "late.csv: line 300002, column 'pos' is 'oops'"),
         ("neg.csv", [*POS, "--yerr", "pos=e"], "neg.csv: line 3, column 'e' is -0.1, but"),
         ("inf.csv", POS, "inf.csv: line 3, column 'pos' is inf, but every entry must be finite"),
         ("gap.csv", POS, "gap.csv: line 3, column 't' is nan"),
@@ -257,10 +257,13 @@ def test_rows_of_parquet_are_named_by_number(here):
 # Whole or not at all
 
 
-def test_nothing_is_overwritten_without_force(here):
+def test_nothing_is_overwritten_without_force(here, monkeypatch):
     (here / "fit.csv").write_text("mine")
     options = [*WIDE, *SMALL, "--out", "fit.csv", "--plot", "fit.png"]
-    assert refused(run("fit", "data.csv", *options)).startswith("fit.csv: exists already; give --f")
+    with monkeypatch.context() as before_any_work:
+        before_any_work.delattr(_job, "smooth")
+        words = refused(run("fit", "data.csv", *options))
+    assert words.startswith("fit.csv: exists already; give --force")
     assert (here / "fit.csv").read_text() == "mine"
     assert not (here / "fit.png").exists()
     assert run("fit", "data.csv", *options, "--force").exit_code == 0
@@ -288,16 +291,17 @@ def test_a_run_that_fails_leaves_nothing(here, monkeypatch, fails, place):
     assert sorted(here.iterdir()) == before
 
 
-def test_a_file_that_appears_meanwhile_is_kept(here, monkeypatch):
+@pytest.mark.parametrize(("name", "other"), [("fit.png", "fit.csv"), ("fit.csv", "fit.png")])
+def test_a_file_that_appears_meanwhile_is_kept(here, monkeypatch, name, other):
     def smooth(data):
-        (here / "fit.png").write_text("mine")
+        (here / name).write_text("mine")
         return sd.smooth(data)
 
     monkeypatch.setattr(_job, "smooth", smooth)
     result = run("fit", "data.csv", *WIDE, *SMALL, "--out", "fit.csv", "--plot", "fit.png")
-    assert refused(result).startswith("fit.png: exists already")
-    assert (here / "fit.png").read_text() == "mine"
-    assert not (here / "fit.csv").exists()
+    assert refused(result).startswith(f"{name}: exists already")
+    assert (here / name).read_text() == "mine"
+    assert not (here / other).exists()
     assert not list(here.glob(".*"))
 
 

@@ -132,10 +132,11 @@ def test_noise_of_every_kind():
         + sd.observe([0, 1], [0, 0], nu=1)
         + sd.observe([0, 1], [0, 0], yerr=[1, 3], nu=2, relative=True)
         + sd.observe([0], [0], yerr=0, nu=3)
+        + sd.observe([0], [0], yerr=7, nu=1)
     )
     assert data.estimated_orders == (1, 2)
-    np.testing.assert_array_equal(data.sd({1: 2.0, 2: 10.0}), [0.5, 0.5, 2, 2, 10, 30, 0])
-    np.testing.assert_array_equal(data.exact, [False] * 6 + [True])
+    np.testing.assert_array_equal(data.sd({1: 2.0, 2: 10.0}), [0.5, 0.5, 2, 2, 10, 30, 0, 7])
+    np.testing.assert_array_equal(data.exact, [False] * 6 + [True, False])
     with pytest.raises(ValueError, match=r"noise: the level of order 2 is unknown.*tune"):
         data.sd({1: 2.0})
 
