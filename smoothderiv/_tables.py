@@ -83,12 +83,9 @@ class Source:
             bad.append(row)
             return "skip"
 
-        # One block, since types are inferred from the first; one thread, since rows are counted.
-        block = min(max(len(self.text), 1) + 1, 2**31 - 1)
         try:
             table = pa_csv.read_csv(
                 io.BytesIO(self.text),
-                read_options=pa_csv.ReadOptions(block_size=block, use_threads=False),
                 parse_options=pa_csv.ParseOptions(
                     delimiter=delimiter, invalid_row_handler=note, newlines_in_values=True
                 ),
