@@ -20,7 +20,7 @@ from smoothderiv.observations import Observations
 
 Array: TypeAlias = NDArray[np.float64]
 
-LARGEST_CONDITION = 1e12
+LARGEST_CONDITION = 1e13
 LOG_2PI = float(np.log(2 * np.pi))
 
 

@@ -60,7 +60,7 @@ class GaussianProcess(Model):
     Notes
     -----
     The matrix is scaled to unit diagonal, so that its condition does not depend on units. Only
-    where neither the noise nor the matrix itself keeps its condition number below 1e12 a nugget is
+    where neither the noise nor the matrix itself keeps its condition number below 1e13 a nugget is
     added, the smallest with a proof (see :class:`smoothderiv.gp.dense.Factor`); the posterior
     reports `nugget` and `condition`.
 
