@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smoothderiv.observations import observe as observe
     from smoothderiv.plotting import plot as plot
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
+    from smoothderiv.storage import load as load
     from smoothderiv.tuning import TuningWarning as TuningWarning
     from smoothderiv.tuning import tune as tune
 
@@ -26,6 +27,7 @@ _HOME = {
     "RegressionSpline": "smoothderiv.splines.regression",
     "TuningWarning": "smoothderiv.tuning",
     "kernels": "smoothderiv.gp.kernels",
+    "load": "smoothderiv.storage",
     "observe": "smoothderiv.observations",
     "plot": "smoothderiv.plotting",
     "splines": "smoothderiv.splines",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from smoothderiv.gradient import Gradient, Hessian
+from smoothderiv.locations import Locations, find_argmax, find_roots
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
+from smoothderiv.storage import save
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
@@ -215,6 +218,92 @@ class Posterior(ABC):
         sets = itertools.combinations_with_replacement(np.eye(d, dtype=np.int64), total)
         orders = np.array([np.sum(axes, axis=0) for axes in sets])
         return orders[:, 0] if d == 1 else orders
+
+    def contrast(self, x: ArrayLike, weights: ArrayLike, nu: ArrayLike = 0) -> tuple[float, float]:
+        """Return mean and standard deviation of ``sum_i weights_i D^nu_i f(x_i)``."""
+        x_, nu_, shape = self._question(x, nu)
+        weights_ = np.broadcast_to(np.asarray(weights, dtype=float), shape).ravel()
+        variance = float(weights_ @ self._cov(x_, nu_, x_, nu_) @ weights_)
+        return float(weights_ @ self._mean(x_, nu_)), math.sqrt(max(variance, 0.0))
+
+    def prob_positive(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
+        """Return the probability that ``D^nu f`` is positive, at each place by itself."""
+        mean, std = self.mean(x, nu), self.std(x, nu)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = np.where(std > 0, mean / std, np.where(mean > 0, np.inf, -np.inf))
+        if math.isfinite(self.dof):
+            return np.asarray(special.stdtr(self.dof, score))
+        return np.asarray(special.ndtr(score))
+
+    def roots(
+        self,
+        nu: int = 0,
+        value: float = 0.0,
+        within: tuple[Any, Any] | None = None,
+        level: float = 0.95,
+        rng: int | np.random.Generator | None = None,
+    ) -> Locations:
+        """Return where ``D^nu f = value``, with standard deviations, intervals, probabilities.
+
+        Parameters
+        ----------
+        nu : int
+            Order of the derivative; ``D^(nu+1) f`` need not exist.
+        value : float
+            In unit of y / unit of x ** nu.
+        within : (low, high), optional
+            Range searched; by default that of the data.
+        level : float
+            Of the intervals.
+        rng : int or Generator, optional
+            Of the 2000 joint paths that tell how surely each root is there, and where.
+        """
+        return find_roots(self, nu, value, within, check_level(level), rng)
+
+    def maxima(
+        self,
+        within: tuple[Any, Any] | None = None,
+        level: float = 0.95,
+        rng: int | np.random.Generator | None = None,
+    ) -> Locations:
+        """Return the peaks inside a range: falling roots of f', their heights, as :meth:`roots`."""
+        return find_roots(self, 1, 0.0, within, check_level(level), rng, direction=-1)
+
+    def minima(
+        self,
+        within: tuple[Any, Any] | None = None,
+        level: float = 0.95,
+        rng: int | np.random.Generator | None = None,
+    ) -> Locations:
+        """Return the troughs inside a range: rising roots of f', their depths, as :meth:`roots`."""
+        return find_roots(self, 1, 0.0, within, check_level(level), rng, direction=1)
+
+    def inflections(
+        self,
+        within: tuple[Any, Any] | None = None,
+        level: float = 0.95,
+        rng: int | np.random.Generator | None = None,
+    ) -> Locations:
+        """Return the roots of f'', where the curve changes its turn, as :meth:`roots`."""
+        return find_roots(self, 2, 0.0, within, check_level(level), rng)
+
+    def argmax(
+        self,
+        nu: int = 0,
+        within: tuple[Any, Any] | None = None,
+        level: float = 0.95,
+        rng: int | np.random.Generator | None = None,
+    ) -> Locations:
+        """Return where ``D^nu f`` is largest in a range, its height there, and their intervals.
+
+        For nu = 1 the steepest place and its rate. ``at_edge`` is the share of paths whose largest
+        value lies at an end of the range.
+        """
+        return find_argmax(self, nu, within, check_level(level), rng)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the posterior into one safe file, from which :func:`smoothderiv.load` reads it."""
+        save(self, path)
 
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, in its unit: (n,)."""

@@ -1,0 +1,123 @@
+"""Roots, peaks and steepest places: against known curves, by coverage, and when there is none."""
+
+import numpy as np
+import pytest
+from conftest import mixed_data, wave
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+from smoothderiv.splines import BSplineBasis
+
+BASIS = BSplineBasis.clamped(np.linspace(0, 1, 17)[1:-1], 0, 1, 5)
+MODEL = sd.RegressionSpline(BASIS)
+
+
+def true_roots(nu, value=0.0, sign=0):
+    x = np.linspace(0, 1, 200_001)
+    y = wave(x, nu) - value
+    at = np.flatnonzero((y[:-1] < 0) != (y[1:] < 0))
+    at = at[(sign == 0) | (np.sign(y[at + 1] - y[at]) == sign)]
+    return x[at] - y[at] * (x[1] - x[0]) / (y[at + 1] - y[at])
+
+
+def sharp(n=400, noise=1e-4):
+    x = np.linspace(0, 1, n)
+    rng = np.random.default_rng(0)
+    return MODEL.condition(sd.observe(x, wave(x) + noise * rng.standard_normal(n), noise))
+
+
+def test_sharp_data_find_every_root_peak_and_inflection():
+    post, within = sharp(), (0.02, 0.98)
+    cases = [
+        (post.roots(0, 0.3, within, rng=0), true_roots(0, 0.3)),
+        (post.maxima(within, rng=0), true_roots(1, sign=-1)),
+        (post.minima(within, rng=0), true_roots(1, sign=1)),
+        (post.inflections(within, rng=0), true_roots(2)),
+    ]
+    for found, everywhere in cases:
+        truth = everywhere[(everywhere > 0.02) & (everywhere < 0.98)]
+        assert len(found) == len(truth)
+        assert_allclose(found.x, truth, atol=2e-3)
+        assert (found.probability == 1).all()
+        assert (found.lower <= found.x).all()
+        assert (found.x <= found.upper).all()
+    assert_allclose(post.maxima(within, rng=0).height, wave(true_roots(1, sign=-1)), atol=1e-3)
+
+
+def test_position_std_is_the_delta_methods_where_that_holds():
+    post = sharp(noise=1e-3)
+    found = post.maxima((0.02, 0.98), rng=1)
+    delta = post.std(found.x, 1) / np.abs(post(found.x, 2))
+    assert_allclose(found.std, delta, rtol=0.1)
+
+
+def test_intervals_of_peaks_and_of_the_steepest_place_cover():
+    truth = true_roots(1, sign=-1)[0]
+    grid = np.linspace(0.5, 1, 50_001)
+    steepest = grid[np.argmax(wave(grid, 1))]
+    peak, height, steep = [], [], []
+    for seed in range(120):
+        post = MODEL.condition(mixed_data(seed, n=(120, 40, 0)))
+        found = post.maxima((0.0, 0.3), rng=seed)
+        nearest = np.argmin(np.abs(found.x - truth))
+        peak.append(found.lower[nearest] <= truth <= found.upper[nearest])
+        height.append(abs(found.height[nearest] - wave(truth)) < 1.96 * found.height_std[nearest])
+        rate = post.argmax(1, (0.5, 1.0), rng=seed)
+        steep.append(rate.lower[0] <= steepest <= rate.upper[0])
+    assert 0.89 <= np.mean(peak) <= 0.99
+    assert 0.87 <= np.mean(height) <= 0.99
+    assert 0.89 <= np.mean(steep) <= 1.0
+
+
+def test_a_plateau_has_doubtful_peaks():
+    rng = np.random.default_rng(3)
+    x = np.linspace(0, 1, 100)
+    post = MODEL.condition(sd.observe(x, 0.1 * rng.standard_normal(100), 0.1))
+    found = post.maxima(rng=0)
+    assert len(found) > 1
+    assert (found.probability < 0.97).any()
+    assert (found.upper - found.lower > 0.02).all()
+
+
+def test_a_largest_value_at_the_edge_is_said_to_be_there():
+    x = np.linspace(0, 1, 50)
+    post = sd.RegressionSpline(0, 3).condition(sd.observe(x, x, 0.05))
+    found = post.argmax(rng=0)
+    assert found.x[0] == 1.0
+    assert found.at_edge[0] > 0.9
+    inner = sharp().argmax(0, rng=0)
+    assert inner.at_edge[0] == 0.0
+    fine = np.linspace(0, 1, 100_001)
+    assert_allclose(inner.x, fine[np.argmax(wave(fine))], atol=1e-3)
+    assert_allclose(inner.height, wave(fine).max(), atol=1e-3)
+
+
+def test_locations_move_with_the_units():
+    post = sharp(noise=0.05)
+    data = post.data
+    a = 1e6
+    scaled = BSplineBasis(a * BASIS.t, 5)
+    other = sd.RegressionSpline(scaled).condition(sd.observe(a * data.x, 1e-3 * data.y, 5e-5))
+    assert_allclose(other.maxima(rng=0).x, a * post.maxima(rng=0).x, rtol=1e-9)
+    assert_allclose(other.maxima(rng=0).std, a * post.maxima(rng=0).std, rtol=1e-6)
+
+
+def test_no_event_is_an_empty_table_and_bad_ranges_are_refused():
+    post = sharp()
+    assert len(post.roots(0, 50.0, rng=0)) == 0
+    assert "0 found" in repr(post.roots(0, 50.0, rng=0))
+    with pytest.raises(ValueError, match="within"):
+        post.maxima((0.5, 0.1))
+    with pytest.raises(ValueError, match="level"):
+        post.maxima(level=95)
+
+
+def test_probabilities_of_sign_and_contrasts():
+    post = MODEL.condition(mixed_data(1))
+    x = np.linspace(0.1, 0.9, 30)
+    draws = post.sample(x, 1, size=4000, rng=0)
+    assert_allclose(post.prob_positive(x, 1), (draws > 0).mean(axis=0), atol=0.04)
+    mean, std = post.contrast([0.2, 0.8], [1.0, -1.0])
+    cov = post.cov([0.2, 0.8])
+    assert_allclose(mean, post(0.2) - post(0.8))
+    assert_allclose(std, np.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1]))

@@ -1,0 +1,103 @@
+"""Saved and loaded posteriors answer bit for bit; foreign and damaged files run nothing."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from conftest import mixed_data
+
+import smoothderiv as sd
+from smoothderiv.splines import BSplineBasis
+
+BASIS = BSplineBasis.clamped(np.linspace(0, 1, 9)[1:-1], 0, 1, 5)
+TIMES = np.datetime64("2026-01-01T00:00", "s") + np.arange(20) * np.timedelta64(90, "s")
+POSTERIORS = {
+    "plain": lambda: sd.RegressionSpline(BASIS).condition(mixed_data()),
+    "array knots": lambda: sd.RegressionSpline(np.array([0.3, 0.5])).condition(mixed_data()),
+    "tuned": lambda: sd.smooth(mixed_data(known=False, n=(60, 40, 30))),
+    "infinite lam": lambda: sd.RegressionSpline(4, lam=np.inf).condition(mixed_data()),
+    "derivative": lambda: sd.RegressionSpline(BASIS).condition(mixed_data()).derivative(1),
+    "datetimes": lambda: sd.RegressionSpline(3).condition(
+        sd.observe(TIMES, np.sin(np.arange(20.0)), 0.1)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_answers_are_the_same_bit_for_bit(name, tmp_path):
+    post = POSTERIORS[name]()
+    post.save(tmp_path / "fit.npz")
+    again = sd.load(tmp_path / "fit.npz")
+    x = TIMES[3:9] if name == "datetimes" else np.linspace(0, 1, 33)
+    for nu in (0, 1):
+        assert np.array_equal(again(x, nu), post(x, nu))
+        assert np.array_equal(again.std(x, nu), post.std(x, nu))
+        assert np.array_equal(again.sample(x, nu, 3, rng=0), post.sample(x, nu, 3, rng=0))
+    assert again.log_evidence == post.log_evidence
+    assert again.noise == post.noise
+    assert again.dof == post.dof
+    assert again.data.origin == post.data.origin
+    assert [p.name for p in tmp_path.iterdir()] == ["fit.npz"]
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    post = POSTERIORS["plain"]()
+    good = tmp_path / "good.npz"
+    post.save(good)
+    raw = good.read_bytes()
+    bad = tmp_path / "bad.npz"
+    for content in (raw[: len(raw) // 2], b"", b"hello", pickle.dumps([1, 2])):
+        bad.write_bytes(content)
+        with pytest.raises(ValueError, match="not a posterior saved by smoothderiv, or damaged"):
+            sd.load(bad)
+    np.savez(bad, x=np.zeros(3))
+    with pytest.raises(ValueError, match="not a posterior"):
+        sd.load(bad)
+    with pytest.raises(FileNotFoundError):
+        sd.load(tmp_path / "none.npz")
+
+
+def rewrite(path, change):
+    with np.load(path) as file:
+        arrays = dict(file)
+    head = json.loads(str(arrays["head"]))
+    change(head, arrays)
+    arrays["head"] = np.array(json.dumps(head))
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda head, _: head.update(version=99), "version 99"),
+        (lambda head, _: head.update(format="other"), "format 'other'"),
+        (lambda head, _: head["model"].update({"class": "Path"}), "damaged, 'Path'"),
+        (lambda head, _: head["model"]["fields"].update(evil=1), "damaged"),
+        (lambda head, _: head.pop("origin"), "damaged"),
+    ],
+)
+def test_files_that_were_tampered_with_are_refused(change, words, tmp_path):
+    path = tmp_path / "fit.npz"
+    POSTERIORS["plain"]().save(path)
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=words):
+        sd.load(path)
+
+
+def test_objects_in_a_file_are_not_unpickled(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit",))
+
+    path = tmp_path / "bomb.npz"
+    np.savez(path, head=np.array([Bomb()], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="not a posterior"):
+        sd.load(path)
+
+
+def test_a_save_that_fails_leaves_nothing(tmp_path):
+    post = POSTERIORS["plain"]()
+    with pytest.raises(FileNotFoundError):
+        post.save(tmp_path / "no folder" / "fit.npz")
+    assert not list(tmp_path.iterdir())
