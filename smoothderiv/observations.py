@@ -71,7 +71,7 @@ class Observations:
 
     def __post_init__(self) -> None:
         for array in (self.x, self.y, self.yerr, self.nu, self.relative):
-            array.flags.writeable = False
+            _frozen(array)
 
     @classmethod
     def from_frame(
@@ -198,7 +198,7 @@ class Observations:
     @functools.cached_property
     def places(self) -> NDArray[np.float64]:
         """The distinct places, ascending; only for x of one dimension."""
-        return np.unique(self.x)
+        return _frozen(np.unique(self.x))
 
     def is_of(self, nu: Order) -> NDArray[np.bool_]:
         """Mark the rows of order `nu`: (n,) array of bool."""
@@ -212,12 +212,12 @@ class Observations:
     @functools.cached_property
     def exact(self) -> NDArray[np.bool_]:
         """Mark the exact rows (``yerr=0``): (n,) array of bool."""
-        return np.asarray(self.yerr == 0.0)
+        return _frozen(np.asarray(self.yerr == 0.0))
 
     @functools.cached_property
     def estimated(self) -> NDArray[np.bool_]:
         """Mark the rows whose noise holds an unknown level or scale: (n,) array of bool."""
-        return (np.isnan(self.yerr) | self.relative) & ~self.exact
+        return _frozen((np.isnan(self.yerr) | self.relative) & ~self.exact)
 
     @functools.cached_property
     def estimated_orders(self) -> tuple[Order, ...]:
@@ -319,6 +319,11 @@ def observe(
     keep_relative = np.full(int(keep.sum()), relative)
     missing = n - int(keep.sum())
     return Observations(x_[keep], y_[keep], yerr_[keep], nu_[keep], keep_relative, missing, origin)
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
 
 
 def _count(n: int, noun: str) -> str:

@@ -112,7 +112,7 @@ def test_frozen_and_apart_from_what_was_given():
     np.testing.assert_array_equal(data.nu, [0, 1])
     for twin in (data, copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
         assert_same(twin, data)
-        for name in FIELDS:
+        for name in (*FIELDS, "exact", "estimated", "places"):
             with pytest.raises(ValueError, match="read-only"):
                 getattr(twin, name)[0] = 9
     with pytest.raises(AttributeError):

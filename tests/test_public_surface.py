@@ -28,14 +28,15 @@ PUBLIC = [
 # What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
 # tuning -> model, posterior -> observations. Splines and state space never import each other.
 BASE = {"_validate", "_frames", "observations"}
-SEAM = BASE | {"model", "gradient", "posterior", "tuning"}
+SEAM = BASE | {"model", "gradient", "locations", "posterior", "tuning"}
 MAY_IMPORT = {
     "_validate": set(),
     "_frames": {"_validate"},
     "observations": {"_validate", "_frames"},
     "model": BASE,
-    "gradient": BASE | {"model"},
-    "posterior": BASE | {"model", "gradient"},
+    "gradient": BASE,
+    "locations": BASE | {"model"},
+    "posterior": BASE | {"model", "gradient", "locations"},
     "tuning": BASE | {"model", "posterior"},
     "splines": SEAM,
     "statespace": SEAM,
