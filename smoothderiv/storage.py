@@ -53,7 +53,7 @@ def save(post: Posterior, path: str | os.PathLike[str]) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays)
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)

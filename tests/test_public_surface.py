@@ -19,6 +19,7 @@ PUBLIC = [
     "TuningWarning",
     "differentiate",
     "kernels",
+    "load",
     "observe",
     "plot",
     "smooth",
