@@ -29,7 +29,7 @@ PUBLIC = [
 # What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
 # tuning -> model, posterior -> observations. Splines and state space never import each other.
 BASE = {"_validate", "_frames", "observations"}
-SEAM = BASE | {"model", "gradient", "locations", "posterior", "tuning"}
+SEAM = BASE | {"model", "gradient", "locations", "storage", "posterior", "tuning"}
 MAY_IMPORT = {
     "_validate": set(),
     "_frames": {"_validate"},
@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "model": BASE,
     "gradient": BASE,
     "locations": BASE | {"model"},
-    "posterior": BASE | {"model", "gradient", "locations"},
+    "storage": BASE,  # it finds the classes of the engines by their names, when it reads a file
+    "posterior": BASE | {"model", "gradient", "locations", "storage"},
     "tuning": BASE | {"model", "posterior"},
     "splines": SEAM,
     "statespace": SEAM,
