@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smoothderiv.plotting import plot as plot
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
     from smoothderiv.storage import load as load
+    from smoothderiv.statespace.smoother import SmoothingSpline as SmoothingSpline
     from smoothderiv.tuning import TuningWarning as TuningWarning
     from smoothderiv.tuning import tune as tune
 
@@ -25,6 +26,7 @@ _HOME = {
     "GaussianProcess": "smoothderiv.gp.process",
     "Observations": "smoothderiv.observations",
     "RegressionSpline": "smoothderiv.splines.regression",
+    "SmoothingSpline": "smoothderiv.statespace.smoother",
     "TuningWarning": "smoothderiv.tuning",
     "kernels": "smoothderiv.gp.kernels",
     "load": "smoothderiv.storage",

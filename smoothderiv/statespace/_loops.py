@@ -14,12 +14,14 @@ where they are not. Triangles are packed by columns: entry (i, j), i <= j, at j 
 import math
 
 import numpy as np
-from numba import config, njit, types
+from numba import config, njit, types  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 MAX_DIMENSION = 12
-_SIZE = 3 * MAX_DIMENSION**2
+_SIZE = 2 * MAX_DIMENSION * (3 * MAX_DIMENSION + 1)
+_loop = njit(cache=True, error_model="numpy")
+_inline = njit(forceinline=True, error_model="numpy")
 
 if config.DISABLE_JIT:
 
@@ -30,8 +32,10 @@ else:
 
     @intrinsic
     def _scratch(_, dims):
-        """Return a pointer to 3 d d doubles on the stack, which unrolled loops keep in registers."""
-        size = 3 * dims.count**2 if isinstance(dims, types.UniTuple) else _SIZE
+        """Return a pointer to 2 d (3 d + 1) doubles on the stack; registers in unrolled loops."""
+        size = _SIZE
+        if isinstance(dims, types.UniTuple):
+            size = 2 * dims.count * (3 * dims.count + 1)
 
         def codegen(context, builder, signature, args):
             return cgutils.alloca_once(builder, context.get_value_type(types.float64), size=size)
@@ -39,12 +43,13 @@ else:
         return types.CPointer(types.float64)(dims), codegen
 
 
-@njit(forceinline=True)
-def _insert(U, D, E, v, w, top, gains, kicks, k, d):
-    """Add ``w v v'`` to the factors; v has rows 0..top and is used up. Return what is left of w.
+@_inline
+def _insert(U, D, E, mu, v, w, z, top, gains, kicks, k, d):
+    """Add a coordinate of mean z and variance w along v to the factors; return what is left of it.
 
-    Column j and v turn into themselves by a rotation (Agee & Turner 1972); its two numbers are
-    kept as entry (k, j) of gains and kicks, by which `_unwind` turns back.
+    v has rows 0..top and is used up. Column j and v turn into themselves by a rotation (Agee &
+    Turner 1972); its two numbers are kept as entry (k, j) of gains and kicks, by which
+    `_turn_back` turns back.
     """
     for j in range(top, -1, -1):
         p = v[j]
@@ -63,13 +68,15 @@ def _insert(U, D, E, v, w, top, gains, kicks, k, d):
             t = v[i] - p * U[i * d + j]
             U[i * d + j] += gain * t
             v[i] = t
+        mu[j] += p * z
+        z -= gain * mu[j]
         if gains is not None:
             gains[k * d + j] = gain
             kicks[k * d + j] = p
-    return w
+    return w, z
 
 
-@njit(forceinline=True)
+@_inline
 def _shift(a, h, d):
     """Move Taylor coefficients by h."""
     for k in range(d - 1):
@@ -77,10 +84,9 @@ def _shift(a, h, d):
             a[i] += h * a[i + 1]
 
 
-@njit(forceinline=True)
-def _advance_wiener(U, D, E, a, h, basis, weight, v, gains, kicks, left, d):
+@_inline
+def _advance_wiener(U, D, E, mu, h, basis, weight, v, gains, kicks, left, d):
     """Predict over a step of the integrated Wiener process."""
-    _shift(a, h, d)
     for j in range(1, d):
         for k in range(j):
             for i in range(j - 1, k - 1, -1):
@@ -92,54 +98,54 @@ def _advance_wiener(U, D, E, a, h, basis, weight, v, gains, kicks, left, d):
         for i in range(c - 1, -1, -1):
             scale *= h
             v[i] = basis[i, c] * scale
-        rest = _insert(U, D, E, v, weight[c] * power, c, gains, kicks, c, d)
+        w, z = _insert(U, D, E, mu, v, weight[c] * power, 0.0, c, gains, kicks, c, d)
         power *= h * h
         if left is not None:
-            left[c] = rest
+            left[c] = w
+            left[2 * d + c] = z
 
 
-@njit(forceinline=True)
-def _advance_dense(U, D, E, a, A, root, v, gains, kicks, left, W, d):
+@_inline
+def _advance_dense(U, D, E, mu, A, root, v, gains, kicks, left, W, d):
     """Predict over a step with transition A and noise ``root root'``."""
-    for i in range(d):
-        v[i] = 0.0
-        for k in range(d):
-            v[i] += A[i, k] * a[k]
     for c in range(d):
-        a[c] = v[c]
         for i in range(d):
             W[i * d + c] = A[i, c]
             for k in range(c):
                 W[i * d + c] += A[i, k] * U[k * d + c]
     for c in range(d):
-        W[d * d + c] = D[c]
-        D[c] = 0.0
+        W[d * d + c], W[d * d + d + c] = D[c], mu[c]
+        D[c], mu[c] = 0.0, 0.0
         for i in range(c):
             U[i * d + c] = 0.0
     for k in range(2 * d):
         for i in range(d):
             v[i] = W[i * d + k] if k < d else root[i, k - d]
-        w = W[d * d + k] if k < d else 1.0
-        rest = _insert(U, D, E, v, w, d - 1, gains, kicks, k, d)
+        w, z = W[d * d + k] if k < d else 1.0, W[d * d + d + k] if k < d else 0.0
+        w, z = _insert(U, D, E, mu, v, w, z, d - 1, gains, kicks, k, d)
         if left is not None:
-            left[k] = rest
+            left[k] = w
+            left[2 * d + k] = z
 
 
-@njit(forceinline=True)
-def _advance(U, D, E, a, i, h, basis, weight, A, root, v, gains, kicks, left, W, d):
+@_inline
+def _advance(U, D, E, mu, i, h, basis, weight, A, root, v, gains, kicks, left, W, d):
     """Predict over step i."""
     if A is None:
-        _advance_wiener(U, D, E, a, h[i], basis, weight, v, gains, kicks, left, d)
+        _advance_wiener(U, D, E, mu, h[i], basis, weight, v, gains, kicks, left, d)
     else:
-        _advance_dense(U, D, E, a, A[i], root[i], v, gains, kicks, left, W, d)
+        _advance_dense(U, D, E, mu, A[i], root[i], v, gains, kicks, left, W, d)
 
 
-@njit(forceinline=True)
-def _update(U, D, a, b, nu, y, variance, d):
+@_inline
+def _update(U, D, mu, b, nu, y, variance, d):
     """Take in one row (Bierman 1977); b becomes gain times F. Return innovation and F."""
     f = D[nu]
     F = variance + f
-    D[nu] = f * (variance / F) if F > 0.0 else 0.0
+    innovation = y - mu[nu]
+    if F > 0.0:
+        mu[nu] = y - innovation * (variance / F)
+        D[nu] = f * (variance / F)
     for i in range(nu):
         b[i] = U[i * d + nu] * f
     b[nu] = f
@@ -147,10 +153,11 @@ def _update(U, D, a, b, nu, y, variance, d):
         f = U[nu * d + j]
         g = D[j] * f
         total = F + f * g
-        inverse = 1.0 / F if F > 0.0 else 0.0
-        lever = f * inverse
+        lever = f * (1.0 / F if F > 0.0 else 0.0)
+        innovation -= f * mu[j]
         if total > 0.0:
             D[j] *= F / total
+            mu[j] += g / total * innovation
         for i in range(j):
             old = U[i * d + j]
             U[i * d + j] = old - lever * b[i]
@@ -158,19 +165,13 @@ def _update(U, D, a, b, nu, y, variance, d):
         b[j] = g
         U[nu * d + j] = lever * variance
         F = total
-    innovation = y - a[nu]
-    if F > 0.0:
-        pull = innovation / F
-        for i in range(d):
-            a[i] += b[i] * pull
-        a[nu] = y - variance * pull
     return innovation, F
 
 
-@njit(forceinline=True)
-def _update_diffuse(U, D, E, a, b, nu, y, variance, d):
+@_inline
+def _update_diffuse(U, D, E, mu, b, nu, y, variance, d):
     """Take in one row while E is not zero. Return innovation, F, and whether F is infinite."""
-    F, infinite = variance, 0.0
+    F, infinite, innovation = variance, 0.0, y
     for i in range(d):
         b[i] = 0.0
     for j in range(nu, d):
@@ -178,20 +179,27 @@ def _update_diffuse(U, D, E, a, b, nu, y, variance, d):
         g = 0.0
         lever = f / infinite if infinite > 0.0 else (f / F if F > 0.0 else 0.0)
         first = E[j] > 0.0 and f != 0.0 and infinite == 0.0
-        if E[j] > 0.0:
+        before = innovation
+        innovation -= f * mu[j]
+        if first:
+            g = E[j] * f
+            infinite = f * g
+            D[j] = F / (f * f)
+            E[j] = 0.0
+            mu[j] = before / f
+        elif E[j] > 0.0:
             g = E[j] * f
             total = infinite + f * g
-            if first:
-                D[j] = F / (f * f)
-                E[j] = 0.0
-            elif total > 0.0:
+            if total > 0.0:
                 E[j] *= infinite / total
+                mu[j] += g / total * innovation
             infinite = total
         elif infinite == 0.0:
             g = D[j] * f
             total = F + f * g
             if total > 0.0:
                 D[j] *= F / total
+                mu[j] += g / total * innovation
             F = total
         for i in range(j):
             old = U[i * d + j]
@@ -200,28 +208,20 @@ def _update_diffuse(U, D, E, a, b, nu, y, variance, d):
         b[j] = g
         if j > nu:
             U[nu * d + j] = 0.0 if infinite > 0.0 and not first else lever * variance
-    innovation = y - a[nu]
     if infinite > 0.0:
         for i in range(d):
             b[i] = b[i] / infinite
-            a[i] += b[i] * innovation
         b[nu] = 1.0
-        a[nu] = y
         return innovation, infinite, True
-    if F > 0.0:
-        pull = innovation / F
-        for i in range(d):
-            a[i] += b[i] * pull
-        a[nu] = y - variance * pull
     return innovation, F, False
 
 
-@njit(cache=True)
+@_loop
 def settle(rows, steps, start):
     """Filter the first rows, until the data have determined what starts diffuse.
 
     Return ((gain, innovation, 1 / F, mean, factor, E) of those m rows; the state after them,
-    (d + 1, d): factor with D on the diagonal, then mean; summary [sum e**2 / F, sum log F, rows
+    (d + 1, d): factor with D on the diagonal, then coordinates; summary [sum e**2 / F, sum log F, rows
     with finite F, still free, contradiction]). ``1 / F`` is 0 for the d rows that determine the
     diffuse start, which add ``log(F / kappa)``, and for redundant exact rows. Contradiction is 1 +
     the first row that is exact, already determined and not met, or 0.
@@ -230,23 +230,30 @@ def settle(rows, steps, start):
     h, basis, weight, A, root = steps
     d, n, m = start[0].shape[0], len(y), 0
     kept, room = d * (d + 1) // 2 + 3 * d + 2, 16
-    U, D, E, a = start[0].copy().ravel(), np.diag(start[0]).copy(), start[1].copy(), np.zeros(d)
+    U, D, E, mu = np.zeros(d * d), np.zeros(d), np.zeros(d), np.zeros(d)
     b, v, W, table = np.zeros(d), np.zeros(d), np.zeros(d * (d + 1)), np.empty((room, kept))
-    free = np.count_nonzero(E)
+    free = 0
+    for j in range(d):
+        D[j], E[j] = start[0][j, j], start[1][j]
+        free += E[j] > 0.0
+        for i in range(j):
+            U[i * d + j] = start[0][i, j]
     chi, logs, count, clash = 0.0, 0.0, 0, 0
     while m < n and free > 0:
         if h[m] > 0.0:
-            _advance(U, D, E, a, m, h, basis, weight, A, root, v, None, None, None, W, d)
-        e, F, infinite = _update_diffuse(U, D, E, a, b, component[m], y[m], variance[m], d)
+            _advance(U, D, E, mu, m, h, basis, weight, A, root, v, None, None, None, W, d)
+        e, F, infinite = _update_diffuse(U, D, E, mu, b, component[m], y[m], variance[m], d)
         if m == room:
             room *= 2
             grown = np.empty((room, kept))
-            grown[:m] = table
+            for i in range(m):
+                for j in range(kept):
+                    grown[i, j] = table[i, j]
             table = grown
         inverse = 0.0 if infinite or F == 0.0 else 1.0 / F
         for j in range(d):
             table[m, j] = b[j] * (1.0 if infinite else inverse)
-            table[m, d + 2 + j] = a[j]
+            table[m, d + 2 + j] = mu[j]
             table[m, 2 * d + 2 + j] = E[j]
         table[m, d], table[m, d + 1] = e, inverse
         _pack(U, D, table[m, 3 * d + 2 :], d)
@@ -260,7 +267,7 @@ def settle(rows, steps, start):
         m += 1
     state = np.empty((d + 1, d))
     for j in range(d):
-        state[d, j] = a[j]
+        state[d, j] = mu[j]
         for i in range(d):
             state[i, j] = D[i] if i == j else U[i * d + j]
     table = table[:m]
@@ -269,7 +276,7 @@ def settle(rows, steps, start):
     return out + more, state, np.array([chi, logs, count, free, clash])
 
 
-@njit(forceinline=True)
+@_inline
 def _pack(U, D, out, d):
     """Write the factor, D on the diagonal, as a packed triangle."""
     for j in range(d):
@@ -278,18 +285,19 @@ def _pack(U, D, out, d):
         out[j * (j + 1) // 2 + j] = D[j]
 
 
-@njit(cache=True)
+@_loop
 def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims):
     """Filter all rows; return the summary of `settle`, continued to the last row.
 
     Fills what is not None: gain (n, d), innovation (n,), inverse (n,); mean (n, d), factor
-    (n, d (d + 1) / 2) of the state given the rows so far.
+    (n, d (d + 1) / 2) of the state given the rows so far: its mean is U times the coordinates in
+    `mean`, which stay accurate where the state does not.
     """
     d = len(dims)
     first, state, summary = settled
     y, variance, component = rows
     h, basis, weight, A, root = steps
-    U, D, a = _scratch(dims), _scratch(dims), _scratch(dims)
+    U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
     b, v, W = _scratch(dims), _scratch(dims), _scratch(dims)
     m = len(first[1])
     if gain is not None:
@@ -297,18 +305,18 @@ def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims)
     if mean is not None:
         mean[:m], factor[:m] = first[3], first[4]
     for j in range(d):
-        a[j], D[j] = state[d, j], state[j, j]
+        mu[j], D[j] = state[d, j], state[j, j]
         for i in range(d):
             U[i * d + j] = state[i, j]
     chi, logs, count, clash = summary[0], summary[1], summary[2], summary[4]
     product = 1.0
     for i in range(m, len(y)):
         if h[i] > 0.0:
-            _advance(U, D, None, a, i, h, basis, weight, A, root, v, None, None, None, W, d)
+            _advance(U, D, None, mu, i, h, basis, weight, A, root, v, None, None, None, W, d)
         e, F = 0.0, 0.0
         for nu in range(d):
             if component[i] == nu:
-                e, F = _update(U, D, a, b, nu, y[i], variance[i], d)
+                e, F = _update(U, D, mu, b, nu, y[i], variance[i], d)
         g = 0.0
         if F > 0.0:
             g = 1.0 / F
@@ -326,12 +334,12 @@ def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims)
             innovation[i], inverse[i] = e, g
         if mean is not None:
             for j in range(d):
-                mean[i, j] = a[j]
+                mean[i, j] = mu[j]
             _pack(U, D, factor[i], d)
     return np.array([chi, logs + math.log(product), count, summary[3], clash])
 
 
-@njit(forceinline=True)
+@_inline
 def _pull_back(r, N, i, h, A, v, d):
     """Replace r by ``A' r`` and N by ``A' N A``."""
     if A is None:
@@ -369,7 +377,7 @@ def _pull_back(r, N, i, h, A, v, d):
                 N[m * d + j] = v[j]
 
 
-@njit(forceinline=True)
+@_inline
 def _noise_moments(r, N, i, h, basis, weight, A, root, v, d):
     """Return ``r' Q r`` and ``tr(Q N)`` of step i."""
     penalty, excess = 0.0, 0.0
@@ -400,7 +408,7 @@ def _noise_moments(r, N, i, h, basis, weight, A, root, v, d):
     return penalty, excess
 
 
-@njit(forceinline=True)
+@_inline
 def _release(r, N, gain, innovation, inverse, variance, nu, v, g, d):
     """Take a row into r and N, backwards; return its entries of P y and of diag P."""
     dot, quadratic = 0.0, 0.0
@@ -428,7 +436,7 @@ def _release(r, N, gain, innovation, inverse, variance, nu, v, g, d):
     return pull, diagonal
 
 
-@njit(cache=True)
+@_loop
 def errors(rows, steps, gain, innovation, inverse, dims):
     """Smooth backwards (de Jong 1989); return (P y (n,), diag P (n,), r'Qr, tr QN).
 
@@ -459,136 +467,203 @@ def errors(rows, steps, gain, innovation, inverse, dims):
     return pull, diagonal, penalty, excess
 
 
-@njit(forceinline=True)
-def _turn_back(e, out, gains, kicks, A, d):
-    """Turn coordinates e of the predicted state back to those before the step: into out.
+@_inline
+def _turn_back(X, Y, V, gains, kicks, left, A, b, d):
+    """Turn rows of coordinates back to before a step.
 
-    With no noise left over; e is used up. For a Wiener process, gains becomes the noise that was
-    in each column; elsewhere only out is filled.
+    X has a row for each of the d coordinates after the step, of width d + 2 d: along the d columns
+    of what is known about them, along the noise left in each column added (set here), and a last
+    column for the mean, which is also what is left of the columns' means. The result is in Y; its
+    rows d + k are the noise of a Wiener step along column k.
     """
-    if A is None:
-        for c in range(d):
-            b = 0.0
-            for j in range(c + 1):
-                b += gains[c * d + j] * e[j]
-                e[j] -= kicks[c * d + j] * b
-            out[d + c] = b
-        for j in range(d):
-            out[j] = e[j]
-    else:
+    if A is not None:
         for k in range(2 * d - 1, -1, -1):
-            b = 0.0
-            for j in range(d):
-                b += gains[k * d + j] * e[j]
-                e[j] -= kicks[k * d + j] * b
-            out[(k + d) % (2 * d)] = b
-        for j in range(d):
-            e[j] = out[d + j]
-            out[d + j] = out[j]
-            out[j] = e[j]
+            _turn_column(k, X, Y, V, gains, kicks, left, A, b, d)
+    elif d > 3:
+        for k in range(d):
+            _turn_column(k, X, Y, V, gains, kicks, left, A, b, d)
+    else:  # written out, for the compiler unrolls no deeper
+        _turn_column(0, X, Y, V, gains, kicks, left, A, b, d)
+        if d > 1:
+            _turn_column(1, X, Y, V, gains, kicks, left, A, b, d)
+        if d > 2:
+            _turn_column(2, X, Y, V, gains, kicks, left, A, b, d)
+    if A is None:
+        for j in range(d * (3 * d + 1)):
+            Y[j] = X[j]
 
 
-@njit(forceinline=True)
-def _turn_rows_back(X, Y, gains, kicks, A, b, d):
-    """Do the same to d rows over [d coordinates | noise left in each column], from the identity.
-
-    Rows have 2 d entries (Wiener: result in X) or 3 d (dense: result in Y).
-    """
-    width = 2 * d if A is None else 3 * d
-    for j in range(d):
+@_inline
+def _turn_column(k, X, Y, V, gains, kicks, left, A, b, d):
+    """Turn the rotations of column k back."""
+    width, top = 3 * d + 1, k + 1 if A is None else d
+    noises = top if A is None else 2 * d
+    known = top if V is None else d  # from the identity, rows beyond have not been mixed in
+    for m in range(width):
+        b[m] = 0.0
+    b[d + k] = 1.0
+    b[3 * d] = left[2 * d + k]
+    for j in range(top):
+        gain, kick = gains[k * d + j], kicks[k * d + j]
+        for m in range(known):
+            b[m] += gain * X[j * width + m]
+            X[j * width + m] -= kick * b[m]
+        for m in range(noises):
+            b[d + m] += gain * X[j * width + d + m]
+            X[j * width + d + m] -= kick * b[d + m]
+        b[3 * d] += gain * X[j * width + 3 * d]
+        X[j * width + 3 * d] -= kick * b[3 * d]
+    if A is None:
+        for m in range(d):
+            Y[(d + k) * width + m] = b[m]
+        Y[(d + k) * width + 3 * d] = b[3 * d]
+    elif k < d:
         for m in range(width):
-            X[j * width + m] = 0.0
-        X[j * width + j] = 1.0
-    if A is None:
-        for c in range(d):
-            for m in range(c + 1):
-                b[m] = 0.0
-                b[d + m] = 0.0
-            b[d + c] = 1.0
-            for j in range(c + 1):
-                gain, kick = gains[c * d + j], kicks[c * d + j]
-                for m in range(c + 1):
-                    b[m] += gain * X[j * width + m]
-                    X[j * width + m] -= kick * b[m]
-                    b[d + m] += gain * X[j * width + d + m]
-                    X[j * width + d + m] -= kick * b[d + m]
-    else:
-        for k in range(2 * d - 1, -1, -1):
-            for m in range(width):
-                b[m] = 0.0
-            b[d + k] = 1.0
-            for j in range(d):
-                gain, kick = gains[k * d + j], kicks[k * d + j]
-                for m in range(width):
-                    b[m] += gain * X[j * width + m]
-                    X[j * width + m] -= kick * b[m]
-            if k < d:
-                for m in range(width):
-                    Y[k * width + m] = b[m]
+            Y[k * width + m] = b[m]
 
 
-@njit(forceinline=True)
-def _look_back(U, D, E, a, m, V, noise, G, S, i, steps, work, d):
-    """Condition the filtered state (U, D, E, a) on the smoothed one (m, V) a step i later.
+@_inline
+def _law(U, D, E, mu, m, V, i, steps, work, d):
+    """Find the state before step i given the one after it and the data so far: into Y.
 
-    m and V become the smoothed mean and covariance before the step; noise its smoothed noise
-    (Wiener); G and S (if not None) the law ``z = .. + G z_next + N(0, S)`` given the data so far.
+    From m and V None, ``z = G z_next + N c + offset`` as rows [G | N | offset]; else the same with
+    z_next = m + V e, V unit upper triangular, as rows [along e | along c | mean]. The c are
+    independent of variances `left`, which is in `work` like Y.
     """
     h, basis, weight, A, root = steps
-    U2, D2, a2, v, gains, kicks, left, W, X, Y, b, H = work
+    U2, D2, mu2, v, gains, kicks, left, X, Y, b = work
+    width = 3 * d + 1
+    columns = d if A is None else 2 * d
     for j in range(d):
-        a2[j], D2[j] = a[j], D[j]
+        mu2[j], D2[j] = mu[j], D[j]
         for k in range(j):
             U2[k * d + j] = U[k * d + j]
-    _advance(U2, D2, E, a2, i, h, basis, weight, A, root, v, gains, kicks, left, W, d)
+    _advance(U2, D2, E, mu2, i, h, basis, weight, A, root, v, gains, kicks, left, X, d)
     for j in range(d - 1, -1, -1):
-        v[j] = m[j] - a2[j]
-        for k in range(j + 1, d):
-            v[j] -= U2[j * d + k] * v[k]
-    _turn_back(v, b, gains, kicks, A, d)
-    for j in range(d):
-        m[j] = a[j] + b[j]
-        for k in range(j + 1, d):
-            m[j] += U[j * d + k] * b[k]
-        if noise is not None:
-            noise[j] = b[d + j]
-    _turn_rows_back(X, Y, gains, kicks, A, b, d)
-    width = 2 * d if A is None else 3 * d
-    for j in range(d):
         for k in range(width):
-            total = X[j * width + k] if A is None else Y[j * width + k]
-            for p in range(j + 1, d):
-                total += U[j * d + p] * (X[p * width + k] if A is None else Y[p * width + k])
-            W[j * width + k] = total
+            X[j * width + k] = 0.0
+        X[j * width + j] = 1.0
+        if V is not None:
+            X[j * width + 3 * d] = m[j]
+            for k in range(j + 1, d):
+                X[j * width + k] = V[j * d + k]
+            for k in range(j + 1, d):
+                for p in range(k, d):
+                    X[j * width + p] -= U2[j * d + k] * X[k * width + p]
+                X[j * width + 3 * d] -= U2[j * d + k] * X[k * width + 3 * d]
+    _turn_back(X, Y, V, gains, kicks, left, A, b, d)
     for j in range(d):
-        for k in range(1, d):
-            for p in range(k):
-                W[j * width + k] -= W[j * width + p] * U2[p * d + k]
+        for k in range(j + 1, d):
+            for p in range(d + columns):
+                Y[j * width + p] += U[j * d + k] * Y[k * width + p]
+            Y[j * width + 3 * d] += U[j * d + k] * Y[k * width + 3 * d]
+    if V is None:
+        for j in range(2 * d if A is None else d):
+            for k in range(1, d):
+                for p in range(k):
+                    Y[j * width + k] -= Y[j * width + p] * U2[p * d + k]
+
+
+@_inline
+def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, work, d):
+    """Condition the filtered state (U, D, E, mu) on the smoothed one a step i later.
+
+    The latter's mean m and factor (V, W) become those before the step; noise its smoothed noise
+    (Wiener); G and S (if not None) the law ``z = .. + G z_next + N(0, S)`` given the data so far.
+    """
+    left, Y = work[6], work[8]
+    width = 3 * d + 1
+    columns = d if steps[3] is None else 2 * d
+    _law(U, D, E, mu, m, V, i, steps, work, d)
     for j in range(d):
+        m[j] = Y[j * width + 3 * d]
+        if noise is not None:
+            noise[j] = Y[(d + j) * width + 3 * d]
+    if G is not None:
+        for j in range(d):
+            for k in range(d):
+                G[j * d + k] = Y[j * width + k]
+                for p in range(k):
+                    G[j * d + k] -= G[j * d + p] * V[p * d + k]
+                S[j * d + k] = 0.0
+                for p in range(columns):
+                    S[j * d + k] += left[p] * Y[j * width + d + p] * Y[k * width + d + p]
+    _orthogonalise(Y, W, left, V, columns, width, d)
+
+
+@_inline
+def _look_back_fast(U, D, mu, m, V, noise, i, steps, work, d):
+    """Do the same with a full covariance V: what does not depend on it runs ahead of it."""
+    left, Y, H, last = work[6], work[8], work[3], work[9]
+    width = 3 * d + 1
+    columns = d if steps[3] is None else 2 * d
+    _law(U, D, None, mu, None, None, i, steps, work, d)
+    for j in range(d):
+        last[j] = m[j]
         for k in range(d):
             total = 0.0
             for p in range(d):
-                total += W[j * width + p] * V[p * d + k]
+                total += Y[j * width + p] * V[p * d + k]
             H[j * d + k] = total
     for j in range(d):
+        m[j] = Y[j * width + 3 * d]
+        noise[j] = Y[(d + j) * width + 3 * d]
+        for k in range(d):
+            m[j] += Y[j * width + k] * last[k]
+            noise[j] += Y[(d + j) * width + k] * last[k]
         for k in range(j, d):
-            fresh = 0.0
-            for p in range(width - d):
-                fresh += left[p] * W[j * width + d + p] * W[k * width + d + p]
-            total = fresh
+            total = 0.0
+            for p in range(columns):
+                total += left[p] * Y[j * width + d + p] * Y[k * width + d + p]
             for p in range(d):
-                total += H[j * d + p] * W[k * width + p]
+                total += H[j * d + p] * Y[k * width + p]
             V[j * d + k] = total
             V[k * d + j] = total
-            if S is not None:
-                S[j * d + k] = fresh
-                S[k * d + j] = fresh
-        if G is not None:
+
+
+@_inline
+def _factor(V, U, D, d):
+    """Factor ``V = U diag(D) U'``."""
+    for j in range(d):
+        for i in range(j + 1):
+            U[i * d + j] = V[i * d + j]
+    for j in range(d - 1, -1, -1):
+        D[j] = max(U[j * d + j], 0.0)
+        inverse = 1.0 / D[j] if D[j] > 0.0 else 0.0
+        for i in range(j):
+            u = U[i * d + j] * inverse
+            for k in range(i + 1):
+                U[k * d + i] -= u * U[k * d + j]
+        for i in range(j):
+            U[i * d + j] *= inverse
+
+
+@_inline
+def _orthogonalise(Y, W, left, V, columns, width, d):
+    """Factor the rows of Y, of weights (W, left), into V with weights W (Gram & Schmidt)."""
+    for k in range(d):
+        left[2 * d + k] = W[k]
+    for j in range(d - 1, -1, -1):
+        total = 0.0
+        for k in range(d):
+            total += left[2 * d + k] * Y[j * width + k] * Y[j * width + k]
+        for k in range(columns):
+            total += left[k] * Y[j * width + d + k] * Y[j * width + d + k]
+        W[j] = total
+        inverse = 1.0 / total if total > 0.0 else 0.0
+        for i in range(j):
+            dot = 0.0
             for k in range(d):
-                G[j * d + k] = W[j * width + k]
+                dot += left[2 * d + k] * Y[i * width + k] * Y[j * width + k]
+            for k in range(columns):
+                dot += left[k] * Y[i * width + d + k] * Y[j * width + d + k]
+            dot *= inverse
+            V[i * d + j] = dot
+            for k in range(d + columns):
+                Y[i * width + k] -= dot * Y[j * width + k]
 
 
-@njit(forceinline=True)
+@_inline
 def _unpack(triangle, U, D, d):
     """Read a packed factor."""
     for j in range(d):
@@ -597,194 +672,209 @@ def _unpack(triangle, U, D, d):
         D[j] = triangle[j * (j + 1) // 2 + j]
 
 
-@njit(forceinline=True)
-def _pack_symmetric(V, out, d):
-    """Write a symmetric matrix as a packed triangle."""
-    for j in range(d):
-        for i in range(j + 1):
-            out[j * (j + 1) // 2 + i] = V[i * d + j]
-
-
-@njit(forceinline=True)
-def _multiply_factor(U, D, V, d):
-    """Set ``V = U diag(D) U'``."""
-    for i in range(d):
-        for j in range(i, d):
-            total = D[j] * (U[i * d + j] if i < j else 1.0)
-            for k in range(j + 1, d):
-                total += U[i * d + k] * D[k] * U[j * d + k]
-            V[i * d + j] = total
-            V[j * d + i] = total
-
-
-@njit(forceinline=True)
+@_inline
 def _work(dims):
     """Return the scratch of `_look_back`."""
     return (
-        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
-        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
-        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
-    )  # fmt: skip
-
-
-@njit(cache=True)
-def smooth(mean, factor, first, steps, smoothed, cov, noise, dims):
-    """Smooth the rows from `first` on, backwards; fill smoothed (n, d), cov (n, packed), noise.
-
-    mean, factor are those of `forward`. noise (n, d) is what `_look_back` finds for the step after
-    each row, or None.
-    """
-    d, n = len(dims), len(mean)
-    U, D, a, m, V = (
+        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
         _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
     )  # fmt: skip
-    work = _work(dims)
-    _unpack(factor[n - 1], U, D, d)
-    _multiply_factor(U, D, V, d)
+
+
+@_inline
+def _read_back(mean, factor, E, m, V, W, noise, G, S, i, steps, state, work, d):
+    """Load one filtered row and condition it on (m, V, W), the smoothed state step i later."""
+    U, D, mu = state
+    _unpack(factor, U, D, d)
     for j in range(d):
-        m[j] = mean[n - 1, j]
+        mu[j] = mean[j]
+    _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, work, d)
+
+
+@_inline
+def _mean(U, mu, m, d):
+    """Set ``m = U mu``."""
+    for j in range(d):
+        m[j] = mu[j]
+        for k in range(j + 1, d):
+            m[j] += U[j * d + k] * mu[k]
+
+
+@_loop
+def smooth(mean, factor, first, steps, smoothed, spread, noise, dims):
+    """Smooth the rows from `first` on, backwards; fill smoothed (n, d), spread (n, packed), noise.
+
+    mean (coordinates) and factor are those of `forward`; smoothed are means, spread factors of the
+    covariance. noise (n, d) is what `_look_back` finds for the step after each row.
+    """
+    d, n = len(dims), len(mean)
+    m, V, work = _scratch(dims), _scratch(dims), _work(dims)
+    U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
+    _unpack(factor[n - 1], U, D, d)
+    _mean(U, mean[n - 1], m, d)
+    for j in range(d):
         smoothed[n - 1, j] = m[j]
-    _pack_symmetric(V, cov[n - 1], d)
+        for i in range(j + 1):
+            V[i * d + j] = (U[i * d + j] if i < j else 1.0) * D[j]
+            for k in range(j + 1, d):
+                V[i * d + j] += U[i * d + k] * D[k] * U[j * d + k]
+            V[j * d + i] = V[i * d + j]
+    _pack(U, D, spread[n - 1], d)
     h = steps[0]
     for i in range(n - 2, first - 1, -1):
         if h[i + 1] > 0.0:
             _unpack(factor[i], U, D, d)
             for j in range(d):
-                a[j] = mean[i, j]
-            step_noise = None if noise is None else noise[i]
-            _look_back(U, D, None, a, m, V, step_noise, None, None, i + 1, steps, work, d)
+                mu[j] = mean[i, j]
+            _look_back_fast(U, D, mu, m, V, noise[i], i + 1, steps, work, d)
+        _factor(V, U, D, d)
         for j in range(d):
             smoothed[i, j] = m[j]
-        _pack_symmetric(V, cov[i], d)
+        _pack(U, D, spread[i], d)
 
 
-@njit(forceinline=True)
-def _read_back(mean, factor, E, m, V, noise, G, S, i, steps, state, work, d):
-    """Load one filtered row and condition it on (m, V), the smoothed state step i later."""
-    U, D, a = state
-    _unpack(factor, U, D, d)
-    for j in range(d):
-        a[j] = mean[j]
-    _look_back(U, D, E, a, m, V, noise, G, S, i, steps, work, d)
-
-
-@njit(forceinline=True)
-def _load(mean, cov, m, V, d):
-    """Read a mean and a packed covariance."""
-    for j in range(d):
-        m[j] = mean[j]
-        for i in range(j + 1):
-            V[i * d + j] = cov[j * (j + 1) // 2 + i]
-            V[j * d + i] = cov[j * (j + 1) // 2 + i]
-
-
-@njit(cache=True)
-def smooth_first(mean, factor, E, steps, smoothed, cov, noise, dims):
-    """Smooth the rows that settle the diffuse start, E (m, d), from the one after them."""
-    d = len(dims)
-    m, V, work = _scratch(dims), _scratch(dims), _work(dims)
-    state = (_scratch(dims), _scratch(dims), _scratch(dims))
-    for i in range(min(len(E), len(mean) - 1) - 1, -1, -1):
-        _load(smoothed[i + 1], cov[i + 1], m, V, d)
-        if steps[0][i + 1] > 0.0:
-            _read_back(
-                mean[i], factor[i], E[i], m, V, noise[i], None, None, i + 1, steps, state, work, d
-            )
-        for j in range(d):
-            smoothed[i, j] = m[j]
-        _pack_symmetric(V, cov[i], d)
-
-
-@njit(cache=True)
+@_loop
 def predict(mean, factor, E, steps, dims):
     """Move each of m filtered states, independently, over its own step; in place."""
     d = len(dims)
-    U, D, a, v, W = _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims)
+    U, D, mu, v, W = (
+        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
+    )  # fmt: skip
     h, basis, weight, A, root = steps
     for i in range(len(mean)):
         if h[i] > 0.0:
             _unpack(factor[i], U, D, d)
             for j in range(d):
-                a[j] = mean[i, j]
-            _advance(U, D, E[i], a, i, h, basis, weight, A, root, v, None, None, None, W, d)
+                mu[j] = mean[i, j]
+            _advance(U, D, E[i], mu, i, h, basis, weight, A, root, v, None, None, None, W, d)
             for j in range(d):
-                mean[i, j] = a[j]
+                mean[i, j] = mu[j]
             _pack(U, D, factor[i], d)
 
 
-@njit(cache=True)
-def look_back(mean, factor, E, steps, smoothed, cov, dims):
-    """Condition each of m filtered states on the smoothed one its own step later; in place.
+@_loop
+def look_back(mean, factor, E, steps, smoothed, spread, noise, ahead, dims):
+    """Condition filtered states on the smoothed ones a step later; from the last to the first.
 
-    smoothed (m, d) and cov (m, packed) hold the later states and become the earlier ones.
+    State i is conditioned on entry i + ahead of smoothed (.., d) and spread (.., packed) by step
+    i + ahead, and written to entry i: with ahead = 1 a smoother, with 0 independent answers. Fills
+    noise where it has rows.
     """
     d = len(dims)
-    m, V, work = _scratch(dims), _scratch(dims), _work(dims)
+    m, V, W, work, kept = _scratch(dims), _scratch(dims), _scratch(dims), _work(dims), np.zeros(d)
     state = (_scratch(dims), _scratch(dims), _scratch(dims))
-    for i in range(len(mean)):
-        if steps[0][i] > 0.0:
-            _load(smoothed[i], cov[i], m, V, d)
-            _read_back(mean[i], factor[i], E[i], m, V, None, None, None, i, steps, state, work, d)
-            for j in range(d):
-                smoothed[i, j] = m[j]
-            _pack_symmetric(V, cov[i], d)
+    for i in range(len(mean) - 1, -1, -1):
+        k = i + ahead
+        for j in range(d):
+            m[j] = smoothed[k, j]
+        _unpack(spread[k], V, W, d)
+        if steps[0][k] > 0.0:
+            _read_back(
+                mean[i], factor[i], E[i], m, V, W, kept, None, None, k, steps, state, work, d
+            )
+        for j in range(d):
+            smoothed[i, j] = m[j]
+            if len(noise) > 0:
+                noise[i, j] = kept[j]
+            kept[j] = 0.0
+        _pack(V, W, spread[i], d)
 
 
-@njit(cache=True)
-def chain(mean, factor, E, steps, last_mean, last_cov, marked, dims):
-    """Smooth along stops; return mean, cov, G and S of the k marked ones, the last among them.
+@_loop
+def chain(mean, factor, E, steps, last_mean, last_spread, marked, dims):
+    """Smooth along stops; return mean, factor, G and S of the k marked ones.
 
     ``z_i - mean_i = G_i (z_next - mean_next) + N(0, S_i)`` given all data, next the next marked
-    stop. Shapes (k, d), (k, d, d), (k, d, d), (k, d, d); G and S of the last are 0.
+    stop. Shapes (k, d), (k, packed), (k, d, d), (k, d, d).
     """
-    d, n, k = len(dims), len(mean), np.count_nonzero(marked)
-    m, V, work = _scratch(dims), _scratch(dims), _work(dims)
+    d, n, k = len(dims), len(mean), 0
+    for i in range(n):
+        k += marked[i]
+    m, V, W, work = _scratch(dims), _scratch(dims), _scratch(dims), _work(dims)
+    G, S, T, step_G, step_S = (
+        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
+    )  # fmt: skip
     state = (_scratch(dims), _scratch(dims), _scratch(dims))
-    means, covs = np.empty((k, d)), np.empty((k, d, d))
-    G, S, all_G, all_S = np.eye(d), np.zeros((d, d)), np.zeros((k, d, d)), np.zeros((k, d, d))
-    step_G, step_S = np.empty(d * d), np.empty(d * d)
-    _load(last_mean, last_cov, m, V, d)
+    means, spreads = np.empty((k, d)), np.empty((k, d * (d + 1) // 2))
+    all_G, all_S = np.empty((k, d, d)), np.empty((k, d, d))
+    _unpack(last_spread, V, W, d)
+    for j in range(d):
+        m[j] = last_mean[j]
+        for p in range(d):
+            G[j * d + p] = 0.0
+            S[j * d + p] = 0.0
     for i in range(n - 1, -1, -1):
         if i < n - 1 and steps[0][i + 1] > 0.0:
             _read_back(
-                mean[i], factor[i], E[i], m, V, None, step_G, step_S, i + 1, steps, state, work, d
-            )
-            A, B = step_G.reshape((d, d)), step_S.reshape((d, d))
-            S = B + A @ S @ A.T
-            G = A @ G
+                mean[i], factor[i], E[i], m, V, W, None, step_G, step_S, i + 1, steps, state, work,
+                d,
+            )  # fmt: skip
+            _multiply(step_G, S, T, d)
+            for j in range(d):
+                for p in range(d):
+                    S[j * d + p] = step_S[j * d + p]
+                    for q in range(d):
+                        S[j * d + p] += T[j * d + q] * step_G[p * d + q]
+            _multiply(step_G, G, T, d)
+            for j in range(d * d):
+                G[j] = T[j]
         if marked[i]:
             k -= 1
+            _pack(V, W, spreads[k], d)
             for j in range(d):
                 means[k, j] = m[j]
                 for p in range(d):
-                    covs[k, j, p] = V[j * d + p]
-            if i < n - 1:
-                all_G[k], all_S[k] = G, S
-            G, S = np.eye(d), np.zeros((d, d))
-    return means, covs, all_G, all_S
+                    all_G[k, j, p] = G[j * d + p]
+                    all_S[k, j, p] = S[j * d + p]
+                    G[j * d + p] = 1.0 if j == p else 0.0
+                    S[j * d + p] = 0.0
+    return means, spreads, all_G, all_S
 
 
-@njit(cache=True)
+@_inline
+def _multiply(A, B, out, d):
+    """Set ``out = A B``."""
+    for i in range(d):
+        for j in range(d):
+            total = 0.0
+            for k in range(d):
+                total += A[i * d + k] * B[k * d + j]
+            out[i * d + j] = total
+
+
+@_loop
 def joint_cov(covs, G, place, nu, place2, nu2):
     """Return the covariances between components nu at places of a chain and nu2 at place2."""
     k, d = len(covs), covs.shape[1]
-    out, table, row = np.empty((len(place), len(place2))), np.empty((k, d)), np.empty(d)
+    out, table = np.empty((len(place), len(place2))), np.empty((k, d))
+    row, fresh = np.empty(d), np.empty(d)
     for q in range(len(place2)):
         j, c = place2[q], nu2[q]
-        table[j] = covs[j, :, c]
+        for i in range(d):
+            table[j, i] = covs[j, i, c]
+            row[i] = 1.0 if i == c else 0.0
         for i in range(j - 1, -1, -1):
-            table[i] = G[i] @ table[i + 1]
-        row[:] = 0.0
-        row[c] = 1.0
+            for a in range(d):
+                table[i, a] = 0.0
+                for b in range(d):
+                    table[i, a] += G[i, a, b] * table[i + 1, b]
         for i in range(j + 1, k):
-            row = row @ G[i - 1]
-            table[i] = row @ covs[i]
+            for a in range(d):
+                fresh[a] = 0.0
+                for b in range(d):
+                    fresh[a] += row[b] * G[i - 1, b, a]
+            for a in range(d):
+                row[a] = fresh[a]
+            for a in range(d):
+                table[i, a] = 0.0
+                for b in range(d):
+                    table[i, a] += row[b] * covs[i, b, a]
         for p in range(len(place)):
             out[p, q] = table[place[p], nu[p]]
     return out
 
 
-@njit(cache=True)
+@_loop
 def draw(means, roots, G, normal):
     """Turn normal (size, k, d) into paths along a chain, from its end; roots (k, d, d) of S.
 
@@ -805,12 +895,12 @@ def draw(means, roots, G, normal):
                 normal[s, i, j] = means[i, j] + delta[j]
 
 
-@njit(cache=True)
+@_loop
 def project(w, rows, steps, gain, inverse, dims):
     """Return ``P w``, P as in `errors`, for other data w: (n,)."""
     d, n = len(dims), len(w)
     variance, component = rows[1], rows[2]
-    h, basis, weight, A, root = steps
+    h, A = steps[0], steps[3]
     a, N, v, e, pull = _scratch(dims), _scratch(dims), _scratch(dims), np.empty(n), np.empty(n)
     for j in range(d):
         a[j] = 0.0
@@ -839,7 +929,7 @@ def project(w, rows, steps, gain, inverse, dims):
     return pull
 
 
-@njit(forceinline=True)
+@_inline
 def _shift_mean(a, i, h, A, v, d):
     """Predict a mean over step i."""
     if A is None:
@@ -853,7 +943,7 @@ def _shift_mean(a, i, h, A, v, d):
             a[j] = v[j]
 
 
-@njit(cache=True)
+@_loop
 def spread(c, rows, steps, gain, inverse, dims):
     """Return ``diag(P diag(c) P)``, P as in `errors`, for weights c of any sign: (n,).
 
@@ -861,42 +951,124 @@ def spread(c, rows, steps, gain, inverse, dims):
     of the filtered mean, a backward one for that of what later rows add (Lyapunov's equations).
     """
     d, n = len(dims), len(c)
-    variance, component = rows[1], rows[2]
-    h, basis, weight, A, root = steps
-    out, before, v, z = np.empty(n), np.zeros((n, d, d)), _scratch(dims), _scratch(dims)
-    S, N, M = np.zeros(d * d), np.zeros(d * d), np.zeros(d * d)
-    g, q = np.zeros(d), np.zeros(d)
+    component, h, A = rows[2], steps[0], steps[3]
+    out, before, v, z = np.empty(n), np.empty((n, d * d)), _scratch(dims), _scratch(dims)
+    S, N, M, T, g, q = (
+        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
+        _scratch(dims),
+    )  # fmt: skip
     for j in range(d):
         z[j] = 0.0
+        for k in range(d):
+            S[j * d + k], N[j * d + k], M[j * d + k] = 0.0, 0.0, 0.0
     for i in range(n):
         if h[i] > 0.0:
-            for j in range(d):
-                _shift_mean(S[j * d : (j + 1) * d], i, h, A, v, d)
-            S = S.reshape((d, d)).T.copy().ravel()
-            for j in range(d):
-                _shift_mean(S[j * d : (j + 1) * d], i, h, A, v, d)
-        before[i] = S.reshape((d, d))
+            for _ in range(2):  # rows, then columns
+                for j in range(d):
+                    for k in range(d):
+                        z[k] = S[j * d + k]
+                    _shift_mean(z, i, h, A, v, d)
+                    for k in range(d):
+                        T[k * d + j] = z[k]
+                for j in range(d * d):
+                    S[j] = T[j]
+        for j in range(d * d):
+            before[i, j] = S[j]
         nu = component[i]
-        K = gain[i]
-        column = before[i, :, nu]
+        for j in range(d):
+            q[j] = S[j * d + nu]
         for j in range(d):
             for k in range(d):
-                S[j * d + k] += K[j] * K[k] * (column[nu] + c[i]) - K[j] * column[k]
-                S[j * d + k] -= column[j] * K[k]
+                product = gain[i, j] * gain[i, k] * (q[nu] + c[i])
+                S[j * d + k] += product - gain[i, j] * q[k] - q[j] * gain[i, k]
+    for j in range(d):
+        z[j] = 0.0
     for i in range(n - 1, -1, -1):
-        nu, K, f = component[i], gain[i], inverse[i]
-        q[:] = N.reshape((d, d)) @ K
-        # g = h / F - (I - K h)' N K, what earlier rows put into P y; D = 1 / F + K' N K
-        D = f + K @ q
-        g[:] = -q
-        g[nu] = f + K @ q - q[nu]
-        out[i] = D * D * c[i] + g @ before[i] @ g + K @ (M.reshape((d, d)) @ K)
-        rest = np.eye(d)
-        rest[:, nu] -= K
-        N = (rest.T @ N.reshape((d, d)) @ rest).ravel()
-        N[nu * d + nu] += f
-        M = (rest.T @ M.reshape((d, d)) @ rest + c[i] * np.outer(g, g)).ravel()
+        # g = h / F - (I - K h)' N K is what earlier rows put into P y, D = 1 / F + K' N K
+        nu, dot, total = component[i], 0.0, 0.0
+        for j in range(d):
+            q[j] = 0.0
+            for k in range(d):
+                q[j] += N[j * d + k] * gain[i, k]
+            dot += gain[i, j] * q[j]
+        D = inverse[i] + dot
+        for j in range(d):
+            g[j] = -q[j]
+        g[nu] = D - q[nu]
+        for j in range(d):
+            for k in range(d):
+                total += g[j] * before[i, j * d + k] * g[k]
+                total += gain[i, j] * M[j * d + k] * gain[i, k]
+        out[i] = D * D * c[i] + total
+        _release_moment(N, gain[i], nu, T, d)
+        N[nu * d + nu] += inverse[i]
+        _release_moment(M, gain[i], nu, T, d)
+        for j in range(d):
+            for k in range(d):
+                M[j * d + k] += c[i] * g[j] * g[k]
         if h[i] > 0.0:
             _pull_back(z, N, i, h, A, v, d)
             _pull_back(z, M, i, h, A, v, d)
     return out
+
+
+@_inline
+def _release_moment(N, gain, nu, v, d):
+    """Replace N by ``(I - K h)' N (I - K h)``."""
+    total = 0.0
+    for j in range(d):
+        v[j] = N[j * d + nu]
+        for k in range(d):
+            v[j] -= N[j * d + k] * gain[k]
+    for j in range(d):
+        total += v[j] * ((1.0 if j == nu else 0.0) - gain[j])
+    for j in range(d):
+        N[j * d + nu] = v[j]
+        N[nu * d + j] = v[j]
+    N[nu * d + nu] = total
+
+
+@_loop
+def take(state, table, x, y, sd, nu, basis, weight):
+    """Move a stream on to x and take in a row unless y is NaN; append it to table; in place.
+
+    state is x, whether there was a row, how many, then coordinates (d,), factor (d, d) with D on
+    its diagonal, and E (d,), in Taylor's units (span 1). Return 0, or a code: 1 late, 2 not
+    finite, 3 no such component, 4 a contradiction; the state is then as before.
+    """
+    d = len(weight)
+    if state[1] > 0.0 and x < state[0]:
+        return 1
+    if not (math.isfinite(x) and sd >= 0.0 and sd < math.inf) or math.isinf(y):
+        return 2
+    if nu < 0 or nu >= d:
+        return 3
+    fresh = state.copy()
+    mu, U, E = fresh[3 : 3 + d], fresh[3 + d : 3 + d + d * d], fresh[3 + d + d * d :]
+    D, b, v = np.empty(d), np.empty(d), np.empty(d)
+    free = False
+    unit = 1.0
+    for j in range(d):
+        D[j] = U[j * d + j]
+        free = free or E[j] > 0.0
+        unit *= max(j, 1) if j <= nu else 1
+    h = x - state[0]
+    if state[1] > 0.0 and h > 0.0:
+        _advance_wiener(U, D, E, mu, h, basis, weight, v, None, None, None, d)
+    fresh[0], fresh[1] = x, 1.0
+    if not math.isnan(y):
+        scaled, variance = y / unit, (sd / unit) * (sd / unit)
+        if free:
+            e, F, _ = _update_diffuse(U, D, E, mu, b, nu, scaled, variance, d)
+        else:
+            e, F = _update(U, D, mu, b, nu, scaled, variance, d)
+        if F == 0.0 and e != 0.0:
+            return 4
+        row = int(state[2])
+        if row < len(table):
+            table[row, 0], table[row, 1], table[row, 2], table[row, 3] = x, y, sd, nu
+        fresh[2] += 1.0
+    for j in range(d):
+        U[j * d + j] = D[j]
+    state[:] = fresh
+    return 0

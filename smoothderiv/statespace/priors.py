@@ -250,14 +250,14 @@ def wiener_factor(order: int) -> tuple[Array, Array]:
     basis, weight = np.eye(d), np.zeros(d)
     for c in range(d):
         k = d - 1 - c
-        weight[c] = float((2 * k + 1) * _moment(k, k) ** 2 / math.factorial(c) ** 2)
+        weight[c] = float((2 * k + 1) * legendre_moment(k, k) ** 2 / math.factorial(c) ** 2)
         for i in range(c):
-            ratio = _moment(d - 1 - i, k) / _moment(k, k)
+            ratio = legendre_moment(d - 1 - i, k) / legendre_moment(k, k)
             basis[i, c] = ratio * math.factorial(c) / math.factorial(i)
     return basis, weight
 
 
-def _moment(n: int, k: int) -> float:
+def legendre_moment(n: int, k: int) -> float:
     """Return ``int_0^1 t**n / n! P_k(2t - 1) dt``."""
     return math.factorial(n) / (math.factorial(n - k) * math.factorial(n + k + 1))
 

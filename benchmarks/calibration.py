@@ -1,6 +1,6 @@
 """Do 95 % intervals and bands hold? Simulated data from three truths that no prior has made.
 
-    python benchmarks/coverage.py [--sets 300] [--engine door] [--n 50 200]
+    python benchmarks/calibration.py [--sets 300] [--engine door] [--n 50 200]
 
 Pointwise: the share of places, averaged over [0, 1] and over data sets, at which the interval
 holds the truth. Simultaneous: the share of data sets in which the band holds all of the curve.
@@ -39,7 +39,7 @@ def step(x, nu=0, width=0.03):
 
 TRUTHS = {"two sines": (two_sines, 0.15), "bump": (bump, 0.1), "step": (step, 0.08)}
 ENGINES = {
-    "door": lambda data: sd.smooth(data),
+    "door": sd.smooth,
     "cubic regression": lambda data: sd.smooth(data, sd.RegressionSpline()),
     "smoothing spline 2": lambda data: sd.smooth(data, sd.SmoothingSpline(order=2)),
     "smoothing spline 3": lambda data: sd.smooth(data, sd.SmoothingSpline(order=3)),
@@ -63,7 +63,7 @@ def coverage(fit, kind, truth, noise, n, sets):
     inside, whole = {}, {}
     for seed in range(sets):
         post = fit(observed(kind, truth, noise, n, seed))
-        ask = ASK[(ASK >= post.data.x.min()) & (ASK <= post.data.x.max())]
+        ask = ASK[(post.data.x.min() <= ASK) & (post.data.x.max() >= ASK)]
         for nu in range(3):
             if nu > post.highest_order:
                 continue
