@@ -14,7 +14,7 @@ where they are not. Triangles are packed by columns: entry (i, j), i <= j, at j 
 import math
 
 import numpy as np
-from numba import config, njit, types  # type: ignore[attr-defined]
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -23,7 +23,7 @@ _SIZE = 2 * MAX_DIMENSION * (3 * MAX_DIMENSION + 1)
 _loop = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
 
-if config.DISABLE_JIT:
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def _scratch(dims):
         return np.zeros(_SIZE)

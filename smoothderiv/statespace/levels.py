@@ -1,0 +1,31 @@
+"""Rough noise levels, from which a search starts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from smoothderiv.observations import Observations
+
+
+def rough_levels(data: Observations, orders: tuple[int, ...]) -> dict[int, float]:
+    """Return a rough level for each order: the scatter of rows about the line of their neighbours.
+
+    With fewer than three rows, or none that scatter, their size.
+    """
+    return {order: _rough(data[data.is_of(order) & data.estimated]) for order in orders}
+
+
+def _rough(part: Observations) -> float:
+    order = np.argsort(part.x, kind="stable")
+    x, y, size = part.x[order], part.y[order], part.relative_sd[order]
+    typical = float(np.sqrt(np.mean(size**2))) or 1.0
+    if len(y) >= 3:
+        gap = x[2:] - x[:-2]
+        share = np.divide(x[1:-1] - x[:-2], gap, out=np.full(len(gap), 0.5), where=gap > 0)
+        scatter = y[1:-1] - (1 - share) * y[:-2] - share * y[2:]
+        factor = np.sqrt(size[1:-1] ** 2 + ((1 - share) * size[:-2]) ** 2 + (share * size[2:]) ** 2)
+        level = float(np.median(np.abs(scatter) / factor)) / 0.6745
+        if level > 1e-8 * np.abs(y).max() / typical:
+            return level
+    spread = float(np.abs(y - np.mean(y)).max()) or float(np.abs(y).max()) or 1.0
+    return 0.1 * spread / typical

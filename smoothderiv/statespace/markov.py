@@ -1,0 +1,356 @@
+"""MarkovRows: rows under a Markov prior, sorted, and the passes over them in O(n).
+
+What both the smoothing spline and the Matern process need, in units of the data: likelihood,
+smoothing errors, smoothed states, and the states and their covariances at other places.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.statespace import _loops
+from smoothderiv.statespace.priors import MarkovPrior, Steps
+
+Array = NDArray[np.float64]
+Orders = NDArray[np.int64]
+
+_UNROLLED = 3  # state dimensions up to which loops are compiled for their dimension
+
+
+class Likelihood(NamedTuple):
+    """What a filter says: ``log p = -(chi + logs + rank log(2 pi)) / 2``."""
+
+    chi: float
+    logs: float
+    rank: int
+
+
+class Errors(NamedTuple):
+    """What a backward pass says, in the order of the rows given.
+
+    ``pull = P y`` and ``diagonal = diag P``, so that residuals are ``sd**2 * pull`` and leverages
+    ``1 - sd**2 * diagonal``; `penalty` is ``w' Q^-1 w`` summed over the smoothed noises w of all
+    steps, and `excess` the effective number of parameters beyond the diffuse ones.
+    """
+
+    pull: Array
+    diagonal: Array
+    penalty: float
+    excess: float
+
+
+class Chain(NamedTuple):
+    """Places in ascending order as a Markov chain given the data: see ``_loops.chain``."""
+
+    mean: Array
+    cov: Array
+    transition: Array
+    noise: Array
+
+
+def dims(dimension: int) -> tuple[int, ...] | NDArray[np.int64]:
+    """Return what tells the loops their dimension: a tuple if they are to be unrolled."""
+    return (0,) * dimension if dimension <= _UNROLLED else np.zeros(dimension, dtype=np.int64)
+
+
+def _rolled(dimension: int) -> NDArray[np.int64]:
+    return np.zeros(dimension, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class MarkovRows:
+    """Rows ``y_i = D^nu_i f(x_i) + e_i`` sorted by x, under a Markov prior.
+
+    Attributes
+    ----------
+    prior : MarkovPrior
+    x : (n,) array
+        Places, ascending.
+    y, variance : (n,) arrays
+        Observations and noise variances in units of the state component observed.
+    nu : (n,) array
+        The component that each row observes.
+    sorting : (n,) array
+        Where each sorted row stood.
+    """
+
+    prior: MarkovPrior
+    x: Array
+    y: Array
+    variance: Array
+    nu: Orders
+    sorting: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, prior: MarkovPrior, x: Array, y: Array, sd: Array, nu: Orders) -> MarkovRows:
+        """Sort rows and scale them to the state's units."""
+        sorted_already = bool((np.diff(x) >= 0).all())
+        sorting = np.arange(len(x)) if sorted_already else np.argsort(x, kind="stable")
+        nu = np.ascontiguousarray(nu[sorting])
+        unit = prior.units[nu]
+        return cls(prior, x[sorting], y[sorting] / unit, (sd[sorting] / unit) ** 2, nu, sorting)
+
+    def having(self, prior: MarkovPrior, sd: Array) -> MarkovRows:
+        """Return the same rows under another prior of the same units, with other noise."""
+        variance = (sd[self.sorting] / prior.units[self.nu]) ** 2
+        return dataclasses.replace(self, prior=prior, variance=variance)
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The step before each row."""
+        return self.prior.steps(np.diff(self.x, prepend=self.x[:1]))
+
+    @cached_property
+    def _rows(self) -> tuple[Array, Array, Orders]:
+        return self.y, self.variance, self.nu
+
+    @cached_property
+    def _settled(self) -> Any:
+        return _loops.settle(self._rows, self.steps, self.prior.start())
+
+    @property
+    def free(self) -> int:
+        """How many diffuse state components the rows leave undetermined."""
+        return int(self._settled[2][3])
+
+    @property
+    def _unit_logs(self) -> float:
+        return float(
+            np.log(self.prior.units) @ np.bincount(self.nu, minlength=self.prior.dimension)
+        )
+
+    def likelihood(self) -> Likelihood:
+        """Filter; return the (diffuse) likelihood of y in its own units."""
+        none = (None,) * 5
+        found = _loops.forward(
+            self._rows, self.steps, self._settled, *none, dims(self.prior.dimension)
+        )
+        return self._checked(found)
+
+    def _checked(self, found: Array) -> Likelihood:
+        """Refuse contradictory exact rows."""
+        if found[4] > 0:
+            row = int(found[4]) - 1
+            raise ValueError(
+                f"yerr: row {int(self.sorting[row])} at x = {self.x[row]:g} is exact (yerr=0), but "
+                "contradicts other exact rows; correct one of them or give it a positive yerr"
+            )
+        return Likelihood(float(found[0]), float(found[1]) + 2 * self._unit_logs, int(found[2]))
+
+    @cached_property
+    def _gains(self) -> tuple[Array, Array, Array, Likelihood]:
+        n, d = len(self.y), self.prior.dimension
+        gain, innovation, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
+        found = _loops.forward(
+            self._rows, self.steps, self._settled, gain, innovation, inverse, None, None, dims(d)
+        )
+        return gain, innovation, inverse, self._checked(found)
+
+    def errors(self) -> tuple[Likelihood, Errors]:
+        """Filter and smooth backwards; return the likelihood and the smoothing errors."""
+        gain, innovation, inverse, found = self._gains
+        pull, diagonal, penalty, excess = _loops.errors(
+            self._rows, self.steps, gain, innovation, inverse, dims(self.prior.dimension)
+        )
+        unit = self.prior.units[self.nu]
+        out = self._given(pull / unit), self._given(diagonal / unit**2)
+        return found, Errors(*out, float(penalty), float(excess))
+
+    def project(self, w: Array) -> Array:
+        """Return ``P w`` for other data w: (n,)."""
+        gain, _, inverse, _ = self._gains
+        unit = self.prior.units[self.nu]
+        d = _rolled(self.prior.dimension)
+        found = _loops.project(w[self.sorting] / unit, self._rows, self.steps, gain, inverse, d)
+        return self._given(found / unit)
+
+    def spread(self, c: Array) -> Array:
+        """Return ``diag(P diag(c) P)`` for weights c: (n,)."""
+        gain, _, inverse, _ = self._gains
+        unit = self.prior.units[self.nu]
+        d = _rolled(self.prior.dimension)
+        scaled = c[self.sorting] / unit**2
+        found = _loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
+        return self._given(found / unit**2)
+
+    def _given(self, values: Array) -> Array:
+        """Put values of sorted rows back in the order given."""
+        out = np.empty_like(values)
+        out[self.sorting] = values
+        return out
+
+    def states(self) -> States:
+        """Filter and smooth; return the states of all rows."""
+        n, d = len(self.y), self.prior.dimension
+        size = dims(d)
+        mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
+        _loops.forward(self._rows, self.steps, self._settled, None, None, None, mean, factor, size)
+        diffuse = np.array(self._settled[0][5])
+        smoothed, spread, noise = np.empty_like(mean), np.empty_like(factor), np.zeros_like(mean)
+        # full covariances are fast, and accurate in few dimensions; factors are accurate in all
+        first = min(len(diffuse), n - 1) if d <= _UNROLLED else n - 1
+        _loops.smooth(mean, factor, first, self.steps, smoothed, spread, noise, size)
+        infinite = np.zeros((first, d))
+        infinite[: len(diffuse)] = diffuse[:first]
+        _loops.look_back(
+            mean[:first],
+            factor[:first],
+            infinite,
+            self.steps,
+            smoothed,
+            spread,
+            noise,
+            1,
+            _rolled(d),
+        )
+        return States(
+            self.prior, self.x, self.steps.h, mean, factor, diffuse, smoothed, spread, noise
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """Filtered and smoothed states of sorted rows, and from them the state anywhere.
+
+    Arrays are in units of the state; factors are packed (see ``_loops``). The filtered means are
+    kept as coordinates, ``U mean``; the smoothed ones are themselves, with factors `spread`. `noise` (n, d) holds
+    the smoothed noise of the step after each row, along the columns of the Wiener factor.
+    """
+
+    prior: MarkovPrior
+    x: Array
+    h: Array
+    mean: Array
+    factor: Array
+    diffuse: Array
+    smoothed: Array
+    spread: Array
+    noise: Array
+
+    def _filtered(self, x: Array) -> tuple[NDArray[np.intp], Array, Array, Array]:
+        """Return the row before each place, and the state given the rows up to there."""
+        k = np.searchsorted(self.x, x, side="right") - 1
+        mean, factor = self.mean[k], self.factor[k]
+        E = np.zeros_like(mean)
+        known = (k >= 0) & (k < len(self.diffuse))
+        E[known] = self.diffuse[k[known]]
+        before = k < 0
+        if before.any():
+            U, diffuse = self.prior.start()
+            mean[before], E[before] = 0.0, diffuse
+            factor[before] = pack(U)
+        h = np.where(before, 0.0, x - self.x[k])
+        _loops.predict(mean, factor, E, self.prior.steps(h), _rolled(self.prior.dimension))
+        return k, mean, factor, E
+
+    def at(self, x: Array) -> tuple[Array, Array]:
+        """Return smoothed means (m, d) and packed factors of the state at places x, O(1) each.
+
+        Between rows: the filtered state before, conditioned on the smoothed one after.
+        """
+        k = np.searchsorted(self.x, x, side="right") - 1
+        smoothed, spread = self.smoothed[k], self.spread[k]
+        off = (k < 0) | (x != self.x[k])
+        if off.any():
+            smoothed[off], spread[off] = self._between(x[off])
+        return smoothed, spread
+
+    def _between(self, x: Array) -> tuple[Array, Array]:
+        k, mean, factor, E = self._filtered(x)
+        last = k == len(self.x) - 1
+        after = np.where(last, k, k + 1)
+        smoothed, spread = self.smoothed[after], self.spread[after]
+        steps = self.prior.steps(np.where(last, 0.0, self.x[after] - x))
+        d = _rolled(self.prior.dimension)
+        noise = np.empty((0, 0))
+        _loops.look_back(mean, factor, E, steps, smoothed, spread, noise, 0, d)
+        if last.any():
+            smoothed[last], spread[last] = multiplied(factor[last], mean[last]), factor[last]
+        return smoothed, spread
+
+    def chain(self, x: Array) -> Chain:
+        """Return the places x, ascending and distinct, as a Markov chain given all data.
+
+        O(rows between the first and the last place).
+        """
+        k, mean, factor, E = self._filtered(x)
+        n, m = len(self.x), len(x)
+        end = min(k[-1] + 2, n)
+        rows = np.arange(k[0] + 1, end)
+        rows = rows[(rows == n - 1) | (self.h[np.minimum(rows + 1, n - 1)] > 0)]
+        places = np.concatenate((self.x[rows], x))
+        order = np.argsort(places, kind="stable")
+        row_E = np.zeros((len(rows), mean.shape[1]))
+        known = rows < len(self.diffuse)
+        row_E[known] = self.diffuse[rows[known]]
+        means = np.concatenate((self.mean[rows], mean))[order]
+        factors = np.concatenate((self.factor[rows], factor))[order]
+        if k[-1] < n - 1:
+            last_mean, last_spread = self.smoothed[end - 1], self.spread[end - 1]
+        else:
+            last_mean, last_spread = multiplied(factor[-1:], mean[-1:])[0], factor[-1]
+        steps = self.prior.steps(np.diff(places[order], prepend=places[order[0]]))
+        marked = (order >= len(rows)) & (order < len(rows) + m)
+        infinite = np.concatenate((row_E, E))[order]
+        d = _rolled(self.prior.dimension)
+        found = _loops.chain(means, factors, infinite, steps, last_mean, last_spread, marked, d)
+        return Chain(found[0], covariances(found[1]), found[2], found[3])
+
+
+def pack(square: Array) -> Array:
+    """Pack the upper triangle of (.., d, d) by columns."""
+    rows, columns = _upper(square.shape[-1])
+    return np.asarray(square[..., rows, columns])
+
+
+def diagonal(factor: Array, component: Orders) -> Array:
+    """Return the variance of one component each from packed factors ``U diag(D) U'``: (m,)."""
+    d = _dimension(factor)
+    out = np.zeros(len(factor))
+    for j in range(d):
+        D = factor[:, j * (j + 3) // 2]
+        rows = component < j
+        U = factor[np.flatnonzero(rows), j * (j + 1) // 2 + component[rows]]
+        out[rows] += U * U * D[rows]
+        out[component == j] += D[component == j]
+    return out
+
+
+def covariances(factor: Array) -> Array:
+    """Return ``U diag(D) U'`` from packed factors: (m, d, d)."""
+    U, D = _unpacked(factor)
+    return np.asarray((U * D[:, None, :]) @ np.swapaxes(U, 1, 2))
+
+
+def multiplied(factor: Array, mean: Array) -> Array:
+    """Return the means ``U mean`` of states from their coordinates: (m, d)."""
+    U, _ = _unpacked(factor)
+    return np.asarray((U @ mean[:, :, None])[:, :, 0])
+
+
+def _unpacked(factor: Array) -> tuple[Array, Array]:
+    """Return U (m, d, d) and D (m, d) from packed factors."""
+    d = _dimension(factor)
+    U = np.zeros((len(factor), d, d))
+    rows, columns = _upper(d)
+    U[:, rows, columns] = factor
+    D = U[:, np.arange(d), np.arange(d)].copy()
+    U[:, np.arange(d), np.arange(d)] = 1.0
+    return U, D
+
+
+def _dimension(factor: Array) -> int:
+    return (math.isqrt(8 * factor.shape[1] + 1) - 1) // 2
+
+
+def _upper(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the upper triangle, by columns."""
+    columns, rows = np.tril_indices(d)
+    return rows, columns

@@ -1,0 +1,67 @@
+"""The mean between the data: a polynomial of degree 2 order - 1 on each step.
+
+It starts at the smoothed state and is moved by the smoothed noise of the step, so that nothing
+is divided by small steps. It is the Hermite interpolant of the smoothed states.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.statespace.markov import States
+from smoothderiv.statespace.priors import legendre_moment
+
+Array = NDArray[np.float64]
+
+
+def pieces(states: States) -> Array:
+    """Return Taylor coefficients of the mean after each row, in nondimensional x: (n, 2 d).
+
+    The last row's are those beyond the data, a polynomial of degree d - 1.
+    """
+    n, d = states.smoothed.shape
+    out = np.zeros((n, 2 * d))
+    out[:, :d] = states.smoothed
+    h = states.h[1:]
+    inside = np.flatnonzero(h > 0)
+    step, noise = h[inside], states.noise[inside]
+    table = _noise_polynomials(d)
+    for c in range(d):
+        scaled = noise[:, c] * step ** float(c - d)
+        for k in range(d):
+            out[inside, d + k] += scaled * table[c, k] * step ** float(-k)
+    return out
+
+
+def _noise_polynomials(d: int) -> Array:
+    """Return coefficients of ``s**(d + k)`` for unit noise along each column, at h = 1: (d, d)."""
+    table = np.empty((d, d))
+    for c in range(d):
+        k = d - 1 - c
+        density = (-1) ** k * math.factorial(c) / legendre_moment(k, k)
+        for i in range(d):
+            shifted = (-1) ** (k + i) * math.comb(k, i) * math.comb(k + i, i)
+            table[c, i] = density * shifted * math.factorial(i) / math.factorial(i + d)
+    return table
+
+
+def taylor(
+    coefficients: Array, nodes: Array, span: float, x: Array, nu: NDArray[np.int64]
+) -> Array:
+    """Evaluate derivatives of pieces (n, 2 d), each from its node on, at x: (m,)."""
+    width = coefficients.shape[1]
+    k = np.searchsorted(nodes, x, side="right") - 1
+    s = (x - nodes[np.maximum(k, 0)]) / span
+    piece = coefficients[np.maximum(k, 0)]
+    piece[k < 0, width // 2 :] = 0.0
+    out = np.zeros(len(x))
+    for order in np.unique(nu):
+        rows = nu == order
+        total = np.zeros(int(rows.sum()))
+        for j in range(width - 1, order - 1, -1):
+            total = total * s[rows] + math.comb(j, order) * piece[rows, j]
+        out[rows] = total * (math.factorial(order) / span**order)
+    return out

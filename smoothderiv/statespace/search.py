@@ -1,0 +1,467 @@
+"""The criteria of the smoothing spline, with exact gradients, and where to search.
+
+All derivatives come from one forward and one backward pass, by ``d(P y) = -P dSigma P y`` and
+``dP = -P dSigma P`` with Sigma the covariance of the rows and P its inverse off the polynomials.
+For the noise of an order dSigma is diagonal, and for q it is what is left of the identity
+``P Sigma P = P``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.model import UndeterminedError
+from smoothderiv.observations import Observations
+from smoothderiv.statespace.levels import rough_levels
+from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
+from smoothderiv.statespace.priors import IntegratedWiener
+from smoothderiv.tuning import Search
+
+if TYPE_CHECKING:
+    from smoothderiv.statespace.smoother import SmoothingSpline
+
+Array = NDArray[np.float64]
+
+_FEW = 4000  # rows up to which the whole range is searched on all of them
+_THIN = 2000
+_GRID = 1.0  # spacing in log q
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A criterion at one point, with what its derivatives need.
+
+    ``d loss = by_pull . d(P y) + by_diagonal . d(diag P)`` + what depends on parameters directly,
+    which cancels or is in `loss` alone. `scale` is the squared level that is best for the rows
+    whose noise is only known relative to each other.
+    """
+
+    loss: float
+    by_pull: Array
+    by_diagonal: Array
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Criterion:
+    """A criterion of a smoothing spline as a function of log q and log noise levels.
+
+    `held` q and levels are not searched. With `free_scale` neither q nor any level is held or
+    known, and the first parameter is q over the squared level of the first order, the others
+    ratios of levels to it; the common scale is then the best one in closed form.
+    """
+
+    model: SmoothingSpline
+    data: Observations
+    kind: str
+
+    @cached_property
+    def unknown_levels(self) -> tuple[int, ...]:
+        """The orders whose noise levels are searched."""
+        given = self.model.noise or {}
+        unknown = [k for k in self.data.estimated_orders if k not in given]
+        return tuple(k for k in unknown if isinstance(k, int))
+
+    @cached_property
+    def free_scale(self) -> bool:
+        """Whether the data fix no scale of the noise: all is known up to a factor."""
+        random = ~self.data.exact
+        unknown = self._is_unknown & random
+        return self.model.q is None and bool(unknown.any()) and bool((unknown == random).all())
+
+    @cached_property
+    def _is_unknown(self) -> NDArray[np.bool_]:
+        data = self.data
+        return data.estimated & np.isin(data.nu, np.array(self.unknown_levels, dtype=np.int64))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What is searched, as in :class:`smoothderiv.tuning.Search`."""
+        levels = self.unknown_levels
+        if self.free_scale:
+            first = f"noise[{levels[0]}]"
+            return (f"q/{first}^2", *(f"noise[{k}]/{first}" for k in levels[1:]))
+        q = () if self.model.q is not None else ("q",)
+        return q + tuple(f"noise[{k}]" for k in levels)
+
+    @cached_property
+    def _template(self) -> MarkovRows:
+        return self.model.rows(self.data, q=1.0, sd=self.data.relative_sd)
+
+    @cached_property
+    def _polynomials(self) -> float:
+        from smoothderiv.statespace.smoother import polynomial_information
+
+        return polynomial_information(self._template)
+
+    @cached_property
+    def _groups(self) -> list[NDArray[np.bool_]]:
+        """The rows that share a level, for generalised cross-validation; known ones together."""
+        data = self.data
+        groups = [self._is_unknown & (data.nu == k) for k in self.unknown_levels]
+        known = ~self._is_unknown & ~data.exact
+        return groups + ([known] if known.any() else [])
+
+    def parameters(self, point: Array) -> tuple[float, dict[int, float]]:
+        """Return q and the unknown levels at a point of logs, the common scale being 1."""
+        values = [float(v) for v in np.exp(point)]
+        if self.free_scale:
+            first, *others = self.unknown_levels
+            return values[0], {first: 1.0, **dict(zip(others, values[1:], strict=True))}
+        q = self.model.q
+        if q is None:
+            q, values = values[0], values[1:]
+        return q, dict(zip(self.unknown_levels, values, strict=True))
+
+    def rows_at(self, q: float, levels: dict[int, float]) -> tuple[MarkovRows, Array]:
+        """Return the rows with these parameters, and their noise."""
+        sd = self.data.sd({**(self.model.noise or {}), **levels})
+        prior: Any = self._template.prior
+        return self._template.having(dataclasses.replace(prior, q=q), sd), sd
+
+    def loss(self, point: Array) -> tuple[float, Array]:
+        """Return the criterion in nats at a point of logs, and its gradient."""
+        q, levels = self.parameters(np.asarray(point))
+        rows, sd = self.rows_at(q, levels)
+        found, errors = rows.errors()
+        if self.kind == "evidence":
+            return self._evidence(found, errors, sd)
+        terms = self._terms(errors, sd)
+        return terms.loss, self._gradient(rows, errors, sd, terms)
+
+    def scale(self, q: float, levels: dict[int, float]) -> float:
+        """Return the best squared common scale at parameters relative to it."""
+        rows, sd = self.rows_at(q, levels)
+        found, errors = rows.errors()
+        if self.kind == "evidence":
+            return found.chi / found.rank
+        return self._terms(errors, sd).scale
+
+    def _floor(self, sd: Array) -> float:
+        """Return what chi is by rounding alone, so that exact data have a finite likelihood."""
+        random = sd > 0
+        size = np.abs(self.data.y[random] / sd[random]).max(initial=0.0)
+        return float((np.finfo(float).eps * size) ** 2 * random.sum())
+
+    def _evidence(self, found: Likelihood, errors: Errors, sd: Array) -> tuple[float, Array]:
+        """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
+        R, scale, chi = sd**2, 1.0, found.chi
+        loss = 0.5 * (found.logs + found.rank * math.log(2 * math.pi) - self._polynomials)
+        if self.free_scale:
+            chi = chi + self._floor(sd)
+            scale = chi / max(found.rank, 1)
+            loss += 0.5 * found.rank * (1.0 + math.log(scale) if found.rank else 0.0)
+        else:
+            loss += 0.5 * chi
+        by_q = 0.5 * (errors.excess - errors.penalty / scale)
+        by_row = R * errors.diagonal - R * errors.pull**2 * (R / scale) * _inverse(R)
+        return loss, self._collect(by_q, by_row)
+
+    def _collect(self, by_q: float, by_row: Array) -> Array:
+        """Gather derivatives by log q, and by the log sd of each row, into those searched."""
+        levels = self.unknown_levels[1:] if self.free_scale else self.unknown_levels
+        out = [] if self.model.q is not None else [by_q]
+        out += [float(by_row[self._is_unknown & (self.data.nu == k)].sum()) for k in levels]
+        return np.array(out)
+
+    def _terms(self, errors: Errors, sd: Array) -> Terms:
+        return self._gcv(errors, sd) if self.kind == "gcv" else self._loo(errors, sd)
+
+    def _gcv(self, errors: Errors, sd: Array) -> Terms:
+        """Return ``sum_g n_g / 2 log(n_g RSS_g / (n_g - edf_g)^2)`` over rows that share a level.
+
+        RSS_g weighs squared residuals by the relative sizes of the noise, not by its level.
+        """
+        R, loss = sd**2, 0.0
+        by_pull, by_diagonal = np.zeros(len(R)), np.zeros(len(R))
+        chi, freedom = 0.0, 0.0
+        for rows in self._groups:
+            weight = (R * _inverse(self.data.relative_sd**2))[rows]
+            squares = R[rows] * weight * errors.pull[rows] ** 2
+            floor = (np.finfo(float).eps * np.abs(self.data.y[rows]).max()) ** 2
+            rss = float(squares.sum()) + floor
+            left = float((R * errors.diagonal)[rows].sum())
+            n = len(weight)
+            if left == 0.0:
+                return Terms(math.inf, 0.0 * by_pull, 0.0 * by_pull, 1.0)
+            loss += 0.5 * n * math.log(n * rss / left**2)
+            by_pull[rows] = n / rss * R[rows] * weight * errors.pull[rows]
+            by_diagonal[rows] = -n / left * R[rows]
+            chi += float((R * errors.pull**2)[rows].sum())
+            freedom += left
+        return Terms(loss, by_pull, by_diagonal, chi / freedom)
+
+    def _loo(self, errors: Errors, sd: Array) -> Terms:
+        """Return minus the sum of leave-one-out log densities: ``N(u_i / P_ii; 0, 1 / P_ii)``."""
+        share = sd**2 * errors.diagonal  # 0 for rows that alone determine something
+        use = share > 8 * np.finfo(float).eps * min(1.0, share.max())
+        u, p = errors.pull[use], errors.diagonal[use]
+        if not len(u):
+            return Terms(math.inf, np.zeros(len(sd)), np.zeros(len(sd)), 1.0)
+        n, chi, scale = len(u), float((u**2 / p).sum()), 1.0
+        loss = 0.5 * n * math.log(2 * math.pi) - 0.5 * float(np.log(p).sum())
+        if self.free_scale:
+            chi += self._floor(sd)
+            scale = chi / n
+            loss += 0.5 * n * (1.0 + math.log(scale))
+        else:
+            loss += 0.5 * chi
+        by_pull, by_diagonal = np.zeros(len(sd)), np.zeros(len(sd))
+        by_pull[use] = u / (p * scale)
+        by_diagonal[use] = -0.5 * (u**2 / (p * scale) + 1.0) / p
+        return Terms(loss, by_pull, by_diagonal, scale)
+
+    def _gradient(self, rows: MarkovRows, errors: Errors, sd: Array, terms: Terms) -> Array:
+        """Return the gradient from one pass for each of the two adjoints."""
+        R = sd**2
+        back = rows.project(terms.by_pull)
+        square = rows.spread(terms.by_diagonal)
+        by_row = -2.0 * R * (back * errors.pull + square)
+        by_q = -float(back @ (self.data.y - R * errors.pull))
+        by_q -= float(terms.by_diagonal @ errors.diagonal) - float(R @ square)
+        return self._collect(by_q, by_row)
+
+
+def _inverse(values: Array) -> Array:
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+
+
+def spline_loss(model: SmoothingSpline, data: Observations, criterion: str) -> float:
+    """Return the criterion of a model without unknowns."""
+    from smoothderiv.statespace.smoother import log_evidence
+
+    if criterion == "evidence":
+        rows = model.rows(data)
+        return -log_evidence(rows, rows.likelihood())
+    return Criterion(model, data, criterion).loss(np.empty(0))[0]
+
+
+def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Search:
+    """Return the search of a smoothing spline: where to start, how far to go, what ends mean."""
+    criterion = Criterion(model, data, kind)
+    if not criterion._template.likelihood().rank:
+        raise UndeterminedError(
+            f"data: {len(data)} rows determine a polynomial of degree {model.order - 1} and leave "
+            f"nothing to estimate {', '.join(criterion.names)} from; add rows or give the fields"
+        )
+    lower, upper, rough = _range(criterion)
+    loss = _remember(criterion.loss)
+    if len(data) <= _FEW:
+        starts = _grid(lower, upper, rough)
+        best = _basins(loss, starts, lower, upper)
+        starts = np.vstack((starts, best))
+    else:
+        starts = _from_thinned(criterion, loss, lower, upper)
+    return Search(
+        names=criterion.names,
+        starts=starts,
+        lower=lower,
+        upper=upper,
+        ends=_ends(criterion),
+        loss=loss,
+        fill=lambda point: _fill(criterion, point, lower, upper),
+    )
+
+
+def _range(criterion: Criterion) -> tuple[Array, Array, Array]:
+    """Return the range of each parameter and a rough guess, dimensionless in effect.
+
+    At its lower end q is invisible beside the noise of all rows together; at its upper end the
+    noise is invisible on the shortest step. Levels go 10 decades down from a rough guess, 4 up.
+    """
+    rows = criterion._template
+    prior: Any = rows.prior
+    guess = rough_levels(criterion.data, criterion.unknown_levels)
+    levels = np.array([guess[k] for k in criterion.unknown_levels])
+    if criterion.free_scale:
+        levels = levels / levels[0]
+    _, sd = criterion.rows_at(1.0, dict(zip(criterion.unknown_levels, levels, strict=True)))
+    variance = rows.having(prior, sd).variance
+    random = variance > 0
+    h = rows.steps.h[rows.steps.h > 0].min(initial=1.0)
+    unit = prior.span ** (1 - 2 * prior.order)
+    if random.any():
+        low = 1e-10 / float((1.0 / variance[random]).sum())
+        weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0]
+        high = 1e12 * float(variance[random].max()) / (weight * h ** (2 * prior.order - 1))
+    else:
+        spread = float(np.ptp(rows.y)) or 1.0
+        low, high = 1e-20 * spread**2, 1e40 * spread**2
+    q = [math.log(low * unit), math.log(min(high, 1e250) * unit)]
+    lower, upper, rough = [], [], []
+    if criterion.model.q is None:
+        lower, upper, rough = [q[0]], [q[1]], [math.nan]
+    for level in np.log(levels[1:] if criterion.free_scale else levels):
+        lower, upper, rough = [*lower, level - 23.0], [*upper, level + 9.2], [*rough, level]
+    return np.array(lower), np.array(upper), np.array(rough)
+
+
+def _ends(criterion: Criterion) -> tuple[tuple[str, str], ...]:
+    """Say what the ends of the ranges are: models of their own, or none."""
+    degree = criterion.model.order - 1
+    polynomial = "a polynomial of degree 0" if not degree else f"a polynomial of degree {degree}"
+    polynomial = "a straight line" if degree == 1 else polynomial
+    interpolant = "an interpolant" if criterion.free_scale or criterion.kind != "evidence" else ""
+    q = [] if criterion.model.q is not None else [(polynomial, interpolant)]
+    levels = criterion.unknown_levels[1:] if criterion.free_scale else criterion.unknown_levels
+    return tuple(q + [(f"rows of order {k} met exactly", "") for k in levels])
+
+
+def _fill(criterion: Criterion, point: Array, lower: Array, upper: Array) -> SmoothingSpline:
+    """Return the model at a point; infinite entries are the exact ends."""
+    inside = np.clip(np.asarray(point, dtype=np.float64), lower, upper)
+    q, levels = criterion.parameters(inside)
+    tuned_q = criterion.model.q is None
+    if tuned_q and point[0] == -np.inf:
+        q = 0.0
+    scale = criterion.scale(q, levels) if criterion.free_scale else 1.0
+    others = point[int(tuned_q) :]
+    names = criterion.unknown_levels[1:] if criterion.free_scale else criterion.unknown_levels
+    levels = {k: level * math.sqrt(scale) for k, level in levels.items()}
+    if criterion.free_scale and point[0] == np.inf:
+        levels = dict.fromkeys(levels, 0.0)
+    for k, value in zip(names, others, strict=True):
+        if value == -np.inf:
+            levels[k] = 0.0
+    noise: dict[Any, float] = {**(criterion.model.noise or {}), **levels}
+    return dataclasses.replace(criterion.model, q=q * scale if tuned_q else q, noise=noise or None)
+
+
+def _grid(lower: Array, upper: Array, rough: Array) -> Array:
+    """Return a fine grid in q at the rough levels, and coarse ones in each level beside it."""
+    free = np.isnan(rough)
+    count = max(2, int(np.ceil((upper[0] - lower[0]) / _GRID)) + 1)
+    first = np.linspace(lower[0], upper[0], count)
+    points = np.tile(rough, (count, 1))
+    points[:, 0] = first
+    out = [points]
+    for j in range(int(free[0]), len(rough)):
+        for shift in (-4.6, -2.3, 2.3):
+            moved = points[::2].copy()
+            moved[:, j] = rough[j] + shift
+            out.append(moved)
+    return np.vstack(out)
+
+
+def _basins(loss: Any, points: Array, lower: Array, upper: Array) -> Array:
+    """Return the local minima that the grid's own lead to, by bisecting the slope in q."""
+    found = []
+    losses = np.array([loss(point)[0] for point in points])
+    for i in range(len(points)):
+        line = [j for j in (i - 1, i + 1) if 0 <= j < len(points)]
+        near = [j for j in line if np.array_equal(points[j, 1:], points[i, 1:])]
+        if near and all(losses[i] <= losses[j] for j in near):
+            found.append((losses[i], i, near))
+    out = [
+        newton(loss, points[i], lower, upper, None)[0]
+        for _, i, _ in sorted(found, key=lambda item: item[0])[:4]
+    ]
+    return np.array(out).reshape(-1, points.shape[1])
+
+
+def newton(
+    loss: Any, start: Array, lower: Array, upper: Array, hessian: Array | None, steps: int = 30
+) -> tuple[Array, Array]:
+    """Minimise from `start` by BFGS with a first Hessian from differences of exact gradients.
+
+    Returns the point and the last Hessian, which serves a larger sample of the same data.
+    """
+    point = np.clip(start, lower, upper)
+    value, slope = loss(point)
+    if hessian is None:
+        hessian = _difference_hessian(loss, point, slope)
+    for _ in range(steps):
+        blocked = ((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0))
+        if blocked.all() or np.abs(slope[~blocked]).max() < 1e-7 * max(1.0, 1e-6 * abs(value)):
+            break
+        move = _downhill(hessian, np.where(blocked, 0.0, slope))
+        while True:
+            fresh = np.clip(point + move, lower, upper)
+            fresh_value, fresh_slope = loss(fresh)
+            if fresh_value <= value + 1e-12 * abs(value) or np.abs(move).max() < 1e-9:
+                break
+            move = 0.3 * move
+        s, y = fresh - point, fresh_slope - slope
+        if not s.any() or np.abs(move).max() < 1e-9:
+            break
+        if s @ y > 1e-12 * np.sqrt((s @ s) * (y @ y)):
+            hessian = hessian - np.outer(hessian @ s, hessian @ s) / (s @ hessian @ s)
+            hessian = hessian + np.outer(y, y) / (s @ y)
+        point, value, slope = fresh, fresh_value, fresh_slope
+    return point, hessian
+
+
+def _downhill(hessian: Array, slope: Array) -> Array:
+    """Return a Newton step of at most 2 in any log, along positive curvature."""
+    value, vector = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    value = np.maximum(np.abs(value), 1e-6 * np.abs(value).max() + 1e-300)
+    move = -vector @ ((vector.T @ slope) / value)
+    return np.asarray(move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)))
+
+
+def _difference_hessian(loss: Any, point: Array, slope: Array) -> Array:
+    """Return differences of the exact gradient: (p, p), symmetric."""
+    out = np.empty((len(point), len(point)))
+    for j in range(len(point)):
+        moved = point.copy()
+        moved[j] += 1e-2
+        out[j] = (loss(moved)[1] - slope) / 1e-2
+    return 0.5 * (out + out.T)
+
+
+def _from_thinned(criterion: Criterion, loss: Any, lower: Array, upper: Array) -> Array:
+    """Search thinned data over the whole range, then climb to all rows by Newton steps.
+
+    Two samples are searched, every k-th row and one stretch of neighbours, so that neither slow
+    nor fast structure is lost; what they find is compared on all rows.
+    """
+    data = criterion.data
+    order = np.argsort(data.x, kind="stable")
+    stride = -(-len(order) // _THIN)
+    middle = (len(order) - _THIN) // 2
+    found = []
+    for rows in (order[::stride], order[middle : middle + _THIN]):
+        try:
+            sample = dataclasses.replace(criterion, data=data[rows])
+            if sample.names != criterion.names:
+                continue
+            low, high, rough = _range(sample)
+        except ValueError:
+            continue
+        part = _remember(sample.loss)
+        best = _basins(part, _grid(low, high, rough), low, high)
+        point = best[np.argmin([part(b)[0] for b in best])]
+        hessian = None
+        for finer in (stride // 16,):
+            if finer > 1:
+                larger = dataclasses.replace(criterion, data=data[order[::finer]])
+                if larger.names == criterion.names:
+                    point, hessian = newton(larger.loss, point, lower, upper, hessian)
+        found.append((loss(np.clip(point, lower, upper))[0], point, hessian))
+    if not found:
+        return _grid(lower, upper, _range(criterion)[2])[::4]
+    _, point, hessian = min(found, key=lambda item: item[0])
+    return newton(loss, point, lower, upper, hessian)[0][None]
+
+
+def _remember(loss: Any) -> Any:
+    """Return `loss` with its last answers kept, since searches ask again."""
+    kept: dict[bytes, tuple[float, Array]] = {}
+
+    def remembered(point: Array) -> tuple[float, Array]:
+        key = np.asarray(point, dtype=np.float64).tobytes()
+        if key not in kept:
+            if len(kept) > 500:
+                kept.clear()
+            kept[key] = loss(np.asarray(point, dtype=np.float64))
+        value, slope = kept[key]
+        return value, slope.copy()
+
+    return remembered
