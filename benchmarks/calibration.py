@@ -89,7 +89,7 @@ def main():
         choices=["noise unknown", "noise stated", "slopes too"],
     )
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=110)
     table = Table(title=f"coverage of 95 % limits over {options.sets} data sets")
     for name in ("engine", "data", "truth", "n", "f", "f'", "f''", "band f", "f'", "f''", "ms"):
         table.add_column(name, justify="left" if name in {"engine", "data", "truth"} else "right")
