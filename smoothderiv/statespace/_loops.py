@@ -221,9 +221,9 @@ def settle(rows, steps, start):
     """Filter the first rows, until the data have determined what starts diffuse.
 
     Return ((gain, innovation, 1 / F, mean, factor, E) of those m rows; the state after them,
-    (d + 1, d): factor with D on the diagonal, then coordinates; summary [sum e**2 / F, sum log F, rows
-    with finite F, still free, contradiction]). ``1 / F`` is 0 for the d rows that determine the
-    diffuse start, which add ``log(F / kappa)``, and for redundant exact rows. Contradiction is 1 +
+    (d + 1, d): factor with D on the diagonal, then coordinates; summary [sum e**2 / F, sum log F,
+    rows with finite F, still free, contradiction]). ``1 / F`` is 0 for the d rows that determine
+    the diffuse start, which add ``log(F / kappa)``, and for redundant exact rows. Contradiction is 1 +
     the first row that is exact, already determined and not met, or 0.
     """
     y, variance, component = rows

@@ -97,10 +97,18 @@ class MarkovRows:
         unit = prior.units[nu]
         return cls(prior, x[sorting], y[sorting] / unit, (sd[sorting] / unit) ** 2, nu, sorting)
 
-    def having(self, prior: MarkovPrior, sd: Array) -> MarkovRows:
+    def having(self, prior: MarkovPrior, sd: Array | None = None) -> MarkovRows:
         """Return the same rows under another prior of the same units, with other noise."""
-        variance = (sd[self.sorting] / prior.units[self.nu]) ** 2
-        return dataclasses.replace(self, prior=prior, variance=variance)
+        if sd is None:
+            out = dataclasses.replace(self, prior=prior)
+        else:
+            variance = (sd[self.sorting] / prior.units[self.nu]) ** 2
+            out = dataclasses.replace(self, prior=prior, variance=variance)
+        fresh, same = prior.steps(np.zeros(1)), self.steps
+        out.__dict__["_plain"] = self._plain
+        if same.transition is None:
+            out.__dict__["steps"] = fresh._replace(h=same.h)
+        return out
 
     @cached_property
     def steps(self) -> Steps:
@@ -159,9 +167,17 @@ class MarkovRows:
         pull, diagonal, penalty, excess = _loops.errors(
             self._rows, self.steps, gain, innovation, inverse, dims(self.prior.dimension)
         )
+        if self._plain:
+            return found, Errors(pull, diagonal, float(penalty), float(excess))
         unit = self.prior.units[self.nu]
         out = self._given(pull / unit), self._given(diagonal / unit**2)
         return found, Errors(*out, float(penalty), float(excess))
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether sorted rows in units of the state are the rows as they were given."""
+        ordered = self.sorting[0] == 0 and bool((np.diff(self.sorting) == 1).all())
+        return ordered and not self.nu.any() and self.prior.units[0] == 1.0
 
     def project(self, w: Array) -> Array:
         """Return ``P w`` for other data w: (n,)."""
@@ -220,8 +236,9 @@ class States:
     """Filtered and smoothed states of sorted rows, and from them the state anywhere.
 
     Arrays are in units of the state; factors are packed (see ``_loops``). The filtered means are
-    kept as coordinates, ``U mean``; the smoothed ones are themselves, with factors `spread`. `noise` (n, d) holds
-    the smoothed noise of the step after each row, along the columns of the Wiener factor.
+    kept as coordinates, ``U mean``; the smoothed ones are themselves, with factors `spread`.
+    `noise` (n, d) holds the smoothed noise of the step after each row, along the columns of the
+    Wiener factor.
     """
 
     prior: MarkovPrior

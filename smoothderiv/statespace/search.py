@@ -122,9 +122,11 @@ class Criterion:
 
     def rows_at(self, q: float, levels: dict[int, float]) -> tuple[MarkovRows, Array]:
         """Return the rows with these parameters, and their noise."""
+        prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
+        if self.free_scale and len(levels) == 1:
+            return self._template.having(prior), self.data.relative_sd
         sd = self.data.sd({**(self.model.noise or {}), **levels})
-        prior: Any = self._template.prior
-        return self._template.having(dataclasses.replace(prior, q=q), sd), sd
+        return self._template.having(prior, sd), sd
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats at a point of logs, and its gradient."""
@@ -144,24 +146,28 @@ class Criterion:
             return found.chi / found.rank
         return self._terms(errors, sd).scale
 
-    def _floor(self, sd: Array) -> float:
-        """Return what chi is by rounding alone, so that exact data have a finite likelihood."""
+    @cached_property
+    def _floor(self) -> float:
+        """What chi is by rounding alone, so that exact data have a finite likelihood."""
+        sd = self.data.relative_sd
         random = sd > 0
         size = np.abs(self.data.y[random] / sd[random]).max(initial=0.0)
         return float((np.finfo(float).eps * size) ** 2 * random.sum())
 
     def _evidence(self, found: Likelihood, errors: Errors, sd: Array) -> tuple[float, Array]:
         """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
-        R, scale, chi = sd**2, 1.0, found.chi
+        scale, chi = 1.0, found.chi
         loss = 0.5 * (found.logs + found.rank * math.log(2 * math.pi) - self._polynomials)
         if self.free_scale:
-            chi = chi + self._floor(sd)
+            chi = chi + self._floor
             scale = chi / max(found.rank, 1)
             loss += 0.5 * found.rank * (1.0 + math.log(scale) if found.rank else 0.0)
         else:
             loss += 0.5 * chi
         by_q = 0.5 * (errors.excess - errors.penalty / scale)
-        by_row = R * errors.diagonal - R * errors.pull**2 * (R / scale) * _inverse(R)
+        if len(self.names) == 1 and self.model.q is None:
+            return loss, np.array([by_q])
+        by_row = sd**2 * (errors.diagonal - errors.pull**2 / scale)
         return loss, self._collect(by_q, by_row)
 
     def _collect(self, by_q: float, by_row: Array) -> Array:
@@ -208,7 +214,7 @@ class Criterion:
         n, chi, scale = len(u), float((u**2 / p).sum()), 1.0
         loss = 0.5 * n * math.log(2 * math.pi) - 0.5 * float(np.log(p).sum())
         if self.free_scale:
-            chi += self._floor(sd)
+            chi += self._floor
             scale = chi / n
             loss += 0.5 * n * (1.0 + math.log(scale))
         else:
@@ -253,18 +259,19 @@ def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Sear
         )
     lower, upper, rough = _range(criterion)
     loss = _remember(criterion.loss)
+    ends = _ends(criterion)
     if len(data) <= _FEW:
         starts = _grid(lower, upper, rough)
         best = _basins(loss, starts, lower, upper)
         starts = np.vstack((starts, best))
     else:
-        starts = _from_thinned(criterion, loss, lower, upper)
+        starts, ends = _from_thinned(criterion, loss, lower, upper, ends)
     return Search(
         names=criterion.names,
         starts=starts,
         lower=lower,
         upper=upper,
-        ends=_ends(criterion),
+        ends=ends,
         loss=loss,
         fill=lambda point: _fill(criterion, point, lower, upper),
     )
@@ -379,7 +386,7 @@ def newton(
         hessian = _difference_hessian(loss, point, slope)
     for _ in range(steps):
         blocked = ((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0))
-        if blocked.all() or np.abs(slope[~blocked]).max() < 1e-7 * max(1.0, 1e-6 * abs(value)):
+        if blocked.all() or np.abs(slope[~blocked]).max() < 1e-6 * max(1.0, 1e-6 * abs(value)):
             break
         move = _downhill(hessian, np.where(blocked, 0.0, slope))
         while True:
@@ -416,39 +423,55 @@ def _difference_hessian(loss: Any, point: Array, slope: Array) -> Array:
     return 0.5 * (out + out.T)
 
 
-def _from_thinned(criterion: Criterion, loss: Any, lower: Array, upper: Array) -> Array:
+def _from_thinned(
+    criterion: Criterion, loss: Any, lower: Array, upper: Array, ends: Any
+) -> tuple[Array, Any]:
     """Search thinned data over the whole range, then climb to all rows by Newton steps.
 
     Two samples are searched, every k-th row and one stretch of neighbours, so that neither slow
-    nor fast structure is lost; what they find is compared on all rows.
+    nor fast structure is lost; what they find is compared on all rows. An end of a range that is
+    far worse on the thinned rows is not asked about again.
     """
     data = criterion.data
     order = np.argsort(data.x, kind="stable")
     stride = -(-len(order) // _THIN)
     middle = (len(order) - _THIN) // 2
-    found = []
+    found: list[Array] = []
     for rows in (order[::stride], order[middle : middle + _THIN]):
         try:
             sample = dataclasses.replace(criterion, data=data[rows])
-            if sample.names != criterion.names:
-                continue
             low, high, rough = _range(sample)
         except ValueError:
             continue
-        part = _remember(sample.loss)
-        best = _basins(part, _grid(low, high, rough), low, high)
-        point = best[np.argmin([part(b)[0] for b in best])]
-        hessian = None
-        for finer in (stride // 16,):
-            if finer > 1:
-                larger = dataclasses.replace(criterion, data=data[order[::finer]])
-                if larger.names == criterion.names:
-                    point, hessian = newton(larger.loss, point, lower, upper, hessian)
-        found.append((loss(np.clip(point, lower, upper))[0], point, hessian))
+        if sample.names == criterion.names:
+            part = _remember(sample.loss)
+            best = _basins(part, _grid(low, high, rough), low, high)
+            found.append(best[np.argmin([part(b)[0] for b in best])])
+            if len(found) == 1:
+                ends = _near_ends(part, found[0], low, high, ends)
     if not found:
-        return _grid(lower, upper, _range(criterion)[2])[::4]
-    _, point, hessian = min(found, key=lambda item: item[0])
-    return newton(loss, point, lower, upper, hessian)[0][None]
+        return _grid(lower, upper, _range(criterion)[2])[::4], ends
+    hessian, point = None, found[0]
+    if any(np.abs(other - point).max() > 3.0 for other in found[1:]):
+        point = min(found, key=lambda other: loss(np.clip(other, lower, upper))[0])
+    finer = stride // 16
+    larger = dataclasses.replace(criterion, data=data[order[:: max(finer, 1)]])
+    if finer > 1 and larger.names == criterion.names:
+        point, hessian = newton(larger.loss, point, lower, upper, hessian)
+    return newton(loss, point, lower, upper, hessian)[0][None], ends
+
+
+def _near_ends(loss: Any, best: Array, lower: Array, upper: Array, ends: Any) -> Any:
+    """Blank the words of the ends that are 20 nats worse than the best."""
+    least, out = loss(best)[0], []
+    for j, words in enumerate(ends):
+        kept = []
+        for bound, word in zip((lower[j], upper[j]), words, strict=True):
+            point = best.copy()
+            point[j] = bound
+            kept.append(word if word and loss(point)[0] < least + 20.0 else "")
+        out.append(tuple(kept))
+    return tuple(out)
 
 
 def _remember(loss: Any) -> Any:

@@ -1,0 +1,85 @@
+"""Streaming equals batch at every row; what is saved goes on bit for bit."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+from smoothderiv.statespace.stream import Stream
+
+
+def rows(rng, n=25):
+    x = np.sort(rng.uniform(0, 3, n))
+    x[7] = x[6]
+    nu = rng.integers(0, 2, n)
+    nu[:3] = 0
+    return zip(x.tolist(), rng.normal(size=n).tolist(), rng.uniform(0.1, 1, n).tolist(), nu.tolist(),
+               strict=True)  # fmt: skip
+
+
+def test_stream_equals_batch_at_every_row():
+    model, table = sd.SmoothingSpline(3, q=5.0), list(rows(np.random.default_rng(0)))
+    stream, orders = model.stream(), np.arange(3)
+    for k, (x, y, yerr, nu) in enumerate(table):
+        stream.update(x, y, yerr, nu)
+        if k < 3:
+            continue
+        post = model.condition(sd.observe(*np.array(table[: k + 1])[:, :3].T, nu=stream.data().nu))
+        for place, (mean, cov) in ((x, stream.state()), (x + 0.7, stream.predict(x + 0.7))):
+            at = np.full(3, place)
+            assert_allclose(mean, post(at, orders), rtol=1e-9, atol=1e-10)
+            assert_allclose(cov, post.cov(at, orders), rtol=1e-9, atol=1e-10)
+    post = stream.smooth()
+    mean, std = stream.lagged(4)
+    assert_allclose(mean, post(np.full(3, table[-5][0]), orders), rtol=1e-12)
+    assert_allclose(std, post.std(np.full(3, table[-5][0]), orders), rtol=1e-12)
+
+
+def test_what_is_free_is_infinite():
+    stream = sd.SmoothingSpline(2, q=1.0, noise={0: 0.1}).stream()
+    stream.update(0.0, 5.0)
+    mean, cov = stream.state()
+    assert_allclose((mean[0], cov[0, 0]), (5.0, 0.01))
+    assert np.isinf(cov[1, 1])
+    stream.update(1.0, float("nan"))
+    assert len(stream) == 1
+    assert np.isinf(stream.state()[1][0, 0])
+
+
+def test_save_and_load_bit_for_bit(tmp_path):
+    model, table = (
+        sd.SmoothingSpline(3, q=5.0, noise={0: 0.3}),
+        list(rows(np.random.default_rng(1))),
+    )
+    whole, first = model.stream(), model.stream()
+    for row in table[:11]:
+        first.update(*row)
+    first.save(tmp_path / "stream.npz")
+    second = Stream.load(tmp_path / "stream.npz")
+    for row in table:
+        whole.update(*row)
+    for row in table[11:]:
+        second.update(*row)
+    whole.update(4.0, 1.0)
+    second.update(4.0, 1.0)
+    assert np.array_equal(whole.state()[0], second.state()[0])
+    assert np.array_equal(whole.state()[1], second.state()[1])
+    assert np.array_equal(whole.data().y, second.data().y)
+
+
+def test_refusals():
+    stream = sd.SmoothingSpline(2, q=1.0).stream()
+    stream.update(1.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match=r"only goes forward.*stream\.data\(\)"):
+        stream.update(0.5, 0.0, 0.1)
+    with pytest.raises(ValueError, match="finite"):
+        stream.update(2.0, float("inf"), 0.1)
+    with pytest.raises(ValueError, match="orders 0 to 1"):
+        stream.update(2.0, 0.0, 0.1, 2)
+    with pytest.raises(ValueError, match="contradicts"):
+        stream.update(1.0, 1.0, 0.0)
+    with pytest.raises(ValueError, match="noise level"):
+        stream.update(2.0, 1.0)
+    with pytest.raises(ValueError, match="q"):
+        sd.SmoothingSpline(2).stream()
+    assert len(stream) == 1
