@@ -366,15 +366,16 @@ NEGLIGIBLE = 1e-20  # of a row of norm 1: far below rounding, so that bands stay
 
 
 @njit(cache=True)
-def rotate(row, lo, hi, left, right, cosine, sine, begin, end):
+def rotate(row, lo, hi, pairs, turns, begin, end):
     """Apply column rotations begin..end to a dense row that is zero outside lo..hi."""
     for r in range(begin, end):
-        a, b = left[r], right[r]
+        a, b = pairs[r]
+        cosine, sine = turns[r]
         at_a, at_b = row[a], row[b]
         if abs(at_a) < NEGLIGIBLE and abs(at_b) < NEGLIGIBLE:
             continue
-        row[a] = cosine[r] * at_a - sine[r] * at_b
-        row[b] = sine[r] * at_a + cosine[r] * at_b
+        row[a] = cosine * at_a - sine * at_b
+        row[b] = sine * at_a + cosine * at_b
         lo = min(lo, a)
         hi = max(hi, b)
     return lo, hi
@@ -390,8 +391,10 @@ def lock_constraints(first, rows, target, n_coef, tolerance):
     ones (-1: none).
     """
     q, width = rows.shape
-    left, right, cosine, sine = [0], [0], [1.0], [0.0]
-    begin = np.ones(q + 1, dtype=np.int64)
+    pairs = np.empty((n_coef, 2), dtype=np.int64)  # grow as rotations come
+    turns = np.empty((n_coef, 2))
+    count = 0
+    begin = np.zeros(q + 1, dtype=np.int64)
     locked = np.zeros(n_coef, dtype=np.bool_)
     known = np.zeros(n_coef)
     row = np.zeros(n_coef)
@@ -402,7 +405,10 @@ def lock_constraints(first, rows, target, n_coef, tolerance):
         row[lo : hi + 1] = rows[i]
         while first[active] + width - 1 < lo:
             active += 1
-        lo, hi = rotate(row, lo, hi, left, right, cosine, sine, begin[active], len(left))
+        lo, hi = rotate(row, lo, hi, pairs, turns, begin[active], count)
+        if count + hi - lo > len(pairs):
+            pairs = np.concatenate((pairs, np.empty((len(pairs) + n_coef, 2), dtype=np.int64)))
+            turns = np.concatenate((turns, np.empty((len(turns) + n_coef, 2))))
         rest = target[i]
         size = abs(rest)
         last = -1
@@ -415,22 +421,21 @@ def lock_constraints(first, rows, target, n_coef, tolerance):
                 continue
             if last >= 0:
                 norm = np.hypot(row[last], row[j])
-                left.append(last)
-                right.append(j)
-                cosine.append(row[j] / norm)
-                sine.append(row[last] / norm)
+                pairs[count, 0], pairs[count, 1] = last, j
+                turns[count, 0], turns[count, 1] = row[j] / norm, row[last] / norm
+                count += 1
                 row[j] = norm
             last = j
-        begin[i + 1] = len(left)
+        begin[i + 1] = count
         if last < 0 or abs(row[last]) <= tolerance:
             if abs(rest) > 10.0 * tolerance * size:
-                return left, right, cosine, sine, begin, locked, known, log_det, i
+                return pairs[:count], turns[:count], begin, locked, known, log_det, i
         else:
             known[last] = rest / row[last]
             locked[last] = True
             log_det += np.log(abs(row[last]))
         row[lo : hi + 1] = 0.0
-    return left, right, cosine, sine, begin, locked, known, log_det, -1
+    return pairs[:count], turns[:count], begin, locked, known, log_det, -1
 
 
 @njit(cache=True)
@@ -440,7 +445,7 @@ def null_band(rotations, constraint_first, width, locked, known, null_first, ext
     With an empty `null_rows`, fill null_first and extent, the first and last column of each row;
     else fill ``null_rows[j, m] = N[j, null_first[j] + m]``. Returns the shift.
     """
-    left, right, cosine, sine, begin = rotations
+    pairs, turns, begin = rotations
     n_coef, q = len(locked), len(constraint_first)
     measure = null_rows.shape[1] == 0
     free = np.cumsum(~locked) - 1
@@ -455,7 +460,7 @@ def null_band(rotations, constraint_first, width, locked, known, null_first, ext
         for i in range(active, q):
             if constraint_first[i] > hi + width:
                 break
-            lo, hi = rotate(row, lo, hi, left, right, cosine, sine, begin[i], begin[i + 1])
+            lo, hi = rotate(row, lo, hi, pairs, turns, begin[i], begin[i + 1])
             while hi > lo and abs(row[hi]) < NEGLIGIBLE:
                 row[hi] = 0.0
                 hi -= 1
