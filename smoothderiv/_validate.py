@@ -223,7 +223,7 @@ def _unmasked(values: Any) -> Any:
     if not isinstance(values, np.ma.MaskedArray):
         return values
     if values.dtype.kind in "mM":
-        return values.filled(np.array("NaT", values.dtype))
+        return np.where(np.ma.getmaskarray(values), np.array("NaT", values.dtype), values.data)
     return np.ma.filled(values.astype(float), np.nan)
 
 

@@ -221,6 +221,7 @@ def test_lengths_that_differ_are_refused_in_words(n, n_y, n_yerr):
         ({"x": [dt.datetime(2020, 1, 1), 3]}, "x: row 1 is 3, but other rows are times"),
         ({"x": np.array(["2020-01-01", "NaT"], "M8[s]")}, "x: row 1 is NaT"),
         ({"x": np.array([1, "NaT"], "m8[s]")}, "x: row 1 is NaT"),
+        ({"x": np.ma.array([1, 2], "m8[s]", mask=[0, 1])}, "x: row 1 is NaT"),
         ({"x": np.array([1, 2], "m8[M]")}, "x: months and years differ in length"),
         ({"x": np.zeros((2, 2), "M8[s]")}, "x: times in several dimensions"),
     ],
