@@ -104,10 +104,11 @@ def test_leave_one_out_rows_and_replicates():
 @pytest.mark.parametrize("a", [1e-9, 1e9])
 def test_units_with_tuning(a):
     data = mixed_data(np.random.default_rng(3))
-    contracts.check_units(
-        lambda rows: sd.tune(sd.SmoothingSpline(3), rows).condition(rows), data, a, c=3e4, b=0.3 * a,
-        orders=(0, 1, 2),
-    )  # fmt: skip
+
+    def fit(rows):
+        return sd.tune(sd.SmoothingSpline(3), rows).condition(rows)
+
+    contracts.check_units(fit, data, a, c=3e4, b=0.3 * a, orders=(0, 1, 2))
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
@@ -166,7 +167,7 @@ def test_filterpy_goes_on_from_here():
 def test_matern_is_the_dense_process():
     """Any proper prior in the same loops: means, variances and likelihood of a Matern process."""
     rng = np.random.default_rng(6)
-    for degree in range(4):
+    for degree in (0, 2, 3):
         prior = Matern(degree, scale=0.7, sigma=1.3)
         x = np.sort(rng.uniform(0, 4, 12))
         nu = rng.integers(0, degree + 1, 12)
@@ -267,7 +268,7 @@ def test_tuning_many_rows_finds_what_all_rows_say():
 
 def test_edges_are_exact_and_reported():
     x = np.linspace(0, 1, 30)
-    line = sd.observe(x, 2 * x + 1 + 0.1 * np.cos(50 * x**2))
+    line = sd.observe(x, 2 * x + 1 + 0.1 * (-1.0) ** np.arange(30))
     with pytest.warns(sd.TuningWarning, match="a straight line"):
         model = sd.tune(sd.SmoothingSpline(2), line)
     assert model.q == 0.0
@@ -285,12 +286,12 @@ def test_edges_are_exact_and_reported():
 
 def test_what_is_free_is_named():
     model, x = sd.SmoothingSpline(3, q=1.0), np.array([0.0, 1.0, 2.0])
+    # x^2 - 1 has value 0 at -1 and 1, and slope 0 at 0
+    birkhoff = sd.observe([-1.0, 0.0, 1.0], np.zeros(3), yerr=0.1, nu=[0, 1, 0])
     with pytest.raises(UndeterminedError, match=r"a constant.*add a value"):
         model.condition(sd.observe(x, x, yerr=0.1, nu=1))
     with pytest.raises(UndeterminedError, match=r"polynomial - 1 \+ 1 u\^2"):
-        # x^2 - 1 has value 0 at -1 and 1, and slope 0 at 0
-        birkhoff = sd.observe([-1.0, 1.0], [0.0, 0.0], yerr=0.1)
-        model.condition(birkhoff + sd.observe([0.0], [0.0], yerr=0.1, nu=1))
+        model.condition(birkhoff)
     with pytest.raises(UndeterminedError, match="2 polynomials"):
         model.condition(sd.observe([0.0, 0.0], [1.0, 2.0], yerr=0.1))
     with pytest.raises(UndeterminedError, match="nothing to estimate"):

@@ -13,8 +13,8 @@ def rows(rng, n=25):
     x[7] = x[6]
     nu = rng.integers(0, 2, n)
     nu[:3] = 0
-    return zip(x.tolist(), rng.normal(size=n).tolist(), rng.uniform(0.1, 1, n).tolist(), nu.tolist(),
-               strict=True)  # fmt: skip
+    columns = (x, rng.normal(size=n), rng.uniform(0.1, 1, n), nu)
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def test_stream_equals_batch_at_every_row():

@@ -53,7 +53,7 @@ def _insert(U, D, E, mu, v, w, z, top, gains, kicks, k, d):
     """
     for j in range(top, -1, -1):
         p = v[j]
-        gain = 0.0
+        gain, keep = 0.0, 1.0
         finite = True
         if E is not None:
             finite = E[j] == 0.0
@@ -62,14 +62,14 @@ def _insert(U, D, E, mu, v, w, z, top, gains, kicks, k, d):
             if total > 0.0:
                 inverse = 1.0 / total
                 gain = w * p * inverse
-                w = w * (D[j] * inverse)
+                keep = D[j] * inverse
+                w = w * keep
                 D[j] = total
-        for i in range(j):
+        for i in range(j):  # keep * U, not U + gain * (v - p * U): that cancels where U is large
             t = v[i] - p * U[i * d + j]
-            U[i * d + j] += gain * t
+            U[i * d + j] = keep * U[i * d + j] + gain * v[i]
             v[i] = t
-        mu[j] += p * z
-        z -= gain * mu[j]
+        z, mu[j] = keep * z - gain * mu[j], mu[j] + p * z
         if gains is not None:
             gains[k * d + j] = gain
             kicks[k * d + j] = p
@@ -223,8 +223,8 @@ def settle(rows, steps, start):
     Return ((gain, innovation, 1 / F, mean, factor, E) of those m rows; the state after them,
     (d + 1, d): factor with D on the diagonal, then coordinates; summary [sum e**2 / F, sum log F,
     rows with finite F, still free, contradiction]). ``1 / F`` is 0 for the d rows that determine
-    the diffuse start, which add ``log(F / kappa)``, and for redundant exact rows. Contradiction is 1 +
-    the first row that is exact, already determined and not met, or 0.
+    the diffuse start, which add ``log(F / kappa)``, and for redundant exact rows. Contradiction is
+    1 + the first row that is exact, already determined and not met, or 0.
     """
     y, variance, component = rows
     h, basis, weight, A, root = steps
@@ -479,7 +479,7 @@ def _turn_back(X, Y, V, gains, kicks, left, A, b, d):
     if A is not None:
         for k in range(2 * d - 1, -1, -1):
             _turn_column(k, X, Y, V, gains, kicks, left, A, b, d)
-    elif d > 3:
+    elif V is not None:
         for k in range(d):
             _turn_column(k, X, Y, V, gains, kicks, left, A, b, d)
     else:  # written out, for the compiler unrolls no deeper

@@ -55,11 +55,6 @@ class Chain(NamedTuple):
     noise: Array
 
 
-def dims(dimension: int) -> tuple[int, ...] | NDArray[np.int64]:
-    """Return what tells the loops their dimension: a tuple if they are to be unrolled."""
-    return (0,) * dimension if dimension <= _UNROLLED else np.zeros(dimension, dtype=np.int64)
-
-
 def _rolled(dimension: int) -> NDArray[np.int64]:
     return np.zeros(dimension, dtype=np.int64)
 
@@ -124,6 +119,13 @@ class MarkovRows:
         return _loops.settle(self._rows, self.steps, self.prior.start())
 
     @property
+    def _dims(self) -> Any:
+        """What tells the loops their dimension: a tuple if they are compiled for it, unrolled."""
+        d = self.prior.dimension
+        unrolled = d <= _UNROLLED and self.steps.transition is None
+        return (0,) * d if unrolled else _rolled(d)
+
+    @property
     def free(self) -> int:
         """How many diffuse state components the rows leave undetermined."""
         return int(self._settled[2][3])
@@ -137,9 +139,7 @@ class MarkovRows:
     def likelihood(self) -> Likelihood:
         """Filter; return the (diffuse) likelihood of y in its own units."""
         none = (None,) * 5
-        found = _loops.forward(
-            self._rows, self.steps, self._settled, *none, dims(self.prior.dimension)
-        )
+        found = _loops.forward(self._rows, self.steps, self._settled, *none, self._dims)
         return self._checked(found)
 
     def _checked(self, found: Array) -> Likelihood:
@@ -157,7 +157,7 @@ class MarkovRows:
         n, d = len(self.y), self.prior.dimension
         gain, innovation, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
         found = _loops.forward(
-            self._rows, self.steps, self._settled, gain, innovation, inverse, None, None, dims(d)
+            self._rows, self.steps, self._settled, gain, innovation, inverse, None, None, self._dims
         )
         return gain, innovation, inverse, self._checked(found)
 
@@ -165,7 +165,7 @@ class MarkovRows:
         """Filter and smooth backwards; return the likelihood and the smoothing errors."""
         gain, innovation, inverse, found = self._gains
         pull, diagonal, penalty, excess = _loops.errors(
-            self._rows, self.steps, gain, innovation, inverse, dims(self.prior.dimension)
+            self._rows, self.steps, gain, innovation, inverse, self._dims
         )
         if self._plain:
             return found, Errors(pull, diagonal, float(penalty), float(excess))
@@ -205,27 +205,21 @@ class MarkovRows:
     def states(self) -> States:
         """Filter and smooth; return the states of all rows."""
         n, d = len(self.y), self.prior.dimension
-        size = dims(d)
         mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
-        _loops.forward(self._rows, self.steps, self._settled, None, None, None, mean, factor, size)
-        diffuse = np.array(self._settled[0][5])
+        none = (None, None, None)
+        _loops.forward(self._rows, self.steps, self._settled, *none, mean, factor, self._dims)
         smoothed, spread, noise = np.empty_like(mean), np.empty_like(factor), np.zeros_like(mean)
-        # full covariances are fast, and accurate in few dimensions; factors are accurate in all
-        first = min(len(diffuse), n - 1) if d <= _UNROLLED else n - 1
-        _loops.smooth(mean, factor, first, self.steps, smoothed, spread, noise, size)
-        infinite = np.zeros((first, d))
-        infinite[: len(diffuse)] = diffuse[:first]
-        _loops.look_back(
-            mean[:first],
-            factor[:first],
-            infinite,
-            self.steps,
-            smoothed,
-            spread,
-            noise,
-            1,
-            _rolled(d),
-        )
+        diffuse = np.array(self._settled[0][5])
+        if isinstance(self._dims, tuple):  # full covariances: fast, and accurate in few dimensions
+            rest = min(len(diffuse), n - 1)
+            _loops.smooth(mean, factor, rest, self.steps, smoothed, spread, noise, self._dims)
+        else:
+            rest = n - 1
+            smoothed[-1], spread[-1] = multiplied(factor[-1:], mean[-1:])[0], factor[-1]
+        infinite = np.zeros((rest, d))
+        infinite[: len(diffuse)] = diffuse[:rest]
+        early = (mean[:rest], factor[:rest], infinite)
+        _loops.look_back(*early, self.steps, smoothed, spread, noise, 1, _rolled(d))
         return States(
             self.prior, self.x, self.steps.h, mean, factor, diffuse, smoothed, spread, noise
         )

@@ -216,7 +216,8 @@ class Matern(MarkovPrior):
         for k in range(d):
             total += (t**k)[:, None, None] * term
             term = term @ nilpotent / (k + 1)
-        return np.exp(-t)[:, None, None] * total
+        # beyond t = 50 less than a rounding error is left, and its powers would underflow
+        return np.where(t < 50.0, np.exp(-t), 0.0)[:, None, None] * total
 
     def _root(self, t: Array) -> Array:
         """Return a square root of the noise over each t: (n, d, d), lower triangular."""
