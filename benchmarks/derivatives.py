@@ -43,7 +43,7 @@ BEST_BLIND = {
 }
 METHODS = {
     "door": None,
-    "cubic regression": lambda: sd.RegressionSpline(),
+    "cubic regression": sd.RegressionSpline,
     "smoothing spline 2": lambda: sd.SmoothingSpline(order=2),
     "smoothing spline 3": lambda: sd.SmoothingSpline(order=3),
     "Matern 3/2": lambda: sd.GaussianProcess(sd.kernels.Matern32()),
