@@ -277,7 +277,7 @@ def test_long_series_are_finite_and_right():
     x = np.sort(np.r_[x, x[::7] + 0.5])
     data = sd.observe(x, np.sin(x), yerr=0.1) + sd.observe(x, np.cos(x), yerr=0.1, nu=1)
     kernel = kernels.Matern52(1.0, 1.0)
-    post = sd.GaussianProcess(kernel).condition(data)
+    post = sd.GaussianProcess(kernel, solver="dense").condition(data)
     ask = np.r_[x[:5] + 0.1, 2e6]
     cross, K = kernel.cov(ask, 1, data.x, data.nu), kernel.cov(data.x, data.nu)
     mean, cov = naive.regression(K, cross, kernel.cov(ask, 1), data.y, data.yerr)
@@ -329,7 +329,7 @@ def test_the_condition_does_not_depend_on_the_unit_of_x(scale):
 def test_a_matrix_that_does_not_fit_is_refused_with_the_number_and_the_way_out():
     data = sd.observe(np.arange(1_000_000.0), np.zeros(1_000_000), yerr=1.0)
     with pytest.raises(ValueError, match=r"1000000 rows need a matrix of 7450.*SmoothingSpline"):
-        sd.GaussianProcess(kernels.Matern52(1.0, 1.0)).condition(data)
+        sd.GaussianProcess(kernels.Matern72(1.0, 1.0)).condition(data)
 
 
 def test_data_that_leave_the_mean_free_are_refused():
@@ -385,4 +385,4 @@ def test_integral_of_a_wiener_process_over_its_anchor():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="shorter intervals"):
-            sd.GaussianProcess(kernels.Matern52(1e-6, 1.0)).condition(post.data).integral(0, 1)
+            sd.GaussianProcess(kernels.Matern72(1e-6, 1.0)).condition(post.data).integral(0, 1)

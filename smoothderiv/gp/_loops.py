@@ -150,3 +150,21 @@ def mirror(matrix):
             for i in range(first, min(first + step, n)):
                 for j in range(second, min(second + step, i)):
                     matrix[j, i] = matrix[i, j]
+
+
+@njit(cache=True, nogil=True)
+def chain_variance(weights, last, transition, noise):
+    """Return the variance of ``sum_k weights_k z_k[0]`` along a chain that runs backwards.
+
+    ``z_k = transition_k z_(k+1) + noise_k``, the last with covariance `last`.
+    """
+    n, d = len(weights), last.shape[0]
+    row, total = np.zeros(d), 0.0
+    for k in range(n):
+        row[0] += weights[k]
+        if k == n - 1:
+            total += row @ last @ row
+        else:
+            total += row @ noise[k] @ row
+            row = row @ transition[k]
+    return total

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from smoothderiv.gp import assembly
+from smoothderiv.gp import assembly, markov
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.criteria import Criterion
 from smoothderiv.gp.dense import Factor, Fit, check_size
@@ -27,6 +27,7 @@ from smoothderiv.tuning import Search, Tuning
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
+_MANY = 500  # rows from which solver="auto" prefers the Markov solver where it is exact
 _CHUNK = 8_000_000  # numbers in the cross-covariance of one chunk of a question
 
 
@@ -49,8 +50,12 @@ class GaussianProcess(Model):
         A number; a polynomial whose coefficients are estimated with a flat prior; or a callable
         ``mean(x, nu)`` that returns the derivative of order nu (a multi-index tuple for d > 1) at
         the places x, such as a scipy BSpline.
-    solver : {"auto", "dense"}
-        "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together.
+    solver : {"auto", "dense", "markov"}
+        "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
+        filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2, 3/2, 5/2
+        or Wiener, a mean that is not estimated, and gaps between places up to about four scales.
+        "auto": "markov" where it is exact and there are 500 rows or more.
+        Tuning is by the dense matrix in any case.
 
     Raises
     ------
@@ -90,9 +95,14 @@ class GaussianProcess(Model):
             raise ValueError(
                 f"kernel: {self.kernel!r} is not a kernel; give one such as kernels.Matern52()"
             )
-        if self.solver not in ("auto", "dense"):
-            raise ValueError(f"solver: {self.solver!r} is unknown; use 'auto' or 'dense'")
+        if self.solver not in ("auto", "dense", "markov"):
+            raise ValueError(f"solver: {self.solver!r} is unknown; use 'auto', 'dense' or 'markov'")
         check_mean(self.mean)
+        if self.solver == "markov" and not markov.is_markov(self.kernel, self.mean):
+            raise ValueError(
+                "solver: 'markov' is for one kernel Matern 1/2 to 5/2 or Wiener and a mean that is "
+                f"a number or callable, not {self.kernel!r} with mean={self.mean!r}; use 'dense'"
+            )
         check_noise(self.noise)
 
     def unknown(self, data: Observations) -> tuple[str, ...]:
@@ -104,7 +114,7 @@ class GaussianProcess(Model):
         )
         return (*free, *(f"noise[{order}]" for order in missing_noise(self.noise, data)))
 
-    def condition(self, data: Observations) -> GaussianPosterior:
+    def condition(self, data: Observations) -> GaussianPosterior | markov.MarkovPosterior:
         """Return the posterior of f given the data.
 
         Raises
@@ -117,6 +127,8 @@ class GaussianProcess(Model):
         """
         self.require_fit(data)
         require_known(self, data)
+        if self._by_markov(data):
+            return markov.condition(self, data)
         check_size(len(data))
         trend = Trend.of(self.mean, self.kernel.null_degree, data)
         kernel = self.kernel.anchored(float(trend.center[0]), float(trend.span[0]))
@@ -127,6 +139,22 @@ class GaussianProcess(Model):
         return GaussianPosterior(
             data, self, MappingProxyType(used), fit.log_evidence, kernel, trend, factor, fit
         )
+
+    def _by_markov(self, data: Observations) -> bool:
+        """Tell whether the Markov solver is used."""
+        if self.solver == "dense" or (self.solver == "auto" and len(data) < _MANY):
+            return False
+        if data.ndim > 1 or not markov.is_markov(self.kernel, self.mean):
+            if self.solver == "markov":
+                raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
+            return False
+        gap = markov.longest_gap(self.kernel, data)
+        if gap > 1 and self.solver == "markov":
+            raise ValueError(
+                f"solver: a gap between places is {gap:.1f} times longer than 'markov' can smooth "
+                f"across with full accuracy for {self.kernel!r}; use solver='dense'"
+            )
+        return gap <= 1
 
     def require_fit(self, data: Observations) -> None:
         """Refuse data that no process of this kernel can have."""

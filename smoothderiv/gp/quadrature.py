@@ -26,7 +26,7 @@ def integral_rows(
     the panels of each row are split there, each at most two resolutions long.
     """
     low, high = min(a, b), max(a, b)
-    node, weight = _panels(kernel, low, high)
+    _, node, weight = panels(kernel, low, high)
     value = np.zeros((1, 1), dtype=np.int64)
     row = np.concatenate(
         [
@@ -46,22 +46,29 @@ def _split(kernel: Kernel, low: float, high: float, x: float, nu: NDArray[np.int
     middle = min(max(x, low), high)
     for first, last in ((low, middle), (middle, high)):
         if last > first:
-            node, weight = _panels(kernel, first, last)
+            _, node, weight = panels(kernel, first, last)
             total += float(weight @ kernel.blocks(node[:, None], value, place, nu)[0, 0, :, 0])
     return total
 
 
-def _panels(kernel: Kernel, low: float, high: float) -> tuple[Array, Array]:
-    """Return nodes and weights of panels at most two resolutions long, split at the breaks."""
+def panels(
+    kernel: Kernel, low: float, high: float, places: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Return edges, nodes and weights of panels at most two resolutions long, split at the breaks.
+
+    Or split at `places`, if given: fewer nodes do where these are much closer.
+    """
     count = max(math.ceil((high - low) / (2.0 * kernel.resolution)), 1)
-    if count > _MOST_PANELS:
+    if count > _MOST_PANELS and places is None:
         raise ValueError(
             f"integral: from {low:g} to {high:g} are {2 * count} times the length "
             f"{kernel.resolution:g} over which the kernel changes; integrate over shorter intervals"
         )
-    node, weight = np.polynomial.legendre.leggauss(_NODES)
-    inside = [place for place in kernel.breaks if low < place < high]
+    inside = np.array(kernel.breaks) if places is None else places
+    inside = inside[(inside > low) & (inside < high)]
     edges = np.union1d(np.linspace(low, high, count + 1), inside)
+    few = len(edges) > 16 * count
+    node, weight = np.polynomial.legendre.leggauss(_NODES // 4 if few else _NODES)
     half = 0.5 * np.diff(edges)[:, None]
     centre = 0.5 * (edges[1:] + edges[:-1])[:, None]
-    return (centre + half * node).ravel(), (half * weight).ravel()
+    return edges, (centre + half * node).ravel(), (half * weight).ravel()

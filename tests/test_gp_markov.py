@@ -1,0 +1,123 @@
+"""The Markov solver gives the dense answer in O(n)."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from conftest import mixed_data
+from contracts import check_posterior, check_rows, places
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+from smoothderiv import kernels
+from smoothderiv.gp.markov import MarkovPosterior
+
+KERNELS = [kernels.Matern32(0.2, 1.3), kernels.Matern52(0.2, 1.3), kernels.Wiener(3, 200.0)]
+
+
+def both(kernel, data, mean=0.3):
+    solvers = ("dense", "markov")
+    return [sd.GaussianProcess(kernel, mean=mean, solver=s).condition(data) for s in solvers]
+
+
+def rows(kernel):
+    data = mixed_data() + sd.observe([0.31], [0.2], yerr=0)
+    return data[data.nu <= kernel.smoothness]
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+def test_the_same_answer_as_dense(kernel):
+    dense, markov = both(kernel, rows(kernel))
+    x = np.r_[places(dense), dense.data.x[:5]]
+    for nu in range(int(kernel.smoothness) + 1):
+        size = np.abs(dense(x, nu)).max()
+        assert_allclose(markov(x, nu), dense(x, nu), atol=1e-9 * size)
+        assert_allclose(markov.std(x, nu), dense.std(x, nu), atol=1e-7 * size)
+        assert_allclose(markov.cov(x, nu, x, 0), dense.cov(x, nu, x, 0), atol=1e-9 * size)
+    assert_allclose(markov.log_evidence, dense.log_evidence, rtol=1e-8)
+    assert_allclose(markov.edf, dense.edf, rtol=1e-7)
+    assert_allclose(markov.leverage(), dense.leverage(), atol=1e-8)
+    assert_allclose(markov.loo().std, dense.loo().std, rtol=1e-6)
+    assert_allclose(markov.residuals(), dense.residuals(), atol=1e-8)
+    for a, b in ((0.1, 0.9), (0.8, -0.2), (0.5, 0.5)):
+        assert_allclose(markov.integral(a, b), dense.integral(a, b), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", KERNELS[1:], ids=str)
+def test_contract(kernel):
+    check_posterior(both(kernel, mixed_data())[1])
+
+
+def test_matern12_has_its_kink():
+    dense, markov = both(kernels.Matern12(0.2, 1.0), mixed_data().of(0))
+    check_rows(markov)
+    assert_allclose(markov.integral(0.1, 0.9), dense.integral(0.1, 0.9), rtol=1e-9)
+
+
+def test_auto_chooses_it_where_it_is_exact_and_pays():
+    x = np.linspace(0, 1, 600)
+    many, few = (sd.observe(t, np.sin(t), yerr=0.1) for t in (x, x[:50]))
+    kernel = kernels.Matern52(0.2, 1.0)
+
+    def chosen(data, kernel=kernel, mean=0.0):
+        post = sd.GaussianProcess(kernel, mean=mean).condition(data)
+        return isinstance(post, MarkovPosterior)
+
+    assert chosen(many)
+    assert not chosen(few)
+    assert not chosen(many, mean="constant")
+    assert not chosen(many, kernel=kernels.SquaredExponential(0.2, 1.0))
+    dense = sd.GaussianProcess(kernel, solver="dense").condition(many)
+    assert_allclose(sd.GaussianProcess(kernel).condition(many)(x, 2), dense(x, 2), atol=1e-7)
+
+
+def test_what_it_cannot_do_is_refused():
+    with pytest.raises(ValueError, match="solver: 'markov' is for one kernel"):
+        sd.GaussianProcess(kernels.SquaredExponential(1.0, 1.0), solver="markov")
+    with pytest.raises(ValueError, match="solver: 'markov' is for one kernel"):
+        sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="markov", mean="linear")
+    plane = sd.observe([[0.0, 1.0]], [1.0], yerr=0.1)
+    with pytest.raises(ValueError, match="1-D x, not 2"):
+        sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="markov").condition(plane)
+
+
+@pytest.mark.parametrize("gap", [1e-5, 1.0, 3.5, 60.0, 1e4])
+@pytest.mark.parametrize("kernel", KERNELS[:2], ids=str)
+def test_gaps_short_and_forgotten(kernel, gap):
+    x = 0.2 * np.r_[0, 1, 2, 2 + gap, 3 + gap, 3 + 2 * gap]
+    data = sd.observe(x, np.sin(x), yerr=0.1) + sd.observe(x, np.cos(x), yerr=0.5, nu=1)
+    dense, markov = both(kernel, data)
+    assert_allclose(markov.log_evidence, dense.log_evidence, rtol=1e-9)
+    ask = np.r_[x, 0.2 * np.r_[2 + gap / 2, 4 + 3 * gap, -gap]]
+    for nu in (0, 1):
+        assert_allclose(markov(ask, nu), dense(ask, nu), atol=1e-9)
+        assert_allclose(markov.std(ask, nu), dense.std(ask, nu), rtol=1e-7)
+
+
+def test_a_gap_that_it_cannot_smooth_across_is_refused():
+    x = np.r_[np.linspace(0, 1, 600), 3.0]
+    data = sd.observe(x, np.sin(x), yerr=0.1)
+    kernel = kernels.Matern52(0.2, 1.0)
+    with pytest.raises(ValueError, match=r"gap between places is 2\.8 times longer"):
+        sd.GaussianProcess(kernel, solver="markov").condition(data)
+    assert not isinstance(sd.GaussianProcess(kernel).condition(data), MarkovPosterior)
+
+
+def test_long_series_take_time_in_proportion():
+    x = np.cumsum(np.random.default_rng(0).uniform(0.01, 2.0, 50_000))
+    data = sd.observe(x, np.sin(x), yerr=0.1) + sd.observe(x, np.cos(x), yerr=0.1, nu=1)
+    model = sd.GaussianProcess(kernels.Matern52(1.0, 1.0))
+    model.condition(data[:1000])(0.0)
+    start = time.perf_counter()
+    post = model.condition(data)
+    ask = np.linspace(0, x[-1], 501)
+    answer = [post(ask, nu) for nu in (0, 1, 2)] + [post.std(ask, nu) for nu in (0, 1, 2)]
+    assert time.perf_counter() - start < 10
+    assert np.isfinite(answer).all()
+    near = np.abs(data.x - ask[250]) < 30
+    local = sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="dense").condition(data[near])
+    for nu in (0, 1, 2):
+        assert post(ask[250], nu) == pytest.approx(float(local(ask[250], nu)), abs=1e-9)
+        assert post.std(ask[250], nu) == pytest.approx(float(local.std(ask[250], nu)), rel=1e-9)
+    assert math.isfinite(post.log_evidence)
