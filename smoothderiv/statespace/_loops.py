@@ -488,9 +488,6 @@ def _turn_back(X, Y, V, gains, kicks, left, A, b, d):
             _turn_column(1, X, Y, V, gains, kicks, left, A, b, d)
         if d > 2:
             _turn_column(2, X, Y, V, gains, kicks, left, A, b, d)
-    if A is None:
-        for j in range(d * (3 * d + 1)):
-            Y[j] = X[j]
 
 
 @_inline
@@ -526,12 +523,14 @@ def _turn_column(k, X, Y, V, gains, kicks, left, A, b, d):
 def _law(U, D, E, mu, m, V, i, steps, work, d):
     """Find the state before step i given the one after it and the data so far: into Y.
 
-    From m and V None, ``z = G z_next + N c + offset`` as rows [G | N | offset]; else the same with
-    z_next = m + V e, V unit upper triangular, as rows [along e | along c | mean]. The c are
-    independent of variances `left`, which is in `work` like Y.
+    From m and V None, ``z = G e + N c + offset`` for z_next = U2 e as rows [G | N | offset]; else
+    with z_next = m + V e, V unit upper triangular, as rows [along e | along c | mean]. The c are
+    independent of variances `left`, which is in `work` like Y (for a Wiener process: X) and U2.
     """
     h, basis, weight, A, root = steps
     U2, D2, mu2, v, gains, kicks, left, X, Y, b = work
+    if A is None:
+        Y = X  # turned in place
     width = 3 * d + 1
     columns = d if A is None else 2 * d
     for j in range(d):
@@ -557,11 +556,6 @@ def _law(U, D, E, mu, m, V, i, steps, work, d):
             for p in range(d + columns):
                 Y[j * width + p] += U[j * d + k] * Y[k * width + p]
             Y[j * width + 3 * d] += U[j * d + k] * Y[k * width + 3 * d]
-    if V is None:
-        for j in range(2 * d if A is None else d):
-            for k in range(1, d):
-                for p in range(k):
-                    Y[j * width + k] -= Y[j * width + p] * U2[p * d + k]
 
 
 @_inline
@@ -571,7 +565,7 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, work, d):
     The latter's mean m and factor (V, W) become those before the step; noise its smoothed noise
     (Wiener); G and S (if not None) the law ``z = .. + G z_next + N(0, S)`` given the data so far.
     """
-    left, Y = work[6], work[8]
+    left, Y = work[6], work[7] if steps[3] is None else work[8]
     width = 3 * d + 1
     columns = d if steps[3] is None else 2 * d
     _law(U, D, E, mu, m, V, i, steps, work, d)
@@ -593,24 +587,30 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, work, d):
 
 @_inline
 def _look_back_fast(U, D, mu, m, V, noise, i, steps, work, d):
-    """Do the same with a full covariance V: what does not depend on it runs ahead of it."""
-    left, Y, H, last = work[6], work[8], work[3], work[9]
-    width = 3 * d + 1
-    columns = d if steps[3] is None else 2 * d
+    """Do the same for a Wiener step and a full covariance V; what needs no V runs ahead of it."""
+    U2, left, Y, H, e = work[0], work[6], work[7], work[3], work[9]
+    width, columns = 3 * d + 1, d
     _law(U, D, None, mu, None, None, i, steps, work, d)
+    for j in range(d - 1, -1, -1):
+        e[j] = m[j]
+        for k in range(j + 1, d):
+            e[j] -= U2[j * d + k] * e[k]
     for j in range(d):
-        last[j] = m[j]
+        m[j] = Y[j * width + 3 * d]
+        noise[j] = Y[(d + j) * width + 3 * d]
+        for k in range(d):
+            m[j] += Y[j * width + k] * e[k]
+            noise[j] += Y[(d + j) * width + k] * e[k]
+        for k in range(1, d):
+            for p in range(k):
+                Y[j * width + k] -= Y[j * width + p] * U2[p * d + k]
+    for j in range(d):
         for k in range(d):
             total = 0.0
             for p in range(d):
                 total += Y[j * width + p] * V[p * d + k]
             H[j * d + k] = total
     for j in range(d):
-        m[j] = Y[j * width + 3 * d]
-        noise[j] = Y[(d + j) * width + 3 * d]
-        for k in range(d):
-            m[j] += Y[j * width + k] * last[k]
-            noise[j] += Y[(d + j) * width + k] * last[k]
         for k in range(j, d):
             total = 0.0
             for p in range(columns):
