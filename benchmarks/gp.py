@@ -273,6 +273,82 @@ def tinygp_1d(x, y, v, ask):
     return lambda: tuple(np.asarray(part) for part in solve())
 
 
+# The Markov solver.
+
+
+def markov():
+    """Mean and variance at 500 places: of f, f', f'' here, of f alone elsewhere."""
+    print("conditioning on n values, then mean and variance at 500 places, seconds\n")
+    print(f"{'':34}{'n = 1e4':>10}{'1e5':>10}{'1e6':>10}")
+    for name, call, most in (
+        ("smoothderiv, f, f', f'', Matern 5/2", ours_markov, 10**6),
+        ("celerite2, f, Matern 3/2", celerite, 10**5),
+        ("tinygp quasiseparable, f, Matern 5/2", quasiseparable, 10**5),
+        ("spleaf, f, Matern 5/2", of_spleaf, 10**5),
+    ):
+        cells = ""
+        for n in (10**4, 10**5, 10**6):
+            if n > most:
+                cells += f"{'-':>10}"
+                continue
+            rng = np.random.default_rng(0)
+            x = np.cumsum(rng.uniform(0.01, 0.2, n))
+            y, ask = np.sin(x) + 0.1 * rng.standard_normal(n), np.linspace(x[0], x[-1], 500)
+            try:
+                cells += f"{timed(call(x, y, ask), 2):10.3f}"
+            except ImportError:
+                cells += f"{'absent':>10}"
+        print(f"{name:38}{cells[4:]}", flush=True)
+
+
+def ours_markov(x, y, ask):
+    model = sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0), solver="markov")
+    data = sd.observe(x, y, yerr=0.1)
+    nu = np.array([[0], [1], [2]])
+
+    def call():
+        post = model.condition(data)
+        return post(ask, nu), post.var(ask, nu)
+
+    return call
+
+
+def celerite(x, y, ask):
+    import celerite2
+
+    def call():
+        process = celerite2.GaussianProcess(celerite2.terms.Matern32Term(sigma=1.0, rho=1.0))
+        process.compute(x, yerr=0.1)
+        return process.predict(y, t=ask, return_var=True)
+
+    return call
+
+
+def quasiseparable(x, y, ask):
+    if tinygp is None:
+        raise ImportError
+    from tinygp.kernels import quasisep
+
+    @jax.jit
+    def solve():
+        process = tinygp.GaussianProcess(quasisep.Matern52(scale=1.0), jnp.array(x), diag=0.01)
+        found = process.condition(jnp.array(y), jnp.array(ask)).gp
+        return found.loc, found.variance
+
+    return lambda: [np.asarray(part) for part in solve()]
+
+
+def of_spleaf(x, y, ask):
+    from spleaf import cov, term
+
+    def call():
+        error = term.Error(np.full(len(x), 0.1))
+        process = cov.Cov(x, err=error, signal=term.Matern52Kernel(1.0, 1.0))
+        return process.conditional(y, ask, calc_cov="diag")
+
+    return call
+
+
 if __name__ == "__main__":
     section, *rest = sys.argv[1:] or ["speed"]
     if section == "accuracy":
@@ -281,3 +357,5 @@ if __name__ == "__main__":
         accuracy(asked, places, int(rest[2]) if len(rest) > 2 else 10)
     elif section == "speed":
         speed()
+    elif section == "markov":
+        markov()
