@@ -118,7 +118,8 @@ def _advance_dense(U, D, E, mu, A, root, v, gains, kicks, left, W, d):
         D[c], mu[c] = 0.0, 0.0
         for i in range(c):
             U[i * d + c] = 0.0
-    for k in range(2 * d):
+    for s in range(2 * d):
+        k = d - 1 - s if s < d else s  # the largest pivots first
         for i in range(d):
             v[i] = W[i * d + k] if k < d else root[i, k - d]
         w, z = W[d * d + k] if k < d else 1.0, W[d * d + d + k] if k < d else 0.0
@@ -477,7 +478,8 @@ def _turn_back(X, Y, V, gains, kicks, left, A, b, d):
     rows d + k are the noise of a Wiener step along column k.
     """
     if A is not None:
-        for k in range(2 * d - 1, -1, -1):
+        for s in range(2 * d - 1, -1, -1):
+            k = d - 1 - s if s < d else s
             _turn_column(k, X, Y, V, gains, kicks, left, A, b, d)
     elif V is not None:
         for k in range(d):
