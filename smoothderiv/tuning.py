@@ -133,7 +133,7 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
     >>> data = sd.observe(x, np.sin(6 * x) + 0.1 * np.cos(40 * x))
     >>> model = sd.tune(sd.RegressionSpline(knots=10, degree=5, lam=None, order=3), data)
     >>> model.tuning.names
-    ('lam', 'noise[0]')
+    ('lam*noise[0]**2', 'noise[0]')
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion: {criterion!r} is unknown; use one of {', '.join(CRITERIA)}")
