@@ -13,7 +13,12 @@ import smoothderiv as sd
 from smoothderiv import kernels
 from smoothderiv.gp.markov import MarkovPosterior
 
-KERNELS = [kernels.Matern32(0.2, 1.3), kernels.Matern52(0.2, 1.3), kernels.Wiener(3, 200.0)]
+KERNELS = [
+    kernels.Matern32(0.2, 1.3),
+    kernels.Matern52(0.2, 1.3),
+    kernels.Matern72(0.2, 1.3),
+    kernels.Wiener(3, 200.0),
+]
 
 
 def both(kernel, data, mean=0.3):

@@ -1,4 +1,4 @@
-"""The Markov solver: 1-D Matern 1/2 to 5/2 and Wiener kernels by filter and smoother, in O(n)."""
+"""The Markov solver: 1-D Matern and Wiener kernels by filter and smoother, in O(n)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp import _loops
 from smoothderiv.gp.kernel import Kernel, known
-from smoothderiv.gp.kernels import Matern12, Matern32, Matern52
+from smoothderiv.gp.kernels import Matern12, Matern32, Matern52, Matern72
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
@@ -33,7 +33,7 @@ Orders: TypeAlias = NDArray[np.int64]
 
 _MOST_DECAY = 8.0  # rate * gap up to which an answer keeps 11 digits
 _FORGOTTEN = 50.0
-_MATERN = (Matern12, Matern32, Matern52)
+_MATERN = (Matern12, Matern32, Matern52, Matern72)
 
 
 def is_markov(kernel: Kernel, mean: object) -> bool:

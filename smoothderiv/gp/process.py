@@ -52,7 +52,7 @@ class GaussianProcess(Model):
         the places x, such as a scipy BSpline.
     solver : {"auto", "dense", "markov"}
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
-        filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2, 3/2, 5/2
+        filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
         or Wiener, a mean that is not estimated, and gaps between places up to about four scales.
         "auto": "markov" where it is exact and there are 500 rows or more.
         Tuning is by the dense matrix in any case.
@@ -100,7 +100,7 @@ class GaussianProcess(Model):
         check_mean(self.mean)
         if self.solver == "markov" and not markov.is_markov(self.kernel, self.mean):
             raise ValueError(
-                "solver: 'markov' is for one kernel Matern 1/2 to 5/2 or Wiener and a mean that is "
+                "solver: 'markov' is for one kernel Matern 1/2 to 7/2 or Wiener and a mean that is "
                 f"a number or callable, not {self.kernel!r} with mean={self.mean!r}; use 'dense'"
             )
         check_noise(self.noise)
