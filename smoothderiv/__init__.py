@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from smoothderiv.observations import observe as observe
     from smoothderiv.plotting import plot as plot
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
-    from smoothderiv.storage import load as load
     from smoothderiv.statespace.smoother import SmoothingSpline as SmoothingSpline
+    from smoothderiv.storage import load as load
     from smoothderiv.tuning import TuningWarning as TuningWarning
     from smoothderiv.tuning import tune as tune
 

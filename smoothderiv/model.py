@@ -74,11 +74,16 @@ def missing_noise(noise: Noise | None, data: Observations) -> tuple[Order, ...]:
     return tuple(order for order in data.estimated_orders if order not in (noise or {}))
 
 
-def require_known(model: Model, data: Observations) -> None:
-    """Refuse to condition a model with unknown fields, or on no rows at all."""
+def require_rows(data: Observations) -> None:
+    """Refuse to fit no rows at all."""
     if not len(data):
         missing = f" ({data.n_missing} rows were missing)" if data.n_missing else ""
         raise ValueError(f"data: there is no row to fit{missing}; give at least one observation")
+
+
+def require_known(model: Model, data: Observations) -> None:
+    """Refuse to condition a model with unknown fields, or on no rows at all."""
+    require_rows(data)
     names = model.unknown(data)
     if names:
         raise ValueError(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from smoothderiv.model import Model, UndeterminedError, UnsuitableError
+from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_rows
 from smoothderiv.observations import Observations
 
 Array = NDArray[np.float64]
@@ -137,6 +137,7 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion: {criterion!r} is unknown; use one of {', '.join(CRITERIA)}")
+    require_rows(data)
     if not model.unknown(data):
         return model
     best: Model = model

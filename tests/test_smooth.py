@@ -72,3 +72,12 @@ def test_band_holds_the_whole_curve_more_often_than_intervals():
             held[name] += bool(((lower <= wave(x)) & (wave(x) <= upper)).all())
     assert held["band"] >= 33
     assert held["band"] > held["interval"]
+
+
+def test_no_rows_and_unknown_derivatives_are_refused():
+    with pytest.raises(ValueError, match="no row to fit"):
+        sd.smooth(sd.observe([], []))
+    with pytest.raises(ValueError, match="no row to fit \\(1 rows were missing"):
+        sd.differentiate([0.0], [np.nan])
+    with pytest.raises(ValueError, match="has derivatives of order 0 to 5"):
+        sd.smooth(mixed_data())(0.5, nu=6)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.interpolate import BSpline, PPoly
 
-from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
+from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known, require_rows
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.splines import _loops
@@ -218,6 +218,7 @@ class RegressionSpline(Model):
 
     def _require_fit(self, data: Observations) -> None:
         """Refuse data that no spline of this degree can represent."""
+        require_rows(data)
         if data.ndim > 1:
             raise ValueError(
                 f"x: {data.ndim} dimensions, but a spline is a curve of one; "
@@ -263,8 +264,8 @@ class RegressionSplinePosterior(Posterior):
 
     @property
     def highest_order(self) -> float:
-        """All orders exist; those above the degree are zero."""
-        return np.inf
+        """The degree: above it the basis knows nothing, and zero would be no answer."""
+        return self.basis.k
 
     def to_ppoly(self) -> PPoly:
         """Return the posterior mean as an exact piecewise polynomial of scipy."""

@@ -1,0 +1,86 @@
+"""Law 6: where theory says that two engines are the same, they give the same numbers."""
+
+import contracts
+import numpy as np
+import pytest
+from conftest import mixed_data, wave
+from numpy.testing import assert_allclose
+from scipy.interpolate import make_smoothing_spline
+
+import smoothderiv as sd
+from smoothderiv.splines import BSplineBasis
+
+RNG = np.random.default_rng(11)
+X = np.sort(RNG.uniform(0, 1, 35))
+VALUES = sd.observe(X, wave(X) + 0.1 * RNG.standard_normal(35), 0.1)
+ASK = np.linspace(X[0], X[-1], 60)
+Q = 4e3
+ORDERS = (0, 1)
+
+
+def knots_at(x, order):
+    return BSplineBasis.clamped(x[1:-1], x[0], x[-1], 2 * order - 1)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_penalised_splines_with_all_knots_are_the_smoothing_spline(order):
+    """The mean everywhere; at the data also std, evidence, edf and leave-one-out."""
+    spline = sd.SmoothingSpline(order=order, q=Q).condition(VALUES)
+    basis = knots_at(X, order)
+    fit = sd.RegressionSpline(basis, lam=1 / Q, order=order).condition(VALUES)
+    for nu in range(order):
+        mean = spline(ASK, nu)
+        assert_allclose(fit(ASK, nu), mean, atol=1e-8 * np.abs(mean).max())
+    assert_allclose(fit.std(X), spline.std(X), rtol=1e-8)
+    assert_allclose(fit.log_evidence, spline.log_evidence, rtol=1e-9)
+    assert_allclose(fit.edf, spline.edf, rtol=1e-9)
+    assert_allclose(fit.loo().log_density, spline.loo().log_density, rtol=1e-7, atol=1e-9)
+    assert (fit.std(ASK) <= spline.std(ASK) * (1 + 1e-9)).all(), "a finite basis knows less doubt"
+
+
+def test_scipys_smoothing_spline_is_the_same_curve():
+    reference = make_smoothing_spline(X, VALUES.y, lam=0.1**2 / Q)
+    post = sd.SmoothingSpline(order=2, q=Q).condition(VALUES)
+    for nu in ORDERS:
+        expected = reference(ASK, nu=nu)
+        assert_allclose(post(ASK, nu), expected, atol=1e-8 * np.abs(expected).max())
+
+
+def test_tuning_finds_the_same_smoothing_in_both_engines():
+    data = sd.observe(X, VALUES.y)
+    spline = sd.tune(sd.SmoothingSpline(order=2), data)
+    fit = sd.tune(sd.RegressionSpline(knots_at(X, 2), lam=None, order=2), data)
+    assert_allclose(1 / fit.lam, spline.q, rtol=1e-6)
+    assert_allclose(fit.noise[0], spline.noise[0], rtol=1e-7)
+    assert_allclose(fit.tuning.loss, spline.tuning.loss, rtol=1e-9)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_the_dense_wiener_process_is_the_smoothing_spline(order):
+    data = mixed_data(n=(25, 15, 8 if order == 3 else 0))
+    spline = sd.SmoothingSpline(order=order, q=Q).condition(data)
+    kernel = sd.kernels.Wiener(order=order, sigma=np.sqrt(Q))
+    dense = sd.GaussianProcess(kernel, solver="dense").condition(data)
+    ask = contracts.places(spline)
+    for nu in range(order):
+        mean, std = spline(ask, nu), spline.std(ask, nu)
+        assert_allclose(dense(ask, nu), mean, atol=1e-7 * np.abs(mean).max())
+        assert_allclose(dense.std(ask, nu), std, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Matern12", "Matern32", "Matern52", "Matern72"])
+def test_a_matern_process_is_the_same_by_markov_and_by_dense(name):
+    kernel = getattr(sd.kernels, name)(sigma=1.3, scale=0.4)
+    data = VALUES
+    if name != "Matern12":
+        xs = np.array([0.13, 0.5, 0.5, 0.77])
+        data = data + sd.observe(xs, wave(xs, 1), 0.5, nu=1)
+    markov = sd.GaussianProcess(kernel, solver="markov").condition(data)
+    dense = sd.GaussianProcess(kernel, solver="dense").condition(data)
+    ask = contracts.places(dense)
+    for nu in range(int(dense.highest_order) + 1):
+        mean = dense(ask, nu)
+        assert_allclose(markov(ask, nu), mean, atol=1e-8 * np.abs(mean).max())
+        assert_allclose(markov.std(ask, nu), dense.std(ask, nu), rtol=1e-7)
+    assert_allclose(markov.log_evidence, dense.log_evidence, rtol=1e-9)
+    assert_allclose(markov.edf, dense.edf, rtol=1e-8)
