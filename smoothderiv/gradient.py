@@ -21,6 +21,19 @@ class Gradient:
     cov : (n, d, d) array
         Posterior covariance of the components at each place. It says how well the slope is known;
         how the variance of f changes from place to place is ``post.gradient_of_variance(x)``.
+
+    Examples
+    --------
+    >>> import numpy as np, smoothderiv as sd
+    >>> X = np.random.default_rng(0).uniform(size=(20, 2))
+    >>> data = sd.observe(X, X @ [1.0, -2.0], yerr=0.01)
+    >>> kernel = sd.kernels.Matern52(scale=1.0, sigma=0.1)
+    >>> post = sd.GaussianProcess(kernel, mean="linear").condition(data)
+    >>> post.gradient([[0.5, 0.5]]).mean.round(6)
+    array([[ 1., -2.]])
+    >>> mean, std = post.gradient([[0.5, 0.5]]).along([0.6, -0.8])
+    >>> mean.round(6), bool(0 < std[0] < 0.1)
+    (array([2.2]), True)
     """
 
     mean: Array
@@ -48,6 +61,17 @@ class Hessian:
         In unit of y / unit of x ** 2.
     var : (n, d, d) array
         Posterior variance of each second derivative, mixed ones included.
+
+    Examples
+    --------
+    >>> import numpy as np, smoothderiv as sd
+    >>> X = np.random.default_rng(0).uniform(size=(30, 2))
+    >>> data = sd.observe(X, X[:, 0] * X[:, 1], yerr=0.001)
+    >>> kernel = sd.kernels.SquaredExponential(scale=1.0, sigma=0.1)
+    >>> hessian = sd.GaussianProcess(kernel, mean="quadratic").condition(data).hessian([[0.5, 0.5]])
+    >>> hessian.mean.round(6)[0]
+    array([[0., 1.],
+           [1., 0.]])
     """
 
     mean: Array
