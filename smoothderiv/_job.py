@@ -232,9 +232,10 @@ def _summarise(name: str, post: Posterior, target: Target, notes: list[str]) -> 
     console = Console(stderr=target.out == STREAM, highlight=False)
     data = post.data
     table = Table("order", "rows", "noise (1 sd)", box=None)
+    dof = post.noise_dof()
     for nu in data.orders:
         part = data.of(nu)
-        level = post.noise.get(nu) if part.estimated.any() else None
+        level = (post.noise[nu], dof[nu]) if nu in dof else None
         table.add_row(str(nu), str(len(part)), _noise_words(part, level))
     missing = f", {data.n_missing} empty cells" if data.n_missing else ""
     console.print(f"{name}: {len(data)} observations{missing}", soft_wrap=True, markup=False)
@@ -264,7 +265,7 @@ def _model_words(model: Model) -> str:
     return f"{told}, tuned by {model.tuning.criterion}: {', '.join(model.tuning.names)}{tried}"
 
 
-def _noise_words(part: Observations, level: float | None) -> str:
+def _noise_words(part: Observations, level: tuple[float, float] | None) -> str:
     words = []
     given = part.yerr[~part.estimated & ~part.exact]
     if len(given):
@@ -272,7 +273,7 @@ def _noise_words(part: Observations, level: float | None) -> str:
         words.append(f"{low if low == high else f'{low} to {high}'} (given)")
     if level is not None:
         scale = " times yerr" if part.relative.any() else ""
-        words.append(f"{level:.3g}{scale} (estimated)")
+        words.append(f"{level[0]:.3g}{scale} (estimated, {level[1]:.3g} degrees of freedom)")
     if part.exact.any():
         words.append(f"{int(part.exact.sum())} exact")
     return ", ".join(words)

@@ -313,6 +313,14 @@ class Posterior(ABC):
         """Return ``Var(f_i | y) / sd_i^2`` for each row: the weight of y_i in its own fit. (n,)."""
         return self._leverage()
 
+    def noise_dof(self) -> dict[Any, float]:
+        """Return for each estimated noise level the degrees of freedom that it rests on.
+
+        Rows less their leverages: what the curve took from them is what the level cost.
+        """
+        data, free = self.data, 1.0 - self._leverage()
+        return {o: float(free[data.is_of(o) & data.estimated].sum()) for o in self.noise}
+
     def loo(self) -> LeaveOneOut:
         """Return what the model, at its present parameters, predicts for each row without it.
 

@@ -145,7 +145,7 @@ def test_table_and_picture(here, ending):
 def test_the_summary_tells_noise_and_what_was_tuned(here):
     result = run("fit", "data.csv", *WIDE[:6], "--yerr", "pos=0.1", *SMALL, "--out", "fit.csv")
     assert "data.csv: 39 observations, 13 empty cells" in result.stdout
-    assert "(estimated)" in result.stdout
+    assert "(estimated, " in result.stdout
     assert "noise[1]" in result.stdout
     assert "Effective degrees of freedom: " in result.stdout
     relative = run("fit", "data.csv", "--relative", *WIDE, *SMALL, "--out", "other.csv")
@@ -313,7 +313,7 @@ def test_demo_writes_its_data_table_and_picture(here):
     assert result.exit_code == 0, result.output
     assert sorted(p.name for p in (here / "demo").iterdir()) == ["fit.csv", "fit.png", "train.csv"]
     assert (here / "demo/train.csv").read_bytes() == _demo.TABLE
-    for words in ("110 observations", "6 (given)", "(estimated)", "Effective degrees of freedom"):
+    for words in ("110 observations", "6 (given)", "(estimated, ", "Effective degrees of freedom"):
         assert words in result.stdout
     assert "Written: demo/fit.csv, demo/fit.png" in result.stdout
     answer = pa_csv.read_csv("demo/fit.csv")

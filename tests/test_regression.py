@@ -211,6 +211,9 @@ def test_one_unknown_level_is_the_residual_standard_deviation():
     rss = (post.residuals() ** 2).sum()
     assert_allclose(post.noise[0], np.sqrt(rss / (len(data) - 9)), rtol=1e-9)
     assert_allclose(post.dof, len(data) - 9, rtol=1e-9)
+    assert_allclose(post.noise_dof()[0], post.dof, rtol=1e-9)
+    several = sd.smooth(mixed_data(known=False), sd.RegressionSpline(uniform(5, 3)))
+    assert_allclose(sum(several.noise_dof().values()), 85 - 9, rtol=1e-9)
 
 
 def test_relative_noise_estimates_one_scale():
