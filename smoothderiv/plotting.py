@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv import _validate
+from smoothderiv.limits import check_level, student_quantile
 from smoothderiv.observations import Observations
-from smoothderiv.posterior import Derivative, Posterior, check_level, student_quantile
+from smoothderiv.posterior import Derivative, Posterior
 
 Array = NDArray[np.float64]
 Style = dict[str, Any]

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from smoothderiv.gradient import Gradient, Hessian
+from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out
+from smoothderiv.limits import check_level, peak_deviations, student_quantile
 from smoothderiv.locations import Locations, find_argmax, find_roots
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
@@ -159,7 +161,7 @@ class Posterior(ABC):
         draws (Student draws when a noise level was estimated). It is about the places asked: give
         a fine grid for the band of a curve.
         """
-        peaks = self._peak_deviations(x, nu, np.random.default_rng(rng))
+        peaks = peak_deviations(self, x, nu, np.random.default_rng(rng))
         pointwise = student_quantile(0.5 + 0.5 * check_level(level), self.dof)
         half = max(float(np.quantile(peaks, level)), pointwise) * self.std(x, nu)
         mean = self.mean(x, nu)
@@ -358,41 +360,6 @@ class Posterior(ABC):
     def _total(self, orders: Orders) -> Orders:
         return orders if self.data.ndim == 1 else orders.sum(axis=-1)
 
-    def _peak_deviations(
-        self, x: ArrayLike, nu: ArrayLike, rng: np.random.Generator, size: int = 4000
-    ) -> Array:
-        """Draw ``max |deviation| / std`` over the places asked, a block of paths at a time."""
-        mean, std = self.mean(x, nu), self.std(x, nu)
-        uncertain = std > 0
-        if not uncertain.any():
-            return np.zeros(size)
-        block = max(1, min(size, 2_000_000 // std.size))
-        peaks = []
-        for first in range(0, size, block):
-            count = min(block, size - first)
-            paths = self.sample(x, nu, size=count, rng=rng)
-            deviation = np.abs(paths - mean)[:, uncertain] / std[uncertain]
-            peaks.append(deviation.max(axis=1))
-        peak = np.concatenate(peaks)
-        if math.isfinite(self.dof):
-            peak = peak / np.sqrt(rng.chisquare(self.dof, size) / self.dof)
-        return peak
-
-
-@dataclass(frozen=True)
-class LeaveOneOut:
-    """What the fit without row i says of row i, for each row; arrays (n,) in the rows' units.
-
-    A row without which the curve is undetermined has infinite `std`, residual 0 and log density
-    -inf. Exact rows (``yerr=0``) are conditions, not observations: they have std 0, residual 0
-    and log density 0.
-    """
-
-    mean: Array
-    std: Array
-    residual: Array
-    log_density: Array
-
 
 @dataclass(frozen=True)
 class Derivative(Posterior):
@@ -446,35 +413,3 @@ class Derivative(Posterior):
 
     def _joint(self, x: Array, orders: Orders) -> Array:
         return self.base._joint(x, orders + self.shift)
-
-
-def leave_one_out(
-    residual: Array, leverage: Array, data: Observations, noise: Mapping[Any, float]
-) -> LeaveOneOut:
-    """Return the leave-one-out predictions that follow from residuals and leverages."""
-    sd = data.sd(noise)
-    free = 1.0 - leverage
-    alone = (free <= 8 * np.finfo(float).eps) & (sd > 0)
-    ordinary = (sd > 0) & ~alone
-    left = np.where(ordinary, residual / np.where(ordinary, free, 1.0), 0.0)
-    std = np.where(alone, np.inf, sd / np.sqrt(np.where(ordinary, free, 1.0)))
-    with np.errstate(divide="ignore"):
-        log_std = np.where(sd > 0, np.log(np.where(sd > 0, std, 1.0)), 0.0)
-    scaled = np.where(ordinary, left / np.where(ordinary, std, 1.0), 0.0)
-    constant = np.where(sd > 0, 0.5 * math.log(2 * math.pi), 0.0)
-    return LeaveOneOut(data.y - left, std, left, -0.5 * scaled**2 - log_std - constant)
-
-
-def student_quantile(p: float, dof: float) -> float:
-    """Return the quantile of Student's distribution, the normal one for infinite `dof`."""
-    return float(special.stdtrit(dof, p) if math.isfinite(dof) else special.ndtri(p))
-
-
-def check_level(level: float) -> float:
-    """Refuse a probability outside (0, 1)."""
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level!r} is not a probability between 0 and 1, such as 0.95")
-    return float(level)
-
-
-__all__ = ["Derivative", "LeaveOneOut", "Posterior", "leave_one_out", "student_quantile"]

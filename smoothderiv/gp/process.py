@@ -19,9 +19,10 @@ from smoothderiv.gp.dense import Factor, Fit, check_size
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.trend import Mean, Trend, check_mean
+from smoothderiv.leave_one_out import LeaveOneOut
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
 from smoothderiv.observations import Observations
-from smoothderiv.posterior import LeaveOneOut, Posterior
+from smoothderiv.posterior import Posterior
 from smoothderiv.tuning import Search, Tuning
 
 Array: TypeAlias = NDArray[np.float64]
