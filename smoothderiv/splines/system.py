@@ -7,6 +7,8 @@ factors are then merged, O(n_coef k^2): the rows are never needed again.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +24,8 @@ from smoothderiv.splines.constraints import Coordinates
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(float).eps)
+_FEW_RUNS = 8  # ascending runs of rows that are reduced one by one rather than sorted
+_PARTS = ("unit", "pivot", "rhs")
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -110,10 +114,9 @@ class System:
         weights = np.asarray(1.0 / np.asarray(levels) ** 2)
         if self.kind == "penalised":
             weights = np.append(weights, lam)
-        units, pivots, rhss = self.stacked
         kind = weights.dtype
-        unit = np.zeros(units.shape[1:], dtype=kind)
-        pivot, rhs = np.zeros(units.shape[1], dtype=kind), np.zeros(units.shape[1], dtype=kind)
+        units, pivots, rhss = self.stacked
+        unit, pivot, rhs = (np.zeros(a.shape[1:], dtype=kind) for a in self.stacked)
         rss = _loops.merge(units, pivots, rhss, weights, unit, pivot, rhs) if len(weights) else 0.0
         self._check_rank(unit, pivot)
         own = np.array([f.rss for f in self.factors])
@@ -186,12 +189,10 @@ class System:
             return float(np.sort(np.log(penalty.pivot))[self.null_dimension :].sum())
         taylor = _taylor_rows(self.basis, self.order)
         ends = reduce_rows(self.basis, plain, taylor, np.ones(self.order, dtype=bool))
-        unit, pivot, rhs = (np.zeros_like(a) for a in (ends.unit, ends.pivot, ends.rhs))
-        units, pivots, rhss = (np.array(p) for p in zip(_parts(penalty), _parts(ends), strict=True))
         low, high = self.basis.interval
         scale = (high - low) ** (2 * self.order - 1)  # both are dimensionless before they meet
-        _loops.merge(units, pivots, rhss, np.array([scale, 1.0]), unit, pivot, rhs)
-        return float(np.log(pivot).sum()) - self.rank * float(np.log(scale))
+        both = merge((penalty, ends), np.array([scale, 1.0]))
+        return both.log_det - self.rank * float(np.log(scale))
 
     def log_evidence(self, lam: float, levels: Array, solution: Solution) -> float:
         """Return the restricted log likelihood of penalty and levels."""
@@ -206,21 +207,40 @@ def reduce_rows(
     basis: BSplineBasis, coordinates: Coordinates, data: Observations, mask: NDArray[np.bool_]
 ) -> Factor:
     """Reduce the rows in `mask`, each over its relative size, to one factor."""
-    n_free, width = coordinates.n_free, coordinates.width
-    unit, pivot, rhs = np.zeros((n_free, width)), np.zeros(n_free), np.zeros(n_free)
-    if not mask.any():
-        return Factor(unit, pivot, rhs, 0.0)
-    index = np.empty(0, dtype=np.int64)
-    x = data.x
+    rows = (data.x, data.y, data.yerr, data.nu)
     if not mask.all():
         index = np.flatnonzero(mask)
-        x = x[index]
-    if len(x) > 1 and not np.all(x[1:] >= x[:-1]):
-        by_place = np.argsort(x, kind="stable")
-        index = index[by_place] if len(index) else by_place
-    rows = (data.x, data.y, data.yerr, data.nu, index)
-    rss = _loops.accumulate(*basis.loops, *rows, coordinates.null, unit, pivot, rhs)
+        by_place = np.argsort(data.x[index], kind="stable")
+        return _reduce(basis, coordinates, rows, index[by_place])
+    turns = np.flatnonzero(data.x[1:] < data.x[:-1]) + 1
+    if len(turns) > _FEW_RUNS:
+        return _reduce(basis, coordinates, rows, np.argsort(data.x, kind="stable"))
+    ends = [0, *turns.tolist(), len(data)]
+    runs = [tuple(a[i:j] for a in rows) for i, j in itertools.pairwise(ends)]
+    factors = [_reduce(basis, coordinates, run, None) for run in runs]
+    return factors[0] if len(factors) == 1 else merge(factors, np.ones(len(factors)))
+
+
+def _reduce(
+    basis: BSplineBasis, coordinates: Coordinates, rows: Any, index: NDArray[np.int64] | None
+) -> Factor:
+    """Reduce rows (x, y, yerr, nu), ascending in x as they are or by `index`, to one factor."""
+    n_free, width = coordinates.n_free, coordinates.width
+    unit, pivot, rhs = np.zeros((n_free, width)), np.zeros(n_free), np.zeros(n_free)
+    rss = 0.0
+    if index is None or len(index):  # for the loop an empty index means all rows
+        order = np.empty(0, dtype=np.int64) if index is None else index
+        given: Any = (*basis.loops, *rows, order, coordinates.null)
+        rss = _loops.accumulate(*given, unit, pivot, rhs)
     return Factor(unit, pivot, rhs, rss)
+
+
+def merge(factors: Sequence[Factor], weights: Array) -> Factor:
+    """Return the factor of the weighted sum of factors; complex weights differentiate it."""
+    units, pivots, rhss = (np.array([getattr(f, n) for f in factors]) for n in _PARTS)
+    unit, pivot, rhs = (np.zeros(a.shape[1:], dtype=weights.dtype) for a in (units, pivots, rhss))
+    rss: Any = _loops.merge(units, pivots, rhss, weights, unit, pivot, rhs)
+    return Factor(unit, pivot, rhs, rss + weights @ np.array([f.rss for f in factors]))
 
 
 def reduce_penalty(basis: BSplineBasis, coordinates: Coordinates, order: int) -> Factor:
@@ -237,10 +257,6 @@ def is_polynomial(basis: BSplineBasis, vector: Array) -> bool:
     values = basis.rows(x) @ vector
     fit = np.polynomial.Legendre.fit(x, values, basis.k)
     return bool(np.abs(fit(x) - values).max() < 1e-6 * np.abs(values).max())
-
-
-def _parts(factor: Factor) -> tuple[Array, Array, Array]:
-    return factor.unit, factor.pivot, factor.rhs
 
 
 def _rows(x: Array, y: Array, yerr: Array, nu: NDArray[np.int64]) -> Observations:
