@@ -230,8 +230,8 @@ def _reduce(
     rss = 0.0
     if index is None or len(index):  # for the loop an empty index means all rows
         order = np.empty(0, dtype=np.int64) if index is None else index
-        given: Any = (*basis.loops, *rows, order, coordinates.null)
-        rss = _loops.accumulate(*given, unit, pivot, rhs)
+        given = (*basis.loops, *rows, order, coordinates.null, unit, pivot, rhs)
+        rss = _loops.accumulate(*given)
     return Factor(unit, pivot, rhs, rss)
 
 
