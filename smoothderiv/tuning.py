@@ -15,7 +15,6 @@ from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_rows
 from smoothderiv.observations import Observations
@@ -27,6 +26,8 @@ CRITERIA = ("evidence", "gcv", "loo")
 _LOCAL_SEARCHES = 2
 _NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched along
 _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
+_SLOPE = 1e-3  # nats in a log, at which a search ends and polishing begins
+_SETTLED = 1e-9  # a Newton step in any log that is not worth taking
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
 
 
@@ -54,6 +55,9 @@ class Search:
         minus the leave-one-out log density) and its (p,) gradient.
     fill : callable
         From a point, whose entries are -inf or inf at the ends reached, to the filled model.
+    curvature : (p, p) array or None
+        Second derivatives at the best start, if the engine has searched already and found it: no
+        other start is searched from then, and nothing is polished that a Newton step leaves alone.
     """
 
     names: tuple[str, ...]
@@ -63,6 +67,7 @@ class Search:
     ends: tuple[tuple[str, str], ...]
     loss: Callable[[Array], tuple[float, Array]]
     fill: Callable[[Array], Model]
+    curvature: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -239,7 +244,8 @@ class _Minimiser:
                 "data do not determine the curve at any of them"
             )
         best, best_loss = starts[np.argmin(losses)], float(np.min(losses))
-        for start in starts[np.argsort(losses, kind="stable")[:_LOCAL_SEARCHES]]:
+        searches = _LOCAL_SEARCHES if search.curvature is None else 1
+        for start in starts[np.argsort(losses, kind="stable")[:searches]]:
             point, loss = self._descend(start, np.ones(len(start), dtype=bool))
             if loss < best_loss:
                 best, best_loss = point, loss
@@ -258,9 +264,12 @@ class _Minimiser:
         return loss, gradient
 
     def _descend(self, start: Array, free: NDArray[np.bool_]) -> tuple[Array, float]:
-        """Minimise over the free entries by L-BFGS-B."""
-        if not free.any():
-            return start, self._loss(start)[0]
+        """Minimise over the free entries by L-BFGS-B, unless its own test says they are there."""
+        value, slope = self._loss(start)
+        lower, upper = start - self._search.upper, start - self._search.lower
+        if not np.abs(np.clip(slope, lower, upper)[free]).max(initial=0.0) > _SLOPE:
+            return start, value
+        from scipy import optimize  # when it is needed: it takes as long as a fit
 
         def loss(values: Array) -> tuple[float, Array]:
             point = start.copy()
@@ -275,7 +284,7 @@ class _Minimiser:
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"ftol": 1e-10, "gtol": 1e-3, "maxiter": 200},
+            options={"ftol": 1e-10, "gtol": _SLOPE, "maxiter": 200},
         )
         point = start.copy()
         point[free] = found.x
@@ -300,13 +309,24 @@ class _Minimiser:
                     best, best_loss, at_end[j] = point, loss, True
         return best, best_loss, at_end
 
+    def _is_settled(self, best: Array, free: NDArray[np.bool_]) -> bool:
+        """Tell whether a Newton step by the engine's curvature would change nothing."""
+        if self._search.curvature is None:
+            return False
+        curvature, slope = self._search.curvature[np.ix_(free, free)], self._loss(best)[1][free]
+        value, vector = np.linalg.eigh(curvature)
+        if not value.min() > 0.0:
+            return False
+        return bool(np.abs(vector @ ((vector.T @ slope) / value)).max() < _SETTLED)
+
     def _polish(
         self, best: Array, best_loss: float, free: NDArray[np.bool_]
     ) -> tuple[Array, float]:
         """Drive the gradient to its rounding error, so that the answer has all its digits."""
         free = free & (best > self._search.lower) & (best < self._search.upper)
-        if not free.any():
+        if not free.any() or self._is_settled(best, free):
             return best, best_loss
+        from scipy import optimize
 
         def gradient(values: Array) -> Array:
             point = best.copy()

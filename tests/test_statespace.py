@@ -266,6 +266,21 @@ def test_tuning_many_rows_finds_what_all_rows_say():
     assert np.abs(best.gradient).max() < 1e-4
 
 
+def test_tuning_many_rows_asks_all_of_them_rarely(monkeypatch):
+    rng = np.random.default_rng(12)
+    x = np.sort(rng.uniform(0, 1, 50000))
+    data = sd.observe(x, np.sin(12 * x) + 0.1 * rng.normal(size=len(x)))
+    asked, loss = [], Criterion.loss
+
+    def counted(self, point):
+        asked.append(len(self.data))
+        return loss(self, point)
+
+    monkeypatch.setattr(Criterion, "loss", counted)
+    sd.tune(sd.SmoothingSpline(2), data)
+    assert asked.count(len(data)) <= 10
+
+
 def test_edges_are_exact_and_reported():
     x = np.linspace(0, 1, 30)
     line = sd.observe(x, 2 * x + 1 + 0.1 * (-1.0) ** np.arange(30))

@@ -6,6 +6,8 @@ import numpy as np
 
 from smoothderiv.observations import Observations
 
+_ENOUGH = 10000  # rows that say what is typical
+
 
 def rough_levels(data: Observations, orders: tuple[int, ...]) -> dict[int, float]:
     """Return a rough level for each order: the scatter of rows about the line of their neighbours.
@@ -20,10 +22,13 @@ def _rough(part: Observations) -> float:
     x, y, size = part.x[order], part.y[order], part.relative_sd[order]
     typical = float(np.sqrt(np.mean(size**2))) or 1.0
     if len(y) >= 3:
-        gap = x[2:] - x[:-2]
-        share = np.divide(x[1:-1] - x[:-2], gap, out=np.full(len(gap), 0.5), where=gap > 0)
-        scatter = y[1:-1] - (1 - share) * y[:-2] - share * y[2:]
-        factor = np.sqrt(size[1:-1] ** 2 + ((1 - share) * size[:-2]) ** 2 + (share * size[2:]) ** 2)
+        i = np.arange(1, len(y) - 1, -(-len(y) // _ENOUGH))
+        gap = x[i + 1] - x[i - 1]
+        share = np.divide(x[i] - x[i - 1], gap, out=np.full(len(gap), 0.5), where=gap > 0)
+        scatter = y[i] - (1 - share) * y[i - 1] - share * y[i + 1]
+        factor = np.sqrt(
+            size[i] ** 2 + ((1 - share) * size[i - 1]) ** 2 + (share * size[i + 1]) ** 2
+        )
         level = float(np.median(np.abs(scatter) / factor)) / 0.6745
         if level > 1e-8 * np.abs(y).max() / typical:
             return level

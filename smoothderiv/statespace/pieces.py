@@ -17,22 +17,24 @@ from smoothderiv.statespace.priors import legendre_moment
 Array = NDArray[np.float64]
 
 
-def pieces(states: States) -> Array:
-    """Return Taylor coefficients of the mean after each row, in nondimensional x: (n, 2 d).
+def pieces(states: States, rows: NDArray[np.intp]) -> Array:
+    """Return Taylor coefficients of the mean after each of some rows, in nondimensional x.
 
-    The last row's are those beyond the data, a polynomial of degree d - 1.
+    (m, 2 d); the last row's are those beyond the data, a polynomial of degree d - 1.
     """
-    n, d = states.smoothed.shape
-    out = np.zeros((n, 2 * d))
-    out[:, :d] = states.smoothed
-    h = states.h[1:]
+    d = states.smoothed.shape[1]
+    out = np.zeros((len(rows), 2 * d))
+    out[:, :d] = states.smoothed[rows]
+    h = np.append(states.h[1:], 0.0)[rows]
     inside = np.flatnonzero(h > 0)
-    step, noise = h[inside], states.noise[inside]
+    inverse, noise = 1.0 / h[inside], states.noise[rows[inside]]
     table = _noise_polynomials(d)
     for c in range(d):
-        scaled = noise[:, c] * step ** float(c - d)
-        for k in range(d):
-            out[inside, d + k] += scaled * table[c, k] * step ** float(-k)
+        noise[:, c] *= inverse ** (d - c)
+    scale = np.ones(len(inside))
+    for k in range(d):
+        out[inside, d + k] = (noise @ table[:, k]) * scale
+        scale *= inverse
     return out
 
 

@@ -141,10 +141,10 @@ class Criterion:
     def scale(self, q: float, levels: dict[int, float]) -> float:
         """Return the best squared common scale at parameters relative to it."""
         rows, sd = self.rows_at(q, levels)
-        found, errors = rows.errors()
         if self.kind == "evidence":
+            found = rows.likelihood()
             return found.chi / found.rank
-        return self._terms(errors, sd).scale
+        return self._terms(rows.errors()[1], sd).scale
 
     @cached_property
     def _floor(self) -> float:
@@ -195,7 +195,7 @@ class Criterion:
             rss = float(squares.sum()) + floor
             left = float((R * errors.diagonal)[rows].sum())
             n = len(weight)
-            if left == 0.0:
+            if not left > 0.0:
                 return Terms(math.inf, 0.0 * by_pull, 0.0 * by_pull, 1.0)
             loss += 0.5 * n * math.log(n * rss / left**2)
             by_pull[rows] = n / rss * R[rows] * weight * errors.pull[rows]
@@ -260,12 +260,13 @@ def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Sear
     lower, upper, rough = _range(criterion)
     loss = _remember(criterion.loss)
     ends = _ends(criterion)
+    curvature: Array | None
     if len(data) <= _FEW:
-        starts = _grid(lower, upper, rough)
-        best = _basins(loss, starts, lower, upper)
-        starts = np.vstack((starts, best))
+        grid = _grid(lower, upper, rough)
+        best, hessian = _basins(loss, grid, lower, upper)
+        starts, curvature = np.vstack((grid, best)), hessian
     else:
-        starts, ends = _from_thinned(criterion, loss, lower, upper, ends)
+        starts, curvature, ends = _from_thinned(criterion, loss, lower, upper, ends)
     return Search(
         names=criterion.names,
         starts=starts,
@@ -274,6 +275,7 @@ def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Sear
         ends=ends,
         loss=loss,
         fill=lambda point: _fill(criterion, point, lower, upper),
+        curvature=curvature,
     )
 
 
@@ -357,8 +359,8 @@ def _grid(lower: Array, upper: Array, rough: Array) -> Array:
     return np.vstack(out)
 
 
-def _basins(loss: Any, points: Array, lower: Array, upper: Array) -> Array:
-    """Return the local minima that the grid's own lead to, by bisecting the slope in q."""
+def _basins(loss: Any, points: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Return the best of the minima that those of the grid lead to, and the curvature there."""
     found = []
     losses = np.array([loss(point)[0] for point in points])
     for i in range(len(points)):
@@ -366,11 +368,11 @@ def _basins(loss: Any, points: Array, lower: Array, upper: Array) -> Array:
         near = [j for j in line if np.array_equal(points[j, 1:], points[i, 1:])]
         if near and all(losses[i] <= losses[j] for j in near):
             found.append((losses[i], i, near))
-    out = [
-        newton(loss, points[i], lower, upper, None)[0]
+    minima = [
+        newton(loss, points[i], lower, upper, None)
         for _, i, _ in sorted(found, key=lambda item: item[0])[:4]
     ]
-    return np.array(out).reshape(-1, points.shape[1])
+    return min(minima, key=lambda minimum: float(loss(minimum[0])[0]))
 
 
 def newton(
@@ -384,11 +386,15 @@ def newton(
     value, slope = loss(point)
     if hessian is None:
         hessian = _difference_hessian(loss, point, slope)
+    last = math.inf
     for _ in range(steps):
         blocked = ((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0))
-        if blocked.all() or np.abs(slope[~blocked]).max() < 1e-6 * max(1.0, 1e-6 * abs(value)):
-            break
+        steepest = np.abs(slope[~blocked]).max(initial=0.0)
         move = _downhill(hessian, np.where(blocked, 0.0, slope))
+        near = steepest < 1e-6 * max(1.0, 1e-6 * abs(value))
+        if near and (steepest >= last or np.abs(move).max() < 1e-10):
+            break
+        last = steepest
         while True:
             fresh = np.clip(point + move, lower, upper)
             fresh_value, fresh_slope = loss(fresh)
@@ -425,12 +431,12 @@ def _difference_hessian(loss: Any, point: Array, slope: Array) -> Array:
 
 def _from_thinned(
     criterion: Criterion, loss: Any, lower: Array, upper: Array, ends: Any
-) -> tuple[Array, Any]:
+) -> tuple[Array, Array | None, Any]:
     """Search thinned data over the whole range, then climb to all rows by Newton steps.
 
     Two samples are searched, every k-th row and one stretch of neighbours, so that neither slow
-    nor fast structure is lost; what they find is compared on all rows. An end of a range that is
-    far worse on the thinned rows is not asked about again.
+    nor fast structure is lost; where the stretch sees more, the two are compared on all rows. An
+    end of a range that is far worse on the thinned rows is not asked about again.
     """
     data = criterion.data
     order = np.argsort(data.x, kind="stable")
@@ -445,20 +451,29 @@ def _from_thinned(
             continue
         if sample.names == criterion.names:
             part = _remember(sample.loss)
-            best = _basins(part, _grid(low, high, rough), low, high)
-            found.append(best[np.argmin([part(b)[0] for b in best])])
+            found.append(_basins(part, _grid(low, high, rough), low, high)[0])
             if len(found) == 1:
                 ends = _near_ends(part, found[0], low, high, ends)
     if not found:
-        return _grid(lower, upper, _range(criterion)[2])[::4], ends
+        return _grid(lower, upper, _range(criterion)[2])[::4], None, ends
     hessian, point = None, found[0]
-    if any(np.abs(other - point).max() > 3.0 for other in found[1:]):
+    if any(_sees_more(criterion, other - point) for other in found[1:]):
         point = min(found, key=lambda other: loss(np.clip(other, lower, upper))[0])
-    finer = stride // 16
-    larger = dataclasses.replace(criterion, data=data[order[:: max(finer, 1)]])
+    finer = max(stride // 16, 1)
+    larger = dataclasses.replace(criterion, data=data[order[::finer]])
     if finer > 1 and larger.names == criterion.names:
-        point, hessian = newton(larger.loss, point, lower, upper, hessian)
-    return newton(loss, point, lower, upper, hessian)[0][None], ends
+        start = point
+        point, hessian = newton(larger.loss, start, lower, upper, hessian)
+        ahead = math.log(finer) / math.log(stride / finer)  # the trend with the number of rows
+        point = point + np.clip(ahead * (point - start), -2.0, 2.0)
+    point, hessian = newton(loss, point, lower, upper, hessian)
+    return point[None], hessian, ends
+
+
+def _sees_more(criterion: Criterion, further: Array) -> bool:
+    """Tell whether a stretch of neighbours differs from the whole by more than being smooth."""
+    levels = further if criterion.model.q is not None else further[1:]
+    return bool(np.abs(levels).max(initial=0.0) > 3.0 or further[0] > 3.0)
 
 
 def _near_ends(loss: Any, best: Array, lower: Array, upper: Array, ends: Any) -> Any:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PPoly
 
 from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, require_known
 from smoothderiv.observations import Observations
@@ -24,6 +23,8 @@ from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.tuning import Search, Tuning
 
 if TYPE_CHECKING:
+    from scipy.interpolate import PPoly
+
     from smoothderiv.statespace.stream import Stream
 
 Array = NDArray[np.float64]
@@ -237,7 +238,7 @@ class _SplinePosterior(Posterior):
 
     @cached_property
     def _pieces(self) -> Array:
-        return pieces(self.states)
+        return pieces(self.states, np.arange(len(self.states.x)))
 
     def to_ppoly(self) -> PPoly:
         """Return the mean between the data as a piecewise polynomial, exactly.
@@ -246,6 +247,8 @@ class _SplinePosterior(Posterior):
         polynomial of degree order - 1 that :meth:`mean` gives; PPoly would continue its end pieces
         instead, so ``extrapolate`` is off.
         """
+        from scipy.interpolate import PPoly
+
         x, steps = self.states.x, np.append(np.diff(self.states.x), 0.0)
         inside = steps > 0
         if not inside.any():
@@ -263,7 +266,11 @@ class _SplinePosterior(Posterior):
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         span = self.rows.prior.span  # type: ignore[attr-defined]
-        return taylor(self._pieces, self.states.x, span, x, nu)
+        nodes = self.states.x
+        if "_pieces" in self.__dict__ or len(x) >= len(nodes):
+            return taylor(self._pieces, nodes, span, x, nu)
+        rows = np.unique(np.maximum(np.searchsorted(nodes, x, side="right") - 1, 0))
+        return taylor(pieces(self.states, rows), nodes[rows], span, x, nu)
 
     def _var(self, x: Array, nu: Orders) -> Array:
         _, factor = self.states.at(x)
