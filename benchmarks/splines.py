@@ -92,7 +92,7 @@ def values_only(console, sizes):
         row = [f"{v:.4f}" for v in (coef, full, *others)] + ["-"] * (3 - len(others))
         table.add_row(f"{n:g}", *row, f"{min(others) / coef:.1f}")
     console.print(table)
-    console.print("ours: coefficients; ours, all: with validation, variances and evidence\n")
+    console.print("ours: coefficients; ours, all: the whole posterior with its variances\n")
 
 
 def solve_only(basis, data):
