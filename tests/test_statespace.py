@@ -240,6 +240,30 @@ def test_gradients_are_exact(kind, rows):
         assert_allclose(gradient[j], difference / 2e-4, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("order", [2, 3, 4, 6])
+def test_leverages_of_many_rows(order):
+    """With q = 0 they are those of a polynomial by orthogonal columns."""
+    x = np.linspace(0, 1, 2000)
+    data = sd.observe(x, np.sin(6 * x), yerr=0.1)
+    post = sd.SmoothingSpline(order, q=0.0).condition(data)
+    columns = np.linalg.qr(np.polynomial.legendre.legvander(2 * x - 1, order - 1))[0]
+    hat = (columns**2).sum(axis=1)
+    assert_allclose(post.leverage(), hat, rtol=1e-10)
+    assert_allclose(post.edf, order, rtol=1e-11)
+    left = data.y - columns @ (columns.T @ data.y)
+    assert_allclose(post.residuals(), left, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
+def test_gradients_are_exact_with_many_rows(kind):
+    criterion = Criterion(sd.SmoothingSpline(4), mixed_data(np.random.default_rng(13), n=400), kind)
+    for point in (np.array([2.0, -0.5]), np.array([15.0, 0.5])):
+        gradient = criterion.loss(point)[1]
+        for j, step in enumerate(np.eye(2) * 1e-3):
+            difference = criterion.loss(point + step)[0] - criterion.loss(point - step)[0]
+            assert_allclose(gradient[j], difference / 2e-3, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
 def test_no_fine_grid_beats_the_optimum(kind):
     rng = np.random.default_rng(8)

@@ -1014,6 +1014,63 @@ def spread(c, rows, steps, gain, inverse, dims):
     return out
 
 
+@_loop
+def spread_along(weight, place, component, covs, G):
+    """Return ``diag(V diag(weight) V)``, V the covariance of what rows observe given all data.
+
+    From the places as a chain, covs (k, d, d) and G (k, d, d) as of `chain`: for s < t the states'
+    covariance is ``G_s .. G_(t-1) V_t``. Weights of any sign; place ascending.
+    """
+    n, k, d = len(weight), len(covs), covs.shape[1]
+    out, M, T = np.zeros(n), np.zeros((d, d)), np.zeros((d, d))
+    last = 0
+    for r in range(n):  # what earlier places say
+        i, a = place[r], component[r]
+        if i != last:
+            _congruence(G[last], M, T, True, d)
+            last = i
+        for j in range(d):
+            for p in range(d):
+                out[r] += covs[i, j, a] * M[j, p] * covs[i, p, a]
+        if r + 1 < n and place[r + 1] != i:
+            for s in range(r, -1, -1):
+                if place[s] != i:
+                    break
+                M[component[s], component[s]] += weight[s]
+    M[:] = 0.0
+    last, r = k - 1, n - 1
+    while r >= 0:  # and the others
+        i, first = place[r], r
+        if i != last:
+            _congruence(G[i], M, T, False, d)
+            last = i
+        while first >= 0 and place[first] == i:
+            a = component[first]
+            for j in range(d):
+                for p in range(d):
+                    M[j, p] += weight[first] * covs[i, j, a] * covs[i, p, a]
+            first -= 1
+        for s in range(first + 1, r + 1):
+            out[s] += M[component[s], component[s]]
+        r = first
+    return out
+
+
+@_inline
+def _congruence(G, M, T, transposed, d):
+    """Replace M by ``G' M G`` or ``G M G'``."""
+    for j in range(d):
+        for p in range(d):
+            T[j, p] = 0.0
+            for q in range(d):
+                T[j, p] += (G[q, j] if transposed else G[j, q]) * M[q, p]
+    for j in range(d):
+        for p in range(d):
+            M[j, p] = 0.0
+            for q in range(d):
+                M[j, p] += T[j, q] * (G[q, p] if transposed else G[p, q])
+
+
 @_inline
 def _release_moment(N, gain, nu, v, d):
     """Replace N by ``(I - K h)' N (I - K h)``."""

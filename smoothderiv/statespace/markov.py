@@ -21,6 +21,7 @@ from smoothderiv.statespace.priors import MarkovPrior, Steps
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
+_FULL = 0.999  # a leverage beyond which one minus it has lost digits
 _UNROLLED = 3  # state dimensions up to which loops are compiled for their dimension
 
 
@@ -161,17 +162,39 @@ class MarkovRows:
         )
         return gain, innovation, inverse, self._checked(found)
 
-    def errors(self) -> tuple[Likelihood, Errors]:
-        """Filter and smooth backwards; return the likelihood and the smoothing errors."""
+    def errors(self, diagonal: bool = True) -> tuple[Likelihood, Errors]:
+        """Filter and smooth backwards; return the likelihood and the smoothing errors.
+
+        Without `diagonal` that of P is rough, which is quicker from three dimensions on.
+        """
         gain, innovation, inverse, found = self._gains
-        pull, diagonal, penalty, excess = _loops.errors(
+        pull, left, penalty, excess = _loops.errors(
             self._rows, self.steps, gain, innovation, inverse, self._dims
         )
+        if diagonal and self._is_stiff:
+            share = self._shares
+            better = share < _FULL
+            left[better] = (1.0 - share[better]) / self.variance[better]
         if self._plain:
-            return found, Errors(pull, diagonal, float(penalty), float(excess))
+            return found, Errors(pull, left, float(penalty), float(excess))
         unit = self.prior.units[self.nu]
-        out = self._given(pull / unit), self._given(diagonal / unit**2)
+        out = self._given(pull / unit), self._given(left / unit**2)
         return found, Errors(*out, float(penalty), float(excess))
+
+    @property
+    def _is_stiff(self) -> bool:
+        """Whether many close rows at a diffuse start cost the backward recursions their digits.
+
+        What later rows say is nearly singular there; the smoothed covariances are not.
+        """
+        return self.prior.diffuse > 2
+
+    @cached_property
+    def _shares(self) -> Array:
+        """Leverages of the sorted rows by their smoothed variances, 1 for exact rows."""
+        spread = diagonal(self.states().spread, self.nu)
+        random = self.variance > 0
+        return np.divide(spread, self.variance, out=np.ones_like(spread), where=random)
 
     @cached_property
     def _plain(self) -> bool:
@@ -188,13 +211,27 @@ class MarkovRows:
         return self._given(found / unit)
 
     def spread(self, c: Array) -> Array:
-        """Return ``diag(P diag(c) P)`` for weights c: (n,)."""
-        gain, _, inverse, _ = self._gains
+        """Return ``diag(P diag(c) P)`` for weights c, 0 for exact rows: (n,); 0 for these."""
         unit = self.prior.units[self.nu]
-        d = _rolled(self.prior.dimension)
         scaled = c[self.sorting] / unit**2
-        found = _loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
+        if self._is_stiff:
+            found = self._spread_along(scaled)
+        else:
+            gain, _, inverse, _ = self._gains
+            d = _rolled(self.prior.dimension)
+            found = _loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
         return self._given(found / unit**2)
+
+    def _spread_along(self, c: Array) -> Array:
+        """Do it by the smoothed chain: P is ``R^-1 - R^-1 V R^-1``."""
+        precision = np.divide(
+            1.0, self.variance, out=np.zeros_like(self.variance), where=self.variance > 0
+        )
+        places, place = np.unique(self.x, return_inverse=True)
+        chain = self.states().chain(places)
+        weight = c * precision**2
+        moment = _loops.spread_along(weight, place, self.nu, chain.cov, chain.transition)
+        return np.asarray(precision**2 * (c * (1.0 - 2.0 * self._shares) + moment))
 
     def _given(self, values: Array) -> Array:
         """Put values of sorted rows back in the order given."""
@@ -203,7 +240,11 @@ class MarkovRows:
         return out
 
     def states(self) -> States:
-        """Filter and smooth; return the states of all rows."""
+        """Filter and smooth, once; return the states of all rows."""
+        return self._states
+
+    @cached_property
+    def _states(self) -> States:
         n, d = len(self.y), self.prior.dimension
         mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
         none = (None, None, None)

@@ -91,6 +91,11 @@ class Criterion:
         q = () if self.model.q is not None else ("q",)
         return q + tuple(f"noise[{k}]" for k in levels)
 
+    @property
+    def _only_q(self) -> bool:
+        """Whether q, or its ratio to the noise, is all that is searched."""
+        return len(self.names) == 1 and self.model.q is None
+
     @cached_property
     def _template(self) -> MarkovRows:
         return self.model.rows(self.data, q=1.0, sd=self.data.relative_sd)
@@ -132,8 +137,9 @@ class Criterion:
         """Return the criterion in nats at a point of logs, and its gradient."""
         q, levels = self.parameters(np.asarray(point))
         rows, sd = self.rows_at(q, levels)
-        found, errors = rows.errors()
-        if self.kind == "evidence":
+        evidence = self.kind == "evidence"
+        found, errors = rows.errors(diagonal=not (evidence and self._only_q))
+        if evidence:
             return self._evidence(found, errors, sd)
         terms = self._terms(errors, sd)
         return terms.loss, self._gradient(rows, errors, sd, terms)
@@ -165,7 +171,7 @@ class Criterion:
         else:
             loss += 0.5 * chi
         by_q = 0.5 * (errors.excess - errors.penalty / scale)
-        if len(self.names) == 1 and self.model.q is None:
+        if self._only_q:
             return loss, np.array([by_q])
         by_row = sd**2 * (errors.diagonal - errors.pull**2 / scale)
         return loss, self._collect(by_q, by_row)
