@@ -178,6 +178,23 @@ def test_gradient_of_the_criterion_equals_differences(criterion):
         assert_allclose(gradient[j], difference, rtol=1e-5, atol=1e-5)
 
 
+def test_jumps_that_the_penalty_does_not_see_are_free():
+    """A triple knot of a cubic lets f' jump, which a penalty on f'' leaves free."""
+    basis = BSplineBasis.clamped([0.2, 0.5, 0.5, 0.5, 0.8], 0, 1, 3)
+    x = np.linspace(0, 1, 60)
+    data = sd.observe(x, np.abs(x - 0.5), 0.01)
+    model = sd.RegressionSpline(basis, lam=1e3, order=2)
+    post = model.condition(data)
+    assert_allclose(post(x), data.y, atol=1e-9)
+    dense = naive.DenseSpline(basis, data, None, 1e3, 2)
+    assert_allclose(post.std(x), np.sqrt(dense.var(x, 0 * x.astype(int))), rtol=1e-8)
+    search = sd.RegressionSpline(basis, lam=None, order=2).search(data, "evidence")
+    point = 0.5 * (search.lower + search.upper)
+    step = np.array([1e-4])
+    difference = (search.loss(point + step)[0] - search.loss(point - step)[0]) / 2e-4
+    assert_allclose(search.loss(point)[1][0], difference, rtol=1e-6, atol=1e-6)
+
+
 def test_tuned_lam_is_not_beaten_by_a_fine_grid():
     for seed in range(4):
         data = mixed_data(seed, n=(60, 0, 0), sd_=(0.3, 1, 1)).of(0)

@@ -186,7 +186,7 @@ class System:
         plain = Coordinates.unconstrained(self.basis)
         penalty = reduce_penalty(self.basis, plain, self.order)
         if self.null_dimension > self.order:
-            return float(np.sort(np.log(penalty.pivot))[self.null_dimension :].sum())
+            return float(np.log(np.sort(penalty.pivot)[self.null_dimension :]).sum())
         taylor = _taylor_rows(self.basis, self.order)
         ends = reduce_rows(self.basis, plain, taylor, np.ones(self.order, dtype=bool))
         low, high = self.basis.interval
