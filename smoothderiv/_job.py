@@ -102,16 +102,10 @@ class Question:
 
     def answer(self, post: Posterior, x: str, kind: pa.DataType) -> pa.Table:
         """Return the table of the curve: places, then mean, std, lower, upper of each order."""
-        places = self.places(post.data)
-        columns: dict[str, Any] = {x: pa.array(places)}
+        table = post.frame(self.places(post.data), self.nu, self.level)
         if pa.types.is_timestamp(kind) and kind.tz:
-            columns[x] = columns[x].cast(pa.timestamp("us", tz=kind.tz))
-        for nu in self.nu:
-            lower, upper = post.interval(places, nu, level=self.level)
-            values = (post.mean(places, nu), post.std(places, nu), lower, upper)
-            for word, value in zip(("mean", "std", "lower", "upper"), values, strict=True):
-                columns[f"{word}_{nu}"] = value
-        return pa.table(columns)
+            table = table.set_column(0, "x", table["x"].cast(pa.timestamp("us", tz=kind.tz)))
+        return table.rename_columns([x, *table.column_names[1:]])
 
     def places(self, data: Observations) -> NDArray[Any]:
         """Return places over the data at equal steps, datetimes to the microsecond."""

@@ -6,9 +6,9 @@ import itertools
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,9 @@ from smoothderiv.locations import Locations, find_argmax, find_roots
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.storage import save
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
@@ -302,6 +305,26 @@ class Posterior(ABC):
         value lies at an end of the range.
         """
         return find_argmax(self, nu, within, check_level(level), rng)
+
+    def frame(
+        self, x: ArrayLike, nu: int | Sequence[int] = (0, 1), level: float = 0.95
+    ) -> pa.Table:
+        """Return the answers at places x as a pyarrow table, a row for each place.
+
+        Columns ``x`` (datetimes where the data have them) and, for each order of `nu`, ``mean_0,
+        std_0, lower_0, upper_0, mean_1, ..`` with the limits of :meth:`interval`. It turns into
+        another library's table by ``.to_pandas()`` or ``polars.from_arrow``.
+        """
+        import pyarrow as pa
+
+        places = np.atleast_1d(np.asarray(x))
+        columns: dict[str, Any] = {"x": places if places.ndim == 1 else list(places)}
+        for order in np.atleast_1d(np.asarray(nu)):
+            lower, upper = self.interval(places, order, level)
+            values = (self.mean(places, order), self.std(places, order), lower, upper)
+            for word, value in zip(("mean", "std", "lower", "upper"), values, strict=True):
+                columns[f"{word}_{order}"] = value
+        return pa.table(columns)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the posterior into one safe file, from which :func:`smoothderiv.load` reads it."""

@@ -81,3 +81,16 @@ def test_no_rows_and_unknown_derivatives_are_refused():
         sd.differentiate([0.0], [np.nan])
     with pytest.raises(ValueError, match="has derivatives of order 0 to 5"):
         sd.smooth(mixed_data())(0.5, nu=6)
+
+
+def test_frame_is_the_answers_as_a_table():
+    post = sd.smooth(mixed_data())
+    x = np.linspace(0, 1, 5)
+    table = post.frame(x, nu=(0, 2), level=0.9)
+    assert table.column_names[:5] == ["x", "mean_0", "std_0", "lower_0", "upper_0"]
+    assert_allclose(table["std_2"].to_numpy(), post.std(x, 2))
+    assert_allclose(table["upper_2"].to_numpy(), post.interval(x, 2, level=0.9)[1])
+    t = np.datetime64("2026-03-01", "s") + np.arange(9) * np.timedelta64(60, "s")
+    times = sd.RegressionSpline(0).condition(sd.observe(t, np.arange(9.0), 0.1)).frame(t[:2], nu=1)
+    assert times["x"].to_numpy().astype("datetime64[s]").tolist() == t[:2].tolist()
+    assert times.column_names == ["x", "mean_1", "std_1", "lower_1", "upper_1"]
