@@ -87,22 +87,47 @@ def _shift(a, h, d):
 @_inline
 def _advance_wiener(U, D, E, mu, h, basis, weight, v, gains, kicks, left, d):
     """Predict over a step of the integrated Wiener process."""
-    for j in range(1, d):
-        for k in range(j):
-            for i in range(j - 1, k - 1, -1):
-                U[i * d + j] += h * (U[(i + 1) * d + j] if i + 1 < j else 1.0)
-    power = h
-    for c in range(d - 1, -1, -1):
-        v[c] = 1.0
-        scale = 1.0
-        for i in range(c - 1, -1, -1):
-            scale *= h
-            v[i] = basis[i, c] * scale
-        w, z = _insert(U, D, E, mu, v, weight[c] * power, 0.0, c, gains, kicks, c, d)
-        power *= h * h
-        if left is not None:
-            left[c] = w
-            left[2 * d + c] = z
+    if d > 3:
+        for j in range(1, d):
+            _shift_column(U, h, j, d)
+        power = h
+        for c in range(d - 1, -1, -1):
+            _kick(c, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+            power *= h * h
+    else:  # written out, for the compiler unrolls only so deep; here and below
+        if d > 1:
+            _shift_column(U, h, 1, d)
+        power = h
+        if d > 2:
+            _shift_column(U, h, 2, d)
+            _kick(2, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+            power *= h * h
+        if d > 1:
+            _kick(1, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+            power *= h * h
+        _kick(0, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+
+
+@_inline
+def _shift_column(U, h, j, d):
+    """Move Taylor coefficients in column j by h."""
+    for k in range(j):
+        for i in range(j - 1, k - 1, -1):
+            U[i * d + j] += h * (U[(i + 1) * d + j] if i + 1 < j else 1.0)
+
+
+@_inline
+def _kick(c, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d):
+    """Add the noise of a Wiener step along its column c."""
+    v[c] = 1.0
+    scale = 1.0
+    for i in range(c - 1, -1, -1):
+        scale *= h
+        v[i] = basis[i, c] * scale
+    w, z = _insert(U, D, E, mu, v, weight[c] * power, 0.0, c, gains, kicks, c, d)
+    if left is not None:
+        left[c] = w
+        left[2 * d + c] = z
 
 
 @_inline
@@ -314,10 +339,15 @@ def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims)
     for i in range(m, len(y)):
         if h[i] > 0.0:
             _advance(U, D, None, mu, i, h, basis, weight, A, root, v, None, None, None, W, d)
-        e, F = 0.0, 0.0
-        for nu in range(d):
-            if component[i] == nu:
-                e, F = _update(U, D, mu, b, nu, y[i], variance[i], d)
+        nu = component[i]
+        if d > 3:
+            e, F = _update(U, D, mu, b, nu, y[i], variance[i], d)
+        elif d > 2 and nu == 2:
+            e, F = _update(U, D, mu, b, 2, y[i], variance[i], d)
+        elif d > 1 and nu == 1:
+            e, F = _update(U, D, mu, b, 1, y[i], variance[i], d)
+        else:
+            e, F = _update(U, D, mu, b, 0, y[i], variance[i], d)
         g = 0.0
         if F > 0.0:
             g = 1.0 / F
@@ -545,19 +575,38 @@ def _law(U, D, E, mu, m, V, i, steps, work, d):
             X[j * width + k] = 0.0
         X[j * width + j] = 1.0
         if V is not None:
-            X[j * width + 3 * d] = m[j]
-            for k in range(j + 1, d):
-                X[j * width + k] = V[j * d + k]
-            for k in range(j + 1, d):
-                for p in range(k, d):
-                    X[j * width + p] -= U2[j * d + k] * X[k * width + p]
-                X[j * width + 3 * d] -= U2[j * d + k] * X[k * width + 3 * d]
+            _seed(j, X, U2, m, V, width, d)
     _turn_back(X, Y, V, gains, kicks, left, A, b, d)
-    for j in range(d):
-        for k in range(j + 1, d):
-            for p in range(d + columns):
-                Y[j * width + p] += U[j * d + k] * Y[k * width + p]
-            Y[j * width + 3 * d] += U[j * d + k] * Y[k * width + 3 * d]
+    if d > 3:
+        for j in range(d):
+            for k in range(j + 1, d):
+                _raise(j, k, Y, U, width, columns, d)
+    else:
+        if d > 1:
+            _raise(0, 1, Y, U, width, columns, d)
+        if d > 2:
+            _raise(0, 2, Y, U, width, columns, d)
+            _raise(1, 2, Y, U, width, columns, d)
+
+
+@_inline
+def _seed(j, X, U2, m, V, width, d):
+    """Set row j of coordinates after a step: those of m + V e."""
+    X[j * width + 3 * d] = m[j]
+    for k in range(j + 1, d):
+        X[j * width + k] = V[j * d + k]
+    for k in range(j + 1, d):
+        for p in range(k, d):
+            X[j * width + p] -= U2[j * d + k] * X[k * width + p]
+        X[j * width + 3 * d] -= U2[j * d + k] * X[k * width + 3 * d]
+
+
+@_inline
+def _raise(j, k, Y, U, width, columns, d):
+    """Add to row j of Y what a coordinate k is to a component j of the state."""
+    for p in range(d + columns):
+        Y[j * width + p] += U[j * d + k] * Y[k * width + p]
+    Y[j * width + 3 * d] += U[j * d + k] * Y[k * width + 3 * d]
 
 
 @_inline
@@ -589,55 +638,93 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, work, d):
 
 @_inline
 def _look_back_fast(U, D, mu, m, V, noise, i, steps, work, d):
-    """Do the same for a Wiener step and a full covariance V; what needs no V runs ahead of it."""
+    """Do the same for a Wiener step, d at most 3, and a full V; what needs no V runs ahead."""
     U2, left, Y, H, e = work[0], work[6], work[7], work[3], work[9]
-    width, columns = 3 * d + 1, d
+    width = 3 * d + 1
     _law(U, D, None, mu, None, None, i, steps, work, d)
     for j in range(d - 1, -1, -1):
         e[j] = m[j]
         for k in range(j + 1, d):
             e[j] -= U2[j * d + k] * e[k]
-    for j in range(d):
-        m[j] = Y[j * width + 3 * d]
-        noise[j] = Y[(d + j) * width + 3 * d]
-        for k in range(d):
-            m[j] += Y[j * width + k] * e[k]
-            noise[j] += Y[(d + j) * width + k] * e[k]
-        for k in range(1, d):
-            for p in range(k):
-                Y[j * width + k] -= Y[j * width + p] * U2[p * d + k]
-    for j in range(d):
-        for k in range(d):
-            total = 0.0
-            for p in range(d):
-                total += Y[j * width + p] * V[p * d + k]
-            H[j * d + k] = total
-    for j in range(d):
-        for k in range(j, d):
-            total = 0.0
-            for p in range(columns):
-                total += left[p] * Y[j * width + d + p] * Y[k * width + d + p]
-            for p in range(d):
-                total += H[j * d + p] * Y[k * width + p]
-            V[j * d + k] = total
-            V[k * d + j] = total
+    _move(0, m, noise, e, Y, width, d)
+    if d > 1:
+        _move(1, m, noise, e, Y, width, d)
+    if d > 2:
+        _move(2, m, noise, e, Y, width, d)
+    for j in range(d):  # into the gain
+        if d > 1:
+            Y[j * width + 1] -= Y[j * width] * U2[1]
+        if d > 2:
+            Y[j * width + 2] -= Y[j * width] * U2[2] + Y[j * width + 1] * U2[d + 2]
+    _weigh(0, H, Y, V, width, d)
+    if d > 1:
+        _weigh(1, H, Y, V, width, d)
+    if d > 2:
+        _weigh(2, H, Y, V, width, d)
+    _condition(0, V, H, Y, left, width, d)
+    if d > 1:
+        _condition(1, V, H, Y, left, width, d)
+    if d > 2:
+        _condition(2, V, H, Y, left, width, d)
+
+
+@_inline
+def _move(j, m, noise, e, Y, width, d):
+    """Set entry j of the mean and of the noise."""
+    m[j] = Y[j * width + 3 * d]
+    noise[j] = Y[(d + j) * width + 3 * d]
+    for k in range(d):
+        m[j] += Y[j * width + k] * e[k]
+        noise[j] += Y[(d + j) * width + k] * e[k]
+
+
+@_inline
+def _weigh(j, H, Y, V, width, d):
+    """Set row j of the gain times the covariance."""
+    for k in range(d):
+        total = 0.0
+        for p in range(d):
+            total += Y[j * width + p] * V[p * d + k]
+        H[j * d + k] = total
+
+
+@_inline
+def _condition(j, V, H, Y, left, width, d):
+    """Set row j of the covariance."""
+    for k in range(j, d):
+        total = 0.0
+        for p in range(d):
+            total += left[p] * Y[j * width + d + p] * Y[k * width + d + p]
+        for p in range(d):
+            total += H[j * d + p] * Y[k * width + p]
+        V[j * d + k] = total
+        V[k * d + j] = total
 
 
 @_inline
 def _factor(V, U, D, d):
-    """Factor ``V = U diag(D) U'``."""
+    """Factor ``V = U diag(D) U'``, d at most 3."""
     for j in range(d):
         for i in range(j + 1):
             U[i * d + j] = V[i * d + j]
-    for j in range(d - 1, -1, -1):
-        D[j] = max(U[j * d + j], 0.0)
-        inverse = 1.0 / D[j] if D[j] > 0.0 else 0.0
-        for i in range(j):
-            u = U[i * d + j] * inverse
-            for k in range(i + 1):
-                U[k * d + i] -= u * U[k * d + j]
-        for i in range(j):
-            U[i * d + j] *= inverse
+    if d > 2:
+        _factor_column(2, U, D, d)
+    if d > 1:
+        _factor_column(1, U, D, d)
+    _factor_column(0, U, D, d)
+
+
+@_inline
+def _factor_column(j, U, D, d):
+    """Split column j off."""
+    D[j] = max(U[j * d + j], 0.0)
+    inverse = 1.0 / D[j] if D[j] > 0.0 else 0.0
+    for i in range(j):
+        u = U[i * d + j] * inverse
+        for k in range(i + 1):
+            U[k * d + i] -= u * U[k * d + j]
+    for i in range(j):
+        U[i * d + j] *= inverse
 
 
 @_inline
