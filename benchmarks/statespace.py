@@ -5,7 +5,7 @@ Packages that are not installed are left out.
 """
 
 import importlib.util
-import resource
+import subprocess
 import sys
 import time
 import warnings
@@ -42,69 +42,117 @@ def bare_filter(h, y, variance, q, start):
 
 
 @njit(cache=True)
-def bare_smoother(h, y, variance, q, start, d, out_mean, out_cov):
-    """A textbook filter and RTS smoother of any order: full covariances, a solve a step."""
+def bare_smoother_2(h, y, variance, q, start, means, covs, out_mean, out_cov):
+    """A textbook order-2 filter and RTS smoother in closed form, symmetric halves, no bookkeeping.
+
+    A covariance is (P00, P01, P11); a proper start, and no guard against rounding.
+    """
     n = len(y)
-    means, covs = np.zeros((n, d)), np.zeros((n, d, d))
-    m, P = np.zeros(d), start * np.eye(d)
-    A, Q, T, H = np.eye(d), np.zeros((d, d)), np.zeros((d, d)), np.zeros((d, d))
-    fact = np.ones(d)
-    for j in range(1, d):
-        fact[j] = fact[j - 1] * j
+    a, b, A, B, C = 0.0, 0.0, start, 0.0, start
     for i in range(n):
-        if i > 0:
-            _model(A, Q, h[i], q, d, fact)
-            _predict(A, Q, m, P, T, H, d)
-        F = P[0, 0] + variance[i]
-        e = y[i] - m[0]
-        for j in range(d):
-            T[0, j] = P[0, j]
-        for j in range(d):
-            m[j] += T[0, j] / F * e
-            for k in range(d):
-                P[j, k] -= T[0, j] * T[0, k] / F
-        means[i], covs[i] = m, P
-    out_mean[n - 1], out_cov[n - 1] = m, P
+        s = h[i]
+        a += s * b
+        A += s * (2 * B + s * C) + q * s * s * s / 3
+        B += s * C + q * s * s / 2
+        C += q * s
+        inverse = 1 / (A + variance[i])
+        e, K, L = y[i] - a, A * inverse, B * inverse
+        a, b = a + K * e, b + L * e
+        A, B, C = A - K * A, B - K * B, C - L * B
+        means[i, 0], means[i, 1] = a, b
+        covs[i, 0], covs[i, 1], covs[i, 2] = A, B, C
+    out_mean[n - 1], out_cov[n - 1] = means[n - 1], covs[n - 1]
     for i in range(n - 2, -1, -1):
-        _model(A, Q, h[i + 1], q, d, fact)
-        ahead, predicted = means[i].copy(), covs[i].copy()
-        for j in range(d):
-            for k in range(d):
-                H[j, k] = 0.0
-        _predict(A, Q, ahead, predicted, T, H, d)
-        G = np.linalg.solve(predicted, A @ covs[i]).T
-        out_mean[i] = means[i] + G @ (out_mean[i + 1] - ahead)
-        out_cov[i] = covs[i] + G @ (out_cov[i + 1] - predicted) @ G.T
+        s = h[i + 1]
+        A, B, C = covs[i, 0], covs[i, 1], covs[i, 2]
+        r, t = A + s * B, B + s * C  # columns of P A'
+        p, u, v = r + s * t + q * s * s * s / 3, t + q * s * s / 2, C + q * s
+        inverse = 1 / (p * v - u * u)
+        g, k = (r * v - B * u) * inverse, (B * p - r * u) * inverse
+        m, w = (t * v - C * u) * inverse, (C * p - t * u) * inverse
+        e = out_mean[i + 1, 0] - means[i, 0] - s * means[i, 1]
+        f = out_mean[i + 1, 1] - means[i, 1]
+        out_mean[i, 0] = means[i, 0] + g * e + k * f
+        out_mean[i, 1] = means[i, 1] + m * e + w * f
+        p, u, v = out_cov[i + 1, 0] - p, out_cov[i + 1, 1] - u, out_cov[i + 1, 2] - v
+        out_cov[i, 0] = A + g * (g * p + 2 * k * u) + k * k * v
+        out_cov[i, 1] = B + m * (g * p + k * u) + w * (g * u + k * v)
+        out_cov[i, 2] = C + m * (m * p + 2 * w * u) + w * w * v
 
 
 @njit(cache=True)
-def _model(A, Q, h, q, d, fact):
-    for i in range(d):
-        for j in range(d):
-            if j > i:
-                A[i, j] = h ** (j - i) / fact[j - i]
-            power = 2 * d - 1 - i - j
-            Q[i, j] = q * h**power / (power * fact[d - 1 - i] * fact[d - 1 - j])
+def bare_smoother_3(h, y, variance, q, start, means, covs, out_mean, out_cov):
+    """The same of order 3: covariances (P00, P01, P02, P11, P12, P22), inverses by cofactors."""
+    n = len(y)
+    a, b, c = 0.0, 0.0, 0.0
+    A, B, C, D, E, F = start, 0.0, 0.0, start, 0.0, start
+    for i in range(n):
+        s = h[i]
+        z = 0.5 * s * s
+        a, b = a + s * b + z * c, b + s * c
+        A, B, C, D, E, F = _ahead_3(A, B, C, D, E, F, s, q)
+        inverse = 1 / (A + variance[i])
+        e, K, L, M = y[i] - a, A * inverse, B * inverse, C * inverse
+        a, b, c = a + K * e, b + L * e, c + M * e
+        A, B, C, D, E, F = A - K * A, B - K * B, C - K * C, D - L * B, E - L * C, F - M * C
+        means[i, 0], means[i, 1], means[i, 2] = a, b, c
+        covs[i, 0], covs[i, 1], covs[i, 2] = A, B, C
+        covs[i, 3], covs[i, 4], covs[i, 5] = D, E, F
+    out_mean[n - 1], out_cov[n - 1] = means[n - 1], covs[n - 1]
+    for i in range(n - 2, -1, -1):
+        s = h[i + 1]
+        z = 0.5 * s * s
+        A, B, C = covs[i, 0], covs[i, 1], covs[i, 2]
+        D, E, F = covs[i, 3], covs[i, 4], covs[i, 5]
+        p, r, t, u, v, w = _ahead_3(A, B, C, D, E, F, s, q)
+        # the inverse of the predicted covariance
+        ip, ir, it = u * w - v * v, t * v - r * w, r * v - t * u
+        inverse = 1 / (p * ip + r * ir + t * it)
+        ip, ir, it = ip * inverse, ir * inverse, it * inverse
+        iu, iv, iw = (
+            (p * w - t * t) * inverse, (r * t - p * v) * inverse, (p * u - r * r) * inverse,
+        )  # fmt: skip
+        e = out_mean[i + 1, 0] - means[i, 0] - s * means[i, 1] - z * means[i, 2]
+        f = out_mean[i + 1, 1] - means[i, 1] - s * means[i, 2]
+        g = out_mean[i + 1, 2] - means[i, 2]
+        p, r, t = out_cov[i + 1, 0] - p, out_cov[i + 1, 1] - r, out_cov[i + 1, 2] - t
+        u, v, w = out_cov[i + 1, 3] - u, out_cov[i + 1, 4] - v, out_cov[i + 1, 5] - w
+        G0, G1, G2 = _gain_row(A + s * B + z * C, B + s * C, C, ip, ir, it, iu, iv, iw)
+        H0, H1, H2 = _gain_row(B + s * D + z * E, D + s * E, E, ip, ir, it, iu, iv, iw)
+        J0, J1, J2 = _gain_row(C + s * E + z * F, E + s * F, F, ip, ir, it, iu, iv, iw)
+        out_mean[i, 0] = means[i, 0] + G0 * e + G1 * f + G2 * g
+        out_mean[i, 1] = means[i, 1] + H0 * e + H1 * f + H2 * g
+        out_mean[i, 2] = means[i, 2] + J0 * e + J1 * f + J2 * g
+        x0, x1, x2 = G0 * p + G1 * r + G2 * t, G0 * r + G1 * u + G2 * v, G0 * t + G1 * v + G2 * w
+        out_cov[i, 0] = A + x0 * G0 + x1 * G1 + x2 * G2
+        out_cov[i, 1] = B + x0 * H0 + x1 * H1 + x2 * H2
+        out_cov[i, 2] = C + x0 * J0 + x1 * J1 + x2 * J2
+        x0, x1, x2 = H0 * p + H1 * r + H2 * t, H0 * r + H1 * u + H2 * v, H0 * t + H1 * v + H2 * w
+        out_cov[i, 3] = D + x0 * H0 + x1 * H1 + x2 * H2
+        out_cov[i, 4] = E + x0 * J0 + x1 * J1 + x2 * J2
+        x0, x1, x2 = J0 * p + J1 * r + J2 * t, J0 * r + J1 * u + J2 * v, J0 * t + J1 * v + J2 * w
+        out_cov[i, 5] = F + x0 * J0 + x1 * J1 + x2 * J2
 
 
 @njit(cache=True)
-def _predict(A, Q, m, P, T, H, d):
-    for i in range(d):
-        total = 0.0
-        for k in range(i, d):
-            total += A[i, k] * m[k]
-        m[i] = total
-        for j in range(d):
-            total = 0.0
-            for k in range(i, d):
-                total += A[i, k] * P[k, j]
-            T[i, j] = total
-    for i in range(d):
-        for j in range(d):
-            total = Q[i, j]
-            for k in range(j, d):
-                total += T[i, k] * A[j, k]
-            P[i, j] = total
+def _gain_row(a, b, c, ip, ir, it, iu, iv, iw):
+    return a * ip + b * ir + c * it, a * ir + b * iu + c * iv, a * it + b * iv + c * iw
+
+
+@njit(cache=True)
+def _ahead_3(A, B, C, D, E, F, s, q):
+    """Predict a covariance of order 3."""
+    z = 0.5 * s * s
+    t, u = B + s * D + z * E, C + s * E + z * F
+    s2 = s * s
+    return (
+        A + s * B + z * C + s * t + z * u + q * s2 * s2 * s / 20,
+        t + s * u + q * s2 * s2 / 8,
+        u + q * s2 * s / 6,
+        D + 2 * s * E + s2 * F + q * s2 * s / 3,
+        E + s * F + q * s2 / 2,
+        F + q * s,
+    )
 
 
 def cpu(work, repeat=3):
@@ -150,14 +198,18 @@ def passes(n):
         if order < 4:
             report(f"filter and smoother with covariances, order {order}", cpu(both), n)
         if order in (2, 3):
-            means, covs, few = np.empty((n, order)), np.empty((n, order, order)), slice(0, n // 5)
-            args = (h[few], y[few], variance[few], 1e3, 1e4, order)
-            seconds = cpu(lambda a=args, m=means, c=covs: bare_smoother(*a, m[few], c[few]))
-            report(f"textbook RTS with a solve a step, order {order}", seconds, n // 5)
+            bare = bare_smoother_2 if order == 2 else bare_smoother_3
+            args = (h, y, variance, 1e3, 1e4, mean, factor, out[0], out[1])
+            seconds = cpu(lambda a=args, bare=bare: bare(*a))
+            report(f"bare filter and RTS in closed form, order {order}", seconds, n)
+            got, post = out[0][n // 2, 0], sd.SmoothingSpline(order, 1e3).condition(
+                sd.observe(x, y, yerr=0.1)
+            )  # fmt: skip
+            print(f"   it differs by {abs(got - post(x[n // 2])):.1e} in the middle")
 
 
 def whole(sizes):
-    """Tuned fits with pointwise bands at the rows, and what memory they took."""
+    """Tuned fits with pointwise bands at 1000 places: is the time linear in n?"""
     for n in sizes:
         rng = np.random.default_rng(1)
         x = np.sort(rng.random(n))
@@ -166,11 +218,39 @@ def whole(sizes):
             start = time.process_time()
             model = sd.tune(sd.SmoothingSpline(order), data)
             middle = time.process_time()
-            model.condition(data).interval(x)
+            model.condition(data).interval(np.linspace(0, 1, 1000))
             report(f"tune, order {order}, n = {n:.0e}", middle - start, n)
-            report("   condition and band at the rows", time.process_time() - middle, n)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"   peak memory of the process so far: {peak:.0f} MB")
+            report("   condition and band at 1000 places", time.process_time() - middle, n)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np, smoothderiv as sd
+n, order, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+rng = np.random.default_rng(1)
+
+def fit(x):
+    data = sd.observe(x, np.sin(12 * x) + 0.1 * rng.normal(size=len(x)))
+    model = sd.SmoothingSpline(order, 1e3, {0: 0.1})
+    if what == "tune":
+        model = sd.tune(sd.SmoothingSpline(order), data)
+    model.condition(data).interval(np.linspace(0, 1, 1000))
+
+fit(np.sort(rng.random(5000)))
+x = np.sort(rng.random(n))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+fit(x)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 8 / n / order)
+"""
+
+
+def memory(n):
+    """Peak memory of a fit with bands beyond that of a small one, x and y included."""
+    for order in (2, 3):
+        for what in ("condition", "tune"):
+            command = [sys.executable, "-c", MEMORY, str(n), str(order), what]
+            out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            print(f"{what} and band, order {order}: {float(out):.1f} doubles a row and component")
 
 
 def stream(n=20000):
@@ -219,6 +299,8 @@ def others(n):
                 initial_state_mean=kf.x[:, 0], initial_state_covariance=kf.P,
             )  # fmt: skip
             report("pykalman", cpu(lambda: theirs.smooth(np.array(zs)), 1), few)
+        else:
+            print("pykalman: not installed")
         if importlib.util.find_spec("statsmodels"):
             from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
@@ -240,7 +322,8 @@ def others(n):
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     rows = int(float(sys.argv[1])) if len(sys.argv) > 1 else 1_000_000
+    memory(rows)  # first, since a process inherits the peak of the one that starts it
     passes(rows)
-    whole((rows // 10, rows))
+    whole((rows // 10, rows, 10 * rows))
     stream()
     others(min(rows, 100_000))
