@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -391,17 +392,27 @@ class Derivative(Posterior):
     data: Observations
     model: Model
     noise: Mapping[Any, float]
-    log_evidence: float
-    edf: float
-    dof: float
     base: Posterior
     shift: int
 
     @classmethod
     def of(cls, base: Posterior, shift: int) -> Derivative:
         """Return the posterior of ``D^shift f`` from that of f."""
-        known = (base.data, base.model, base.noise, base.log_evidence, base.edf, base.dof)
-        return cls(*known, base=base, shift=shift)
+        return cls(base.data, base.model, base.noise, base, shift)
+
+    # Asked of the base when they are asked for: some engines work them out only then.
+
+    @functools.cached_property
+    def log_evidence(self) -> float:  # type: ignore[override]  # noqa: D102
+        return self.base.log_evidence
+
+    @functools.cached_property
+    def edf(self) -> float:  # type: ignore[override]  # noqa: D102
+        return self.base.edf
+
+    @functools.cached_property
+    def dof(self) -> float:  # type: ignore[override]  # noqa: D102
+        return self.base.dof
 
     @property
     def highest_order(self) -> float:  # noqa: D102

@@ -192,16 +192,8 @@ class Kernel(ABC):
 
 
 @dataclass(frozen=True)
-class Sum(Kernel):
-    """The kernel of a sum of independent processes; made by ``k1 + k2``.
-
-    Examples
-    --------
-    >>> from smoothderiv import kernels
-    >>> k = kernels.Matern32(scale=1.0, sigma=1.0) + kernels.Matern72(scale=9.0, sigma=2.0)
-    >>> k.smoothness, float(k.cov([0.0])[0, 0])
-    (1, 5.0)
-    """
+class Composite(Kernel):
+    """A kernel made of others: what sums and products share."""
 
     parts: tuple[Kernel, ...]
 
@@ -217,6 +209,29 @@ class Sum(Kernel):
     def breaks(self) -> tuple[float, ...]:  # noqa: D102
         return tuple(place for part in self.parts for place in part.breaks)
 
+    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+        for part in self.parts:
+            part.check_ndim(ndim)
+
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+        return tuple(_named(self.parts, ndim))
+
+    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+        return type(self)(_filled(self.parts, values))
+
+
+@dataclass(frozen=True)
+class Sum(Composite):
+    """The kernel of a sum of independent processes; made by ``k1 + k2``.
+
+    Examples
+    --------
+    >>> from smoothderiv import kernels
+    >>> k = kernels.Matern32(scale=1.0, sigma=1.0) + kernels.Matern72(scale=9.0, sigma=2.0)
+    >>> k.smoothness, float(k.cov([0.0])[0, 0])
+    (1, 5.0)
+    """
+
     @property
     def null_degree(self) -> int:  # noqa: D102
         return max(part.null_degree for part in self.parts)
@@ -224,18 +239,8 @@ class Sum(Kernel):
     def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
         return Sum(tuple(part.anchored(center, span) for part in self.parts))
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
-        for part in self.parts:
-            part.check_ndim(ndim)
-
     def times(self, factor: float) -> Kernel:  # noqa: D102
         return Sum(tuple(part.times(factor) for part in self.parts))
-
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
-        return tuple(_named(self.parts, ndim))
-
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
-        return Sum(_filled(self.parts, values))
 
     def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
         out = self.parts[0].blocks(x1, p, x2, q)
@@ -253,7 +258,7 @@ class Sum(Kernel):
 
 
 @dataclass(frozen=True)
-class Product(Kernel):
+class Product(Composite):
     """The product of kernels, by Leibniz' rule; made by ``k1 * k2``.
 
     Only the product of the amplitudes shows, so those of the later factors count as 1 when they
@@ -267,8 +272,6 @@ class Product(Kernel):
     ['parts[0].sigma', 'parts[0].scale']
     """
 
-    parts: tuple[Kernel, ...]
-
     def __post_init__(self) -> None:
         for part in self.parts:
             if part.null_degree >= 0:
@@ -277,30 +280,8 @@ class Product(Kernel):
                     "add it instead, or use a Matern kernel"
                 )
 
-    @property
-    def smoothness(self) -> float:  # noqa: D102
-        return min(part.smoothness for part in self.parts)
-
-    @property
-    def resolution(self) -> float:  # noqa: D102
-        return min(part.resolution for part in self.parts)
-
-    @property
-    def breaks(self) -> tuple[float, ...]:  # noqa: D102
-        return tuple(place for part in self.parts for place in part.breaks)
-
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
-        for part in self.parts:
-            part.check_ndim(ndim)
-
     def times(self, factor: float) -> Kernel:  # noqa: D102
         return Product((self.parts[0].times(factor), *self.parts[1:]))
-
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
-        return tuple(_named(self.parts, ndim))
-
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
-        return Product(_filled(self.parts, values))
 
     @property
     def _halves(self) -> tuple[Kernel, Kernel]:

@@ -52,6 +52,15 @@ def inverse_gaps(t, k, span, gaps):
 
 
 @njit(cache=True, inline="always")
+def move_span(t, k, n_coef, x, span, gaps):
+    """Return the span of x, with the gaps of its recursions if it is another one than before."""
+    now = find_span(t, k, n_coef, x, span)
+    if now != span:
+        inverse_gaps(t, k, now, gaps)
+    return now
+
+
+@njit(cache=True, inline="always")
 def raise_values(t, span, x, first, last, gaps, row):
     """Raise values of the B-splines at x from degree `first` to degree `last` (de Boor, Cox)."""
     for d in range(first + 1, last + 1):
@@ -105,10 +114,7 @@ def basis_rows(t, degree, shape, x, nu, first, values):
     span = find_span(t, k, n_coef, t[k], k)
     inverse_gaps(t, k, span, gaps)
     for i in range(len(x)):
-        now = find_span(t, k, n_coef, x[i], span)
-        if now != span:
-            span = now
-            inverse_gaps(t, k, span, gaps)
+        span = move_span(t, k, n_coef, x[i], span, gaps)
         fill_row(t, k, span, x[i], nu[i], gaps, row)
         first[i] = span - k
         for r in range(k + 1):
@@ -127,10 +133,7 @@ def basis_orders(t, degree, shape, x, up_to, first, values):
     span = find_span(t, k, n_coef, t[k], k)
     inverse_gaps(t, k, span, gaps)
     for i in range(len(x)):
-        now = find_span(t, k, n_coef, x[i], span)
-        if now != span:
-            span = now
-            inverse_gaps(t, k, span, gaps)
+        span = move_span(t, k, n_coef, x[i], span, gaps)
         first[i] = span - k
         row[0] = 1.0
         raise_values(t, span, x[i], 0, k - top, gaps, row)
@@ -220,10 +223,7 @@ def accumulate(t, degree, shape, x, y, yerr, nu, order, null, unit, pivot, rhs):
     rss = 0.0
     for position in range(len(order) if len(order) else len(x)):
         i = order[position] if len(order) else position
-        now = find_span(t, k, n_coef, x[i], span)
-        if now != span:
-            span = now
-            inverse_gaps(t, k, span, gaps)
+        span = move_span(t, k, n_coef, x[i], span, gaps)
         fill_row(t, k, span, x[i], nu[i], gaps, row)
         weight = 1.0 if np.isnan(yerr[i]) else 1.0 / (yerr[i] * yerr[i])
         if reduced_width == 0:
@@ -344,10 +344,7 @@ def moments(t, degree, shape, x, nu, c, roots, null, mean, var):
     span = find_span(t, k, n_coef, t[k], k)
     inverse_gaps(t, k, span, gaps)
     for i in range(len(x)):
-        now = find_span(t, k, n_coef, x[i], span)
-        if now != span:
-            span = now
-            inverse_gaps(t, k, span, gaps)
+        span = move_span(t, k, n_coef, x[i], span, gaps)
         fill_row(t, k, span, x[i], nu[i], gaps, row)
         total = 0.0 * c[0]
         for r in range(k + 1):
