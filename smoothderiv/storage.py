@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 FORMAT = "smoothderiv posterior"
 VERSION = 1
 _ROWS = ("x", "y", "yerr", "nu", "relative")
-_HOMES = (
-    "smoothderiv.splines",
-    "smoothderiv.statespace",
-    "smoothderiv.gp",
-    "smoothderiv.gp.kernels",
-)
+_MODELS = {
+    "BSplineBasis": "smoothderiv.splines.basis",
+    "RegressionSpline": "smoothderiv.splines.regression",
+    "SmoothingSpline": "smoothderiv.statespace.smoother",
+    "GaussianProcess": "smoothderiv.gp.process",
+}
+_KERNELS = "smoothderiv.gp.kernels"  # every dataclass that it makes public
 
 
 def save(post: Posterior, path: str | os.PathLike[str]) -> None:
@@ -103,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> Posterior:
         post: Posterior = model.condition(data)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, {error}") from error
-    return post.derivative(head["derivative"])
+    return post.derivative(head["derivative"]) if head["derivative"] else post
 
 
 def _pack(value: Any, arrays: dict[str, Any]) -> Any:
@@ -152,15 +153,10 @@ def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 def _classes() -> dict[str, type]:
-    """Return the dataclasses that a file may name: public ones of the engines, nothing else."""
-    known: dict[str, type] = {}
-    for home in _HOMES:
-        try:
-            module = import_module(home)
-        except ModuleNotFoundError:
-            continue
-        for name in getattr(module, "__all__", ()):
-            item = getattr(module, name)
-            if isinstance(item, type) and dataclasses.is_dataclass(item):
-                known[name] = item
+    """Return the dataclasses that a file may name: the models and the kernels, nothing else."""
+    known: dict[str, type] = {n: getattr(import_module(m), n) for n, m in _MODELS.items()}
+    kernels = import_module(_KERNELS)
+    for name in kernels.__all__:
+        if dataclasses.is_dataclass(getattr(kernels, name)):
+            known[name] = getattr(kernels, name)
     return known

@@ -18,6 +18,16 @@ POSTERIORS = {
     "tuned": lambda: sd.smooth(mixed_data(known=False, n=(60, 40, 30))),
     "infinite lam": lambda: sd.RegressionSpline(4, lam=np.inf).condition(mixed_data()),
     "derivative": lambda: sd.RegressionSpline(BASIS).condition(mixed_data()).derivative(1),
+    "smoothing spline": lambda: sd.smooth(mixed_data(), sd.SmoothingSpline(order=3)),
+    "markov process": lambda: sd.GaussianProcess(
+        sd.kernels.Matern52(scale=0.3, sigma=1.0), solver="markov"
+    ).condition(mixed_data()),
+    "sum of kernels": lambda: sd.GaussianProcess(
+        sd.kernels.Matern52(scale=0.3, sigma=1.0)
+        + sd.kernels.SquaredExponential(scale=0.9, sigma=1.0)
+        * sd.kernels.Periodic(period=0.5, scale=1.0, sigma=1.0),
+        mean="linear",
+    ).condition(mixed_data()),
     "datetimes": lambda: sd.RegressionSpline(3).condition(
         sd.observe(TIMES, np.sin(np.arange(20.0)), 0.1)
     ),
@@ -39,6 +49,18 @@ def test_answers_are_the_same_bit_for_bit(name, tmp_path):
     assert again.dof == post.dof
     assert again.data.origin == post.data.origin
     assert [p.name for p in tmp_path.iterdir()] == ["fit.npz"]
+
+
+def test_a_surface_is_restored_too(tmp_path):
+    places = np.random.default_rng(0).uniform(size=(30, 2))
+    data = sd.observe(places, places.sum(axis=1), 0.1) + sd.observe(
+        places, np.ones(30), 0.1, (1, 0)
+    )
+    kernel = sd.kernels.SquaredExponential(scale=(0.5, 0.8), sigma=1.0)
+    post = sd.GaussianProcess(kernel).condition(data)
+    post.save(tmp_path / "fit.npz")
+    ask = np.array([[0.2, 0.3], [0.7, 0.1]])
+    assert np.array_equal(sd.load(tmp_path / "fit.npz").gradient(ask).cov, post.gradient(ask).cov)
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path):
