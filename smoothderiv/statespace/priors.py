@@ -15,6 +15,7 @@ hands over dense transitions and square roots of the noise, with whatever accura
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from smoothderiv.statespace import _loops
 
 Array = NDArray[np.float64]
 
@@ -201,44 +204,32 @@ class Matern(MarkovPrior):
         return cov
 
     def steps(self, h: Array) -> Steps:  # noqa: D102
-        t, back = np.unique(np.asarray(h, dtype=np.float64) * self.rate, return_inverse=True)
-        transition, root = self._transition(t)[back], self._root(t)[back]
-        empty = np.empty((0, 0))
-        return Steps(t[back], empty, np.empty(0), transition, root)
+        t = np.asarray(h, dtype=np.float64) * self.rate
+        d, (powers, density) = self.dimension, self.drift_powers()
+        transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
+        _loops.matern_steps(t, powers, density, _PANELS, *_gauss(), transition, root)
+        return Steps(t, np.empty((0, 0)), np.empty(0), transition, root)
 
-    def _transition(self, t: Array) -> Array:
-        """Return ``exp(F t)`` for each t: (n, d, d)."""
+    def drift_powers(self) -> tuple[Array, float]:
+        """Return ``(F + 1)**k / k!`` for k < d, F the drift, and the density of the noise."""
         d = self.dimension
-        drift = np.diag(np.ones(d - 1), 1)
-        drift[-1] = [-math.comb(d, i) for i in range(d)]
-        nilpotent, term = drift + np.eye(d), np.eye(d)
-        total = np.zeros((len(t), d, d))
-        for k in range(d):
-            total += (t**k)[:, None, None] * term
-            term = term @ nilpotent / (k + 1)
-        # beyond t = 50 less than a rounding error is left, and its powers would underflow
-        return np.where(t < 50.0, np.exp(-t), 0.0)[:, None, None] * total
-
-    def _root(self, t: Array) -> Array:
-        """Return a square root of the noise over each t: (n, d, d), lower triangular."""
-        d = self.dimension
+        nilpotent = np.diag(np.ones(d - 1), 1) + np.eye(d)
+        nilpotent[-1] -= [math.comb(d, i) for i in range(d)]
+        powers = [np.eye(d)]
+        for k in range(1, d):
+            powers.append(powers[-1] @ nilpotent / k)
         density = 2.0 ** (2 * d - 1) * math.factorial(d - 1) ** 2 / math.factorial(2 * d - 2)
-        nodes, weights = np.polynomial.legendre.leggauss(12)
-        columns = []
-        for first, last in _PANELS:
-            width = np.clip(t, first, last) - first
-            if not width.any():
-                break
-            s = first + width[:, None] * (0.5 + 0.5 * nodes)
-            kicks = self._transition(s.ravel())[:, :, -1].reshape(*s.shape, d)
-            columns.append(kicks * np.sqrt(0.5 * density * width[:, None] * weights)[:, :, None])
-        if not columns:
-            return np.zeros((len(t), d, d))
-        upper = np.linalg.qr(np.concatenate(columns, axis=1), mode="r")
-        return np.ascontiguousarray(np.swapaxes(upper, 1, 2))
+        return np.array(powers), density
 
 
-_PANELS = ((0.0, 0.5), (0.5, 1.5), (1.5, 3.5), (3.5, 8.0), (8.0, 16.0), (16.0, 28.0), (28.0, 60.0))
+_PANELS = np.array([0.0, 0.5, 1.5, 3.5, 8.0, 16.0, 28.0, 60.0])
+
+
+@functools.cache
+def _gauss() -> tuple[Array, Array]:
+    """Return 12 Gauss nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    return 0.5 + 0.5 * nodes, 0.5 * weights
 
 
 def wiener_factor(order: int) -> tuple[Array, Array]:
