@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess as GaussianProcess
     from smoothderiv.observations import Observations as Observations
     from smoothderiv.observations import observe as observe
+    from smoothderiv.panel import smooth_panel as smooth_panel
     from smoothderiv.plotting import plot as plot
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
     from smoothderiv.statespace.smoother import SmoothingSpline as SmoothingSpline
@@ -32,6 +33,7 @@ _HOME = {
     "load": "smoothderiv.storage",
     "observe": "smoothderiv.observations",
     "plot": "smoothderiv.plotting",
+    "smooth_panel": "smoothderiv.panel",
     "splines": "smoothderiv.splines",
     "tune": "smoothderiv.tuning",
 }

@@ -41,11 +41,31 @@ class Table:
         if isinstance(self._frame, nw.LazyFrame):
             self._frame = self._frame.collect()
 
-    def column(self, name: str) -> NDArray[Any]:
-        """Return one column: floats with NaN for empty cells, or datetime64 / timedelta64."""
+    @property
+    def native(self) -> Any:
+        """The table as its library has it, collected."""
+        return self._frame.to_native()
+
+    def select(self, names: list[str]) -> Any:
+        """Return some columns as a narwhals table."""
+        for name in names:
+            self._require(name)
+        return self._frame.select(names)
+
+    def zone(self, name: str) -> str | None:
+        """Return the time zone of a column of datetimes, None without one."""
+        self._require(name)
+        dtype = self._frame.get_column(name).dtype
+        return dtype.time_zone if isinstance(dtype, nw.Datetime) else None
+
+    def _require(self, name: str) -> None:
         if name not in self._frame.columns:
             names = ", ".join(map(str, self._frame.columns))
             raise ValueError(f"column {name!r} is not in the table; it has {names}")
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column: floats with NaN for empty cells, or datetime64 / timedelta64."""
+        self._require(name)
         series = self._frame.get_column(name)
         dtype = series.dtype
         if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:

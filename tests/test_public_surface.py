@@ -23,6 +23,7 @@ PUBLIC = [
     "observe",
     "plot",
     "smooth",
+    "smooth_panel",
     "splines",
     "tune",
 ]
@@ -49,6 +50,10 @@ MAY_IMPORT = {
     "smooth": SEAM | {"splines", "statespace", "gp"},
     "plotting": SEAM | {"smooth"},
     "dynamics": SEAM | {"smooth", "splines", "statespace", "gp"},
+    "_workers": set(),
+    "_series": SEAM | {"smooth"},
+    "_together": SEAM | {"_series", "statespace"},
+    "panel": SEAM | {"smooth", "_series", "_together", "_workers"},
     "_demo": set(),
     "_tables": set(),
     "_job": SEAM | {"smooth", "plotting", "_tables", "_demo"},

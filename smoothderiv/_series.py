@@ -1,0 +1,112 @@
+"""One series of many: its rows, the question, and the answer or what is wrong with it."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from smoothderiv._validate import RowError, times
+from smoothderiv.model import Model
+from smoothderiv.observations import Observations, observe
+from smoothderiv.smooth import smooth
+
+
+class Trouble(NamedTuple):
+    """Why a series has no answer: words, and where the row is if one row is to blame."""
+
+    says: str
+    part: int = -1
+    row: int = -1
+    argument: str = ""
+
+
+class Answer(NamedTuple):
+    """A table as of ``post.frame``, or trouble; and what was warned of."""
+
+    table: pa.Table | None
+    trouble: Trouble | None = None
+    warning: str | None = None
+
+
+class Series(NamedTuple):
+    """The arguments of ``observe`` for each column observed, and all places of the rows."""
+
+    parts: tuple[dict[str, Any], ...]
+    places: NDArray[Any]
+
+    def observations(self) -> Observations:
+        """Return the rows, or raise what is wrong with one of them, with its part as a note."""
+        return functools.reduce(operator.add, map(_observed, range(len(self.parts)), self.parts))
+
+
+class _PartError(ValueError):
+    def __init__(self, part: int, error: RowError) -> None:
+        super().__init__(part, error)
+        self.part, self.error = part, error
+
+
+def _observed(number: int, part: dict[str, Any]) -> Observations:
+    try:
+        return observe(**part)
+    except RowError as error:
+        raise _PartError(number, error) from None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every series.
+
+    Attributes
+    ----------
+    model : Model or None
+        What is fitted; None is the default of :func:`smoothderiv.smooth`.
+    at : array, int or None
+        Places, how many at equal steps over the series, or None for its own places.
+    nu : tuple of int
+    level : float
+    """
+
+    model: Model | None
+    at: NDArray[Any] | int | None
+    nu: tuple[int, ...]
+    level: float
+
+    def places(self, series: Series, data: Observations) -> NDArray[Any]:
+        """Return where a series is asked, in the kind of places in which its rows are."""
+        if isinstance(self.at, np.ndarray):
+            return self.at
+        if self.at is None:
+            own = series.places
+            return np.unique(own[~(np.isnat(own) if own.dtype.kind in "mM" else np.isnan(own))])
+        even = np.linspace(data.x.min(), data.x.max(), self.at)
+        if data.origin is not None:
+            return times(even, data.origin)
+        if series.places.dtype.kind == "m":
+            return np.rint(even * 1e9).astype("m8[ns]")
+        return even
+
+
+def answer(question: Question, series: Series) -> Answer:
+    """Fit one series and ask it; say what is wrong instead of raising it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            data = series.observations()
+            if not len(data):
+                return Answer(None, Trouble(f"no row to fit ({data.n_missing} are missing)"))
+            post = smooth(data, question.model)
+            table = post.frame(question.places(series, data), question.nu, question.level)
+        except _PartError as error:
+            bad = error.error
+            return Answer(None, Trouble(bad.says, error.part, bad.row, bad.argument))
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
+            return Answer(None, Trouble(str(error) or type(error).__name__))
+    said = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    return Answer(table, None, "; ".join(said) or None)

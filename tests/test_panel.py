@@ -1,0 +1,245 @@
+"""Laws of panels: each series is smoothed as if it were alone, and a bad one harms no other."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+
+SPLINE = sd.SmoothingSpline(order=3)
+TO = {"pandas": lambda f: f, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+
+
+def panel(counts=(40, 30, 35), seed=0):
+    """A table of series of different lengths, their rows shuffled, ids in disorder."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for name, n in zip("cab", counts, strict=False):
+        t = np.sort(rng.uniform(0, 5, n))
+        pos = np.sin(t) + 0.1 * rng.standard_normal(n)
+        vel = np.where(rng.random(n) < 0.5, np.cos(t) + 0.2 * rng.standard_normal(n), np.nan)
+        parts.append(pd.DataFrame({"id": name, "t": t, "pos": pos, "vel": vel, "err": 0.2}))
+    return pd.concat(parts).sample(frac=1, random_state=seed).reset_index(drop=True)
+
+
+def alone(frame, name, model=SPLINE):
+    rows = frame[frame.id == name]
+    data = sd.Observations.from_frame(rows, "t", {"pos": 0, "vel": 1}, {"vel": "err"})
+    return sd.smooth(data, model)
+
+
+def smooth(frame, **options):
+    given = {"by": "id", "x": "t", "y": {"pos": 0, "vel": 1}, "yerr": {"vel": "err"}}
+    return sd.smooth_panel(frame, **(given | {"model": SPLINE} | options))
+
+
+@pytest.mark.parametrize("library", TO)
+def test_each_series_is_smoothed_as_if_alone(library):
+    frame = panel()
+    out = smooth(TO[library](frame))
+    assert type(out).__module__.partition(".")[0] == library
+    out = out if library == "pandas" else out.to_pandas()
+    assert list(out.id.unique()) == list(frame.id.unique())
+    for name, rows in out.groupby("id"):
+        post, t = alone(frame, name), np.sort(frame.t[frame.id == name])
+        assert_allclose(rows.t, t, rtol=1e-15)
+        for nu in (0, 1):
+            lower, upper = post.interval(t, nu)
+            for word, values in (
+                ("mean", post(t, nu)),
+                ("std", post.std(t, nu)),
+                ("lower", lower),
+                ("upper", upper),
+            ):
+                assert_allclose(rows[f"{word}_{nu}"], values, rtol=1e-12, atol=1e-15)
+    assert out.error.isna().all()
+    assert out.warning.isna().all()
+
+
+def test_the_default_is_the_door():
+    frame = panel((20, 20))
+    out = smooth(frame, model=None, at=[1.0, 2.0], nu=1, level=0.8)
+    for name, rows in out.groupby("id"):
+        lower, upper = alone(frame, name, None).interval([1.0, 2.0], 1, level=0.8)
+        assert_allclose(rows[["lower_1", "upper_1"]], np.column_stack((lower, upper)), rtol=1e-9)
+
+
+def test_processes_change_nothing():
+    frame = panel()
+    one, two = (smooth(frame, workers=n, at=9) for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two, check_exact=False, rtol=1e-12)
+
+
+def test_places_asked_the_same_for_all_or_even_over_each():
+    frame = panel()
+    same = smooth(frame, at=np.array([0.5, 2.5]), nu=(0, 2))
+    assert list(same.t) == [0.5, 2.5] * 3
+    assert "mean_2" in same
+    assert "mean_1" not in same
+    even = smooth(frame, at=4)
+    for name, rows in even.groupby("id"):
+        t = frame.t[frame.id == name]
+        assert_allclose(rows.t, np.linspace(t.min(), t.max(), 4), rtol=1e-12)
+        assert_allclose(rows.mean_1, alone(frame, name)(rows.t, 1), rtol=1e-12)
+
+
+def test_rows_without_y_are_places_to_be_answered():
+    frame = panel((30,))
+    frame.loc[3:9, ["pos", "vel"]] = np.nan
+    out = smooth(frame)
+    assert_allclose(out.t, np.sort(frame.t))
+    assert np.isfinite(out.mean_1).all()
+
+
+def test_bad_series_have_an_error_row_each_and_the_rest_go_on():
+    good = panel()
+    frame = pd.concat(
+        [
+            pd.DataFrame({"id": "inf", "t": [0.0, 1.0, 2.0], "pos": [1.0, np.inf, 2.0]}),
+            good,
+            pd.DataFrame({"id": "few", "t": [0.0, 1.0], "pos": [1.0, 2.0]}),
+            pd.DataFrame({"id": "none", "t": [0.0, 1.0], "pos": np.nan}),
+        ],
+        ignore_index=True,
+    )
+    with pytest.warns(UserWarning, match="3 of 6 series could not be fitted.*id='inf'"):
+        out = smooth(frame)
+    bad = out[out.error.notna()].set_index("id")
+    assert list(bad.index) == ["inf", "few", "none"]
+    assert bad.error["inf"].startswith("column 'pos': row 1 is inf, but every entry must be")
+    assert bad.error["few"].startswith("data: the rows leave")
+    assert "no row to fit" in bad.error["none"]
+    assert bad.drop(columns=["error"]).isna().all(axis=None)
+    rest = out[out.error.isna()].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        rest.drop(columns="error"), smooth(good).drop(columns="error"), check_dtype=False
+    )
+
+
+def test_rows_are_named_as_they_stand_in_the_table():
+    frame = panel()
+    frame.loc[17, "vel"] = -np.inf
+    with pytest.warns(UserWarning, match=r"1 of 3 .*column 'vel': row 17 is -inf"):
+        smooth(frame, at=2)
+
+
+def test_keys_of_several_columns_and_of_any_kind_keep_their_type():
+    frame = panel()
+    frame["site"] = pd.Categorical(frame.id)
+    frame["run"] = np.where(frame.id == "c", 1, 2)
+    out = smooth(frame, by=["site", "run"], at=3)
+    assert list(out.columns[:3]) == ["site", "run", "t"]
+    assert isinstance(out.site.dtype, pd.CategoricalDtype)
+    assert out.run.dtype == frame.run.dtype
+    expected = smooth(frame, at=3)
+    assert_allclose(out.mean_1, expected.mean_1, rtol=1e-12)
+    assert list(out.site) == list(expected.id)
+
+
+def test_an_empty_key_is_a_series_of_its_own():
+    frame = panel((30, 30))
+    frame["id"] = np.where(frame.id == "c", 1.0, np.nan)
+    out = smooth(frame, at=2)
+    assert len(out) == 4
+    assert out.id.isna().sum() == 2
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+@pytest.mark.parametrize("library", TO)
+@pytest.mark.parametrize("at", [None, 5])
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
+def test_times_come_back_as_times(library, zone, at):
+    frame = panel((30, 20))
+    seconds = pd.to_timedelta(np.round(frame.t * 3600, 3), unit="s")
+    frame["when"] = (pd.Timestamp("2026-03-28 23:00", tz=zone) + seconds).astype(
+        "datetime64[us]" if zone is None else f"datetime64[us, {zone}]"
+    )
+    out = smooth(TO[library](frame), x="when", at=at)
+    when = out["when"]
+    kind = str(when.dtype if library != "pyarrow" else when.type)
+    assert ("Berlin" in kind) == (zone is not None)
+    when = pd.Series(when.to_pandas() if library != "pandas" else when)
+    of = {name: rows.when for name, rows in frame.groupby("id")}
+    ids = pd.Series(out["id"].to_pandas() if library != "pandas" else out["id"])
+    for name, moments in of.items():
+        mine = when[(ids == name).to_numpy()]
+        assert abs(mine.min() - moments.min()) < pd.Timedelta("1us")
+        assert abs(mine.max() - moments.max()) < pd.Timedelta("1us")
+        assert len(mine) == (at or len(moments))
+
+
+def copies(frame, count):
+    one = frame[frame.id == "c"].drop(columns="vel")
+    return pd.concat([one.assign(id=i) for i in range(count)], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    "model", [SPLINE, sd.RegressionSpline(knots=8, degree=5, lam=None, order=3)], ids=str
+)
+def test_sharing_the_tuning_of_equal_series_changes_nothing(model):
+    frame = copies(panel(), 3)
+    options = {"by": "id", "x": "t", "y": "pos", "model": model, "at": 7}
+    own, shared = (sd.smooth_panel(frame, share=share, **options) for share in (None, "tuning"))
+    pd.testing.assert_frame_equal(own, shared, rtol=1e-5)
+
+
+def test_a_shared_tuning_is_one_model_at_the_least_sum():
+    from smoothderiv._together import tune_together
+    from smoothderiv.panel import Panel
+
+    frame = panel((60, 50, 40))
+    of = Panel.of(frame, "id", "t", {"pos": 0}, None, False)
+    series = [of.series(i) for i in range(3)]
+    model = tune_together(SPLINE, series)
+    assert np.abs(model.tuning.gradient).max() < 1e-5
+    assert not model.unknown(series[0].observations())
+    losses = []
+    for factor in (0.9, 1.0, 1.1):  # the smoothing that all share, each series' scale its own
+        total = 0.0
+        for part in series:
+            search = SPLINE.search(part.observations(), "evidence")
+            total += search.loss(np.log(model.q / model.noise[0] ** 2 * factor) * np.ones(1))[0]
+        losses.append(total)
+    assert losses[1] < min(losses[0], losses[2])
+    out = sd.smooth_panel(frame, "id", "t", "pos", share="tuning", at=5)
+    for name, rows in out.groupby("id"):
+        data = sd.Observations.from_frame(frame[frame.id == name], "t", "pos")
+        assert_allclose(rows.mean_1, model.condition(data)(rows.t, 1), rtol=1e-9)
+
+
+def test_what_cannot_be_shared_is_said():
+    frame = panel()
+    frame.loc[frame.id == "a", "vel"] = np.nan
+    with pytest.raises(ValueError, match="share: the series differ in what is unknown"):
+        smooth(frame, yerr=None, share="tuning")
+    frame["pos"] = np.inf
+    with pytest.raises(ValueError, match="share: no series to tune on"):
+        smooth(frame, share="tuning")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"by": "name"}, "column 'name' is not in the table; it has id, t"),
+        ({"x": "time"}, "column 'time' is not in the table"),
+        ({"by": ["id", "t"]}, "by: column 't' has another meaning here"),
+        ({"at": 1}, "at: 1, but at least 2 places"),
+        ({"share": "all"}, "share: 'all', but None or 'tuning'"),
+        ({"level": 95}, "level: 95 is not a probability"),
+    ],
+)
+def test_arguments_that_suit_no_series_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        smooth(panel(), **options)
+
+
+@pytest.mark.parametrize("library", TO)
+def test_an_empty_table_gives_an_empty_table(library):
+    frame = TO[library](panel().iloc[:0])
+    out = smooth(frame)
+    assert len(out) == 0
+    columns = out.column_names if library == "pyarrow" else list(out.columns)
+    assert columns[:3] == ["id", "t", "mean_0"]
