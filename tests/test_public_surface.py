@@ -54,11 +54,15 @@ MAY_IMPORT = {
     "_series": SEAM | {"smooth"},
     "_together": SEAM | {"_series", "statespace"},
     "panel": SEAM | {"smooth", "_series", "_together", "_workers"},
+    "integrations": SEAM | {"smooth", "splines", "statespace", "gp"},
     "_demo": set(),
     "_tables": set(),
     "_job": SEAM | {"smooth", "plotting", "_tables", "_demo"},
     "cli": {"_job", "_tables"},
 }
+
+
+OPTIONAL = {"sklearn": "sklearn"}  # what each integration needs
 
 
 def modules():
@@ -127,6 +131,25 @@ def test_importing_is_quick():
     )
     env = os.environ | {"PYTHONPATH": str(ROOT.parent)}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=env)
+
+
+def test_what_is_missing_is_named_with_what_to_install():
+    code = (
+        "import sys, importlib\n"
+        "sys.modules[sys.argv[1]] = None\n"
+        "try: importlib.import_module('smoothderiv.integrations.' + sys.argv[2])\n"
+        "except ImportError as error: print(error)\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT.parent)}
+    for package, module in OPTIONAL.items():
+        done = subprocess.run(
+            [sys.executable, "-c", code, package, module],
+            capture_output=True,
+            env=env,
+            text=True,
+            check=False,
+        )
+        assert f"pip install 'smoothderiv[{module}]'" in done.stdout, done.stderr
 
 
 def test_the_package_says_its_version_and_that_it_is_typed():
