@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+
+from smoothderiv.bands import critical_value, ways_along, ways_through
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
@@ -15,25 +17,84 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def peak_deviations(
-    post: Posterior, x: ArrayLike, nu: ArrayLike, rng: np.random.Generator, size: int = 4000
+def half_width(
+    post: Posterior,
+    x: ArrayLike,
+    nu: ArrayLike,
+    level: float,
+    within: tuple[Any, Any] | None,
+    rng: int | np.random.Generator | None,
 ) -> Array:
-    """Draw ``max |deviation| / std`` over the places asked, a block of paths at a time."""
-    mean, std = post.mean(x, nu), post.std(x, nu)
-    uncertain = std > 0
-    if not uncertain.any():
-        return np.zeros(size)
-    block = max(1, min(size, 2_000_000 // std.size))
+    """Return half the width of a simultaneous band at the places asked, or along a range."""
+    places, orders, shape = post._question(x, nu)
+    var = post._var(places, orders)
+    std = np.sqrt(var)
+    free = _has_width(var, orders)
+    if post.data.ndim > 1:
+        if within is not None:
+            raise ValueError("within: x has several dimensions; a band holds at the places asked")
+        c = _drawn_quantile(post, places[free], orders[free], level, np.random.default_rng(rng))
+    elif within is None:
+        c = critical_value(ways_through(post, places[free], orders[free]), level, post.dof)
+    else:
+        low, high = resolve_range(post, within)
+        outside = (places < low) | (places > high)
+        if outside.any():
+            raise ValueError(
+                f"within: x = {places[outside][0]:g} lies outside of {within!r}, along which the "
+                "band holds; widen the range, or leave out such places"
+            )
+        c = critical_along(post, orders, level, low, high)
+    return (c * std).reshape(shape)
+
+
+def _has_width(var: Array, nu: Any) -> NDArray[np.bool_]:
+    """Mark the places whose variance is more than a rounding error of the largest of its order."""
+    if nu.ndim > 1:
+        return np.asarray(var > 0)
+    largest = np.zeros(int(nu.max(initial=0)) + 1)
+    np.maximum.at(largest, nu, var)
+    return np.asarray(var > (64 * np.finfo(float).eps) ** 2 * largest[nu])
+
+
+def critical_along(post: Posterior, nu: Any, level: float, low: float, high: float) -> float:
+    """Return c such that ``mean -+ c std`` holds all along a range, for all orders in `nu`."""
+    return critical_value(ways_along(post, nu, low, high), level, post.dof)
+
+
+def resolve_range(post: Posterior, within: tuple[Any, Any] | None) -> tuple[float, float]:
+    """Return the range asked, by default that of the data."""
+    if post.data.ndim > 1:
+        raise ValueError("within: x has several dimensions; ranges are for curves of one")
+    if within is None:
+        return float(post.data.x.min()), float(post.data.x.max())
+    low, high = post.data.coordinates(np.array(within), "within")
+    if not low < high:
+        raise ValueError(f"within: {within!r} is not a range (low, high) with low < high")
+    return float(low), float(high)
+
+
+def _drawn_quantile(
+    post: Posterior, x: Array, nu: Any, level: float, rng: np.random.Generator
+) -> float:
+    """Return the quantile of ``max |deviation| / std`` over joint draws, a block at a time.
+
+    The standard error of its level is a twentieth of ``1 - level``.
+    """
+    size = max(1000, math.ceil(400.0 * level / (1.0 - level)))
+    if not len(x):
+        return 0.0
+    mean, std = post._mean(x, nu), np.sqrt(post._var(x, nu))
+    block = max(1, min(size, 4_000_000 // std.size))
     peaks = []
     for first in range(0, size, block):
-        count = min(block, size - first)
-        paths = post.sample(x, nu, size=count, rng=rng)
-        deviation = np.abs(paths - mean)[:, uncertain] / std[uncertain]
-        peaks.append(deviation.max(axis=1))
+        paths = post._sample(x, nu, min(block, size - first), rng)
+        peaks.append((np.abs(paths - mean) / std).max(axis=1))
     peak = np.concatenate(peaks)
     if math.isfinite(post.dof):
         peak = peak / np.sqrt(rng.chisquare(post.dof, size) / post.dof)
-    return peak
+    pointwise = student_quantile(0.5 + 0.5 * level, post.dof)
+    return max(float(np.quantile(peak, level)), pointwise)
 
 
 def student_quantile(p: float, dof: float) -> float:

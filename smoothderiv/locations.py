@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.limits import resolve_range
+
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
 
@@ -123,18 +125,6 @@ def find_argmax(
     at_edge = np.mean((place <= low) | (place >= high))
     table = _summarise(post, [(best, place, height)], size, level, nu)
     return Locations(**{**vars(table), "at_edge": np.array([at_edge])})
-
-
-def resolve_range(post: Posterior, within: Range | None) -> Range:
-    """Return the range asked, by default that of the data."""
-    if post.data.ndim > 1:
-        raise ValueError("within: x has several dimensions; locations are for curves of one")
-    if within is None:
-        return float(post.data.x.min()), float(post.data.x.max())
-    low, high = post.data.coordinates(np.array(within), "within")
-    if not low < high:
-        raise ValueError(f"within: {within!r} is not a range (low, high) with low < high")
-    return float(low), float(high)
 
 
 def _mean_roots(

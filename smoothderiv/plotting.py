@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv import _validate
+from smoothderiv.derivative import Derivative
 from smoothderiv.limits import check_level, student_quantile
 from smoothderiv.observations import Observations
-from smoothderiv.posterior import Derivative, Posterior
+from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
 Style = dict[str, Any]

@@ -29,6 +29,8 @@ def check_posterior(post, orders=(0, 1), rng=0):
     check_samples(post, x, orders, rng)
     check_integral(post)
     check_intervals(post, x, orders)
+    check_joint(post, x, orders)
+    check_bands(post, x, orders, rng)
     check_rows(post)
 
 
@@ -125,6 +127,46 @@ def check_intervals(post, x, orders):
         below, above = post.band(x, nu, level=0.95, rng=1)
         assert (below <= lower + 1e-9 * np.abs(lower)).all()
         assert (upper <= above + 1e-9 * np.abs(above)).all()
+
+
+def check_joint(post, x, orders):
+    """The covariance of several orders at one place is that of the joint question."""
+    known = [nu for nu in range(max(orders) + 2) if nu <= post.highest_order]
+    nu = np.array(known)
+    joint = post._joint(x, nu)
+    std = post.std(x[:, None], nu)
+    for here, place, size in zip(joint, x, std, strict=True):
+        expected = post.cov(np.full(len(nu), place), nu)
+        assert_allclose(here, expected, rtol=1e-6, atol=1e-9 * np.outer(size, size).max())
+    if max(known) == post.highest_order and post._diffusion(known[-1]) == 0:
+        beyond = post._joint(x, np.array([known[-1], known[-1] + 1]))
+        assert_allclose(beyond[:, 0, 0], std[:, -1] ** 2, rtol=1e-6)
+        assert (beyond[:, :, 1] == 0).all(), "a derivative that does not exist has no share"
+
+
+def check_bands(post, x, orders, rng, size=2000):
+    """Bands hold about as many paths as they say, over places, over the curve, and jointly."""
+    low, high = post.data.x.min(), post.data.x.max()
+    fine = np.linspace(low, high, 300)
+    questions = [(x, nu, {}) for nu in orders] + [(fine, nu, {}) for nu in orders]
+    questions.append((fine, np.array(orders)[:, None], {}))
+    for places_, nu, options in questions:
+        lower, upper = post.band(places_, nu, 0.9, **options)
+        paths = post.sample(places_, nu, size=size, rng=rng)
+        if np.isfinite(post.dof):
+            scale = np.random.default_rng(rng).chisquare(post.dof, size) / post.dof
+            mean = post(places_, nu)
+            widened = np.sqrt(scale).reshape(-1, *[1] * mean.ndim)
+            paths = mean + (paths - mean) / widened
+        slack = 1e-9 * (np.abs(upper).max() + np.abs(lower).max())
+        inside = (paths >= lower - slack) & (paths <= upper + slack)
+        held = inside.reshape(size, -1).all(axis=1).mean()
+        assert 0.9 - 0.5 * Z * np.sqrt(0.09 / size) - 0.012 < held < 0.962, (nu, held)
+    whole = [post.band(fine, nu, within=(low, high)) for nu in orders]
+    for nu, (lower, upper) in zip(orders, whole, strict=True):
+        inner = post.band(fine, nu)
+        assert (lower <= inner[0] + 1e-9 * np.abs(lower)).all(), "finer places: a wider band"
+        assert (upper >= inner[1] - 1e-9 * np.abs(upper)).all()
 
 
 def check_rows(post):

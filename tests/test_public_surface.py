@@ -30,19 +30,32 @@ PUBLIC = [
 # What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
 # tuning -> model, posterior -> observations. Splines and state space never import each other.
 BASE = {"_validate", "_frames", "observations"}
-ANSWERS = {"gradient", "leave_one_out", "limits", "locations", "storage"}
-SEAM = BASE | ANSWERS | {"model", "posterior", "tuning"}
+ANSWERS = {
+    "bands",
+    "gradient",
+    "leave_one_out",
+    "limits",
+    "locations",
+    "moments",
+    "regions",
+    "storage",
+}
+SEAM = BASE | ANSWERS | {"derivative", "model", "posterior", "tuning"}
 MAY_IMPORT = {
     "_validate": set(),
     "_frames": {"_validate"},
     "observations": {"_validate", "_frames"},
     "model": BASE,
     "gradient": BASE,
-    "locations": BASE,
+    "moments": BASE | {"model"},
+    "bands": BASE,
+    "limits": BASE | {"bands"},
+    "locations": BASE | {"limits"},
+    "regions": BASE | {"limits"},
     "storage": BASE,
     "leave_one_out": BASE,
-    "limits": BASE,
-    "posterior": BASE | ANSWERS | {"model"},
+    "posterior": BASE | ANSWERS | {"derivative"},
+    "derivative": BASE | {"model", "posterior"},
     "tuning": BASE | {"model", "posterior"},
     "splines": SEAM,
     "statespace": SEAM,

@@ -21,7 +21,7 @@ from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _loops as state_loops
-from smoothderiv.statespace.markov import Errors, MarkovRows, States, diagonal
+from smoothderiv.statespace.markov import Errors, MarkovRows, States, diagonal, joint
 from smoothderiv.statespace.priors import Matern
 from smoothderiv.statespace.smoother import SmoothingSpline, log_evidence, psd_root
 
@@ -135,6 +135,12 @@ class MarkovPosterior(Posterior):
     def _var(self, x: Array, nu: Orders) -> Array:
         _, factor = self._states.at(x)
         return np.asarray(diagonal(factor, nu) * self._rows.prior.units[nu] ** 2)
+
+    def _joint(self, x: Array, orders: Orders) -> Array:
+        return joint(self._states, self._rows.prior, x, orders)
+
+    def _diffusion(self, nu: int) -> float:
+        return self._rows.prior.diffusion if nu == self.highest_order else 0.0
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         if not len(x) or not len(x2):

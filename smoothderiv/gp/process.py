@@ -18,6 +18,7 @@ from smoothderiv.gp.criteria import Criterion
 from smoothderiv.gp.dense import Factor, Fit, check_size
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.quadrature import integral_rows
+from smoothderiv.gp.roughness import diffusion
 from smoothderiv.gp.trend import Mean, Trend, check_mean
 from smoothderiv.leave_one_out import LeaveOneOut
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
@@ -327,6 +328,9 @@ class GaussianPosterior(Posterior):
             half, free = (v.reshape(len(here), count, -1) for v in (half, free))
             out[part] = prior - half @ half.transpose(0, 2, 1) + free @ free.transpose(0, 2, 1)
         return out
+
+    def _diffusion(self, nu: int) -> float:
+        return diffusion(self._kernel) if nu == self.highest_order else 0.0
 
     def _halves(self, x: Array, nu: Orders, layout: Layout) -> tuple[Array, Array]:
         """Return V = (L^-1 S k*)' and the trend's share, in the layout's order: (m, n), (m, p)."""

@@ -359,6 +359,44 @@ def moments(t, degree, shape, x, nu, c, roots, null, mean, var):
             var[i] = quadratic(roots[start], reduced, min(reduced_width, len(roots) - start))
 
 
+@njit(cache=True)
+def joint_cov(t, k, x, orders, roots, null, out):
+    """Fill the covariance of several orders at each place, (n, P, P), O(k^2) each."""
+    shift, null_first, null_rows, reduced_width = null
+    n_coef = len(t) - k - 1
+    gaps = np.empty((k + 1, k + 1))
+    row = np.empty(k + 1)
+    reduced = np.empty(max(reduced_width, 1))
+    halves = np.zeros((len(orders), max(reduced_width, k + 1)))
+    span = find_span(t, k, n_coef, t[k], k)
+    inverse_gaps(t, k, span, gaps)
+    for i in range(len(x)):
+        span = move_span(t, k, n_coef, x[i], span, gaps)
+        for p in range(len(orders)):
+            fill_row(t, k, span, x[i], orders[p], gaps, row)
+            if reduced_width == 0:
+                halve(roots[span - k], row, k + 1, halves[p])
+            else:
+                start, _ = reduce_row(row, span - k, k, shift, null_first, null_rows, reduced)
+                halve(roots[start], reduced, min(reduced_width, len(roots) - start), halves[p])
+        for p in range(len(orders)):
+            for q in range(p + 1):
+                total = 0.0
+                for c in range(halves.shape[1]):
+                    total += halves[p, c] * halves[q, c]
+                out[i, p, q] = total
+                out[i, q, p] = total
+
+
+@njit(cache=True)
+def halve(root, row, width, half):
+    """Write row' root for the first `width` coordinates of a window with V = root root'."""
+    half[:] = 0.0
+    for c in range(width):
+        for m in range(c, width):
+            half[c] += row[m] * root[m, c]
+
+
 NEGLIGIBLE = 1e-20  # of a row of norm 1: far below rounding, so that bands stay narrow
 
 

@@ -282,6 +282,18 @@ class RegressionSplinePosterior(Posterior):
     def _var(self, x: Array, nu: Orders) -> Array:
         return self._moments(x, nu, self._solution.roots)[1]
 
+    def _joint(self, x: Array, orders: Orders) -> Array:
+        out = np.empty((len(x), len(orders), len(orders)))
+        null = self._system.coordinates.null
+        _loops.joint_cov(self.basis.t, self.basis.k, x, orders, self._solution.roots, null, out)
+        return out
+
+    def _jumps(self, nu: int) -> Array:
+        t, k = self.basis.t, self.basis.k
+        low, high = self.basis.interval
+        places, counts = np.unique(t[(t > low) & (t < high)], return_counts=True)
+        return np.asarray(places[counts > k - nu])
+
     def _moments(self, x: Array, nu: Orders, roots: Array) -> tuple[Array, Array]:
         mean, var = np.zeros(len(x)), np.zeros(len(x))
         null = self._system.coordinates.null

@@ -381,6 +381,18 @@ def covariances(factor: Array) -> Array:
     return np.asarray((U * D[:, None, :]) @ np.swapaxes(U, 1, 2))
 
 
+def joint(states: States, prior: MarkovPrior, x: Array, orders: Orders) -> Array:
+    """Return the covariance of several derivatives at each place: (n, P, P).
+
+    Orders at and above the dimension of the state do not exist, and get 0.
+    """
+    below = orders < prior.dimension
+    unit = np.where(below, prior.units[np.where(below, orders, 0)], 0.0)
+    here = np.where(below, orders, 0)
+    _, factor = states.at(x)
+    return np.asarray(covariances(factor)[:, here[:, None], here] * unit[:, None] * unit)
+
+
 def multiplied(factor: Array, mean: Array) -> Array:
     """Return the means ``U mean`` of states from their coordinates: (m, d)."""
     U, _ = _unpacked(factor)

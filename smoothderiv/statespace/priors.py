@@ -74,6 +74,11 @@ class MarkovPrior(ABC):
         """Return the steps for distances `h` in unit of x: (n,), none negative."""
 
     @property
+    @abstractmethod
+    def diffusion(self) -> float:
+        """The quadratic variation of the highest derivative per unit of x."""
+
+    @property
     def diffuse(self) -> int:
         """How many state components start with infinite variance: all, or none."""
         return self.dimension if self.stationary() is None else 0
@@ -127,6 +132,10 @@ class IntegratedWiener(MarkovPrior):
     @property
     def units(self) -> Array:  # noqa: D102
         return np.array([math.factorial(i) / self.span**i for i in range(self.order)])
+
+    @property
+    def diffusion(self) -> float:  # noqa: D102
+        return self.q
 
     def stationary(self) -> None:  # noqa: D102
         return None
@@ -186,6 +195,10 @@ class Matern(MarkovPrior):
     @property
     def units(self) -> Array:  # noqa: D102
         return np.array([self.sigma * self.rate**i for i in range(self.dimension)])
+
+    @property
+    def diffusion(self) -> float:  # noqa: D102
+        return self.drift_powers()[1] * self.rate * float(self.units[-1]) ** 2
 
     def stationary(self) -> Array:
         """Return ``cov(z_a, z_b) = (-1)**((a-b)/2) g((a+b)/2)`` for even a + b, else 0.

@@ -16,7 +16,7 @@ from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, re
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _loops
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, States, diagonal
+from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, States, diagonal, joint
 from smoothderiv.statespace.pieces import pieces, taylor
 from smoothderiv.statespace.polynomials import free_polynomial
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -275,6 +275,12 @@ class _SplinePosterior(Posterior):
     def _var(self, x: Array, nu: Orders) -> Array:
         _, factor = self.states.at(x)
         return diagonal(factor, nu) * self.rows.prior.units[nu] ** 2
+
+    def _joint(self, x: Array, orders: Orders) -> Array:
+        return joint(self.states, self.rows.prior, x, orders)
+
+    def _diffusion(self, nu: int) -> float:
+        return self.rows.prior.diffusion if nu == self.highest_order else 0.0
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         unit = self.rows.prior.units

@@ -1,0 +1,244 @@
+"""How far a curve strays from its mean anywhere: the critical values of simultaneous bands.
+
+Nothing is drawn in one dimension. With ``Z(x) = (D^nu f(x) - mean) / std``, unit vectors of a
+Gaussian space, a band ``mean -+ c std`` is left either at its first place or on the way from one
+place to the next. Where paths of D^nu f are smooth, Z turns by the angle
+
+    ``integral sqrt(Var Z') dx,   Var Z' = (s^2 Var D^(nu+1) f - Cov(D^nu f, D^(nu+1) f)^2) / s^4``
+
+and leaves at the next of two places an angle a apart with probability
+
+    ``q(a, c) = G(a/2) - G(pi/2) + G(pi/2 - a/2),
+    G(b) = (2 / pi) integral_0^b exp(-(c / cos t)^2 / 2) dt``
+
+(Worsley 1982 in closed form); for ever nearer places the sum of q is Rice's expected number of
+exits, the tube formula ``length / pi exp(-c^2 / 2)`` of Sun & Loader (1994). Where paths are rough,
+as those of the highest derivative that a Markov process has, Z is locally an Ornstein-Uhlenbeck
+process, which leaves at a known rate, less by Siegmund's correction when it is seen at places
+alone. Exits far apart are nearly independent, so ``P(none) = P(inside at first) exp(-sum of
+hazards)``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+if TYPE_CHECKING:
+    from smoothderiv.moments import Moments
+
+Array = NDArray[np.float64]
+Orders = NDArray[np.int64]
+
+_STRATA = 2000  # pieces of the way; each is seen at Gauss nodes of its own
+_GRID = 400  # of them equally long
+_NODE, _WEIGHT = np.polynomial.legendre.leggauss(3)
+_U, _V = np.polynomial.legendre.leggauss(32)
+_BINS = np.concatenate(([0.0], np.geomspace(1e-4, 0.5 * math.pi, 120), [math.inf]))
+_SIEGMUND = 0.5825971579390107  # -zeta(1/2) / sqrt(2 pi)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a standardised curve of one order goes from its first place to its last.
+
+    Attributes
+    ----------
+    angles, steps : (m,) arrays
+        Smooth paths: the turn of each piece in radians, and the steps that it is seen in, infinite
+        where it is seen everywhere.
+    times, rough_steps : (m,) arrays
+        Rough paths: the duration of each piece in units of the Ornstein-Uhlenbeck process.
+    jumps : int
+        Places where the curve starts anew.
+    """
+
+    angles: Array
+    steps: Array
+    times: Array
+    rough_steps: Array
+    jumps: int
+
+    def hazard(self, c: Array) -> Array:
+        """Return the expected number of exits from ``-c .. c`` after the first place."""
+        total = self.jumps * _outside(c)
+        if len(self.angles):
+            total = total + turning(self.angles, self.steps, c)
+        if len(self.times):
+            total = total + wandering(self.times, self.rough_steps, c)
+        return total
+
+
+def critical_value(ways: Sequence[Way], level: float, dof: float) -> float:
+    """Return c such that all curves stay within ``mean -+ c std`` with probability `level`.
+
+    With finite `dof` the common scale of all deviations is unknown too (Student).
+    """
+    scales, weights = _scales(dof)
+
+    def excess(c: float) -> float:
+        """Return the log probability of an exit, over that allowed."""
+        z = c * scales
+        outside = _outside(z)
+        with np.errstate(divide="ignore"):
+            stay = sum(np.log1p(-outside) - way.hazard(z) / (1.0 - outside) for way in ways)
+        return math.log(float(weights @ -np.expm1(stay))) - math.log1p(-level)
+
+    low = float(
+        special.stdtrit(dof, 0.5 + 0.5 * level)
+        if dof < math.inf
+        else special.ndtri(0.5 + 0.5 * level)
+    )
+    if excess(low) <= 0.0:
+        return low
+    high = 1.5 * low + 1.0
+    while excess(high) > 0.0:
+        low, high = high, 2.0 * high
+    return _root(excess, low, high)
+
+
+def turning(angles: Array, steps: Array, c: Array) -> Array:
+    """Return the expected exits on smooth pieces: sums of q, or Rice's for infinite `steps`."""
+    everywhere = np.isinf(steps)
+    total = angles[everywhere].sum() / math.pi * np.exp(-0.5 * c**2)
+    angle, count = _binned(angles[~everywhere], steps[~everywhere])
+    if not len(angle):
+        return np.asarray(total)
+    half = 0.5 * np.minimum(angle, 0.5 * math.pi)[:, None]
+    near = half * (0.5 + 0.5 * _U)
+    far = 0.5 * math.pi - near
+    each = [
+        np.exp(-0.5 * (c[:, None, None] / np.cos(t)) ** 2) @ (0.5 * _V) * half[:, 0]
+        for t in (near, far)
+    ]
+    return np.asarray(total + (2.0 / math.pi) * (each[0] - each[1]) @ count)
+
+
+def wandering(times: Array, steps: Array, c: Array) -> Array:
+    """Return the expected exits on rough pieces: exit rate times duration, corrected for steps."""
+    everywhere = np.isinf(steps)
+    total = times[everywhere].sum() * exit_rate(c)
+    times, steps = times[~everywhere], steps[~everywhere]
+    if not len(times):
+        return np.asarray(total)
+    time, count = _binned(times, steps)
+    shift = _SIEGMUND * np.sqrt(-np.expm1(-2.0 * time))
+    seen = exit_rate(c[:, None] + shift) * time
+    angle = np.arccos(np.exp(-time))
+    apart = np.stack([turning(angle[i : i + 1], np.ones(1), c) for i in range(len(angle))], axis=1)
+    return np.asarray(total + np.minimum(seen, apart) @ count)
+
+
+def exit_rate(c: Array) -> Array:
+    """Return the rate at which ``dZ = -Z dt + sqrt(2) dW`` leaves ``-c .. c`` in the long run.
+
+    The smallest eigenvalue of its generator: the first root in ``lam`` of Kummer's
+    ``M(-lam / 2, 1 / 2, c^2 / 2)``.
+    """
+    x = 0.5 * c * c
+    low, high = np.zeros_like(x), np.pi**2 / (8.0 * x) + 1.0
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        inside = special.hyp1f1(-0.5 * middle, 0.5, x) > 0.0
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return np.asarray(0.5 * (low + high))
+
+
+def ways_through(post: Moments, x: Array, nu: Orders) -> list[Way]:
+    """Return the way of each order through its places, flat arrays of the same length."""
+    ways = []
+    for order in np.unique(nu):
+        places = np.unique(x[nu == order])
+        at = np.unique(np.linspace(0, len(places) - 1, min(len(places), _STRATA)).astype(int))
+        ways.append(_way(post, int(order), places[at], np.diff(at).astype(np.float64)))
+    return ways
+
+
+def ways_along(post: Moments, nu: Orders, low: float, high: float) -> list[Way]:
+    """Return the way of each order over a whole range."""
+    inside = post.data.places[(post.data.places > low) & (post.data.places < high)]
+    thinned = inside[:: 1 + len(inside) // (_STRATA - _GRID)]
+    places = np.unique(np.concatenate((np.linspace(low, high, _GRID), thinned)))
+    steps = np.full(len(places) - 1, np.inf)
+    return [_way(post, int(order), places, steps) for order in np.unique(nu)]
+
+
+def _way(post: Moments, nu: int, places: Array, steps: Array) -> Way:
+    """Integrate over each piece between places by Gauss-Legendre's rule."""
+    none, jumps = np.empty(0), _jumps_between(post._jumps(nu), places, steps)
+    half = 0.5 * np.diff(places)[:, None]
+    if not len(half):
+        return Way(none, none, none, none, jumps)
+    x = (0.5 * (places[1:] + places[:-1])[:, None] + half * _NODE).ravel()
+    diffusion = post._diffusion(nu)
+    if diffusion > 0.0:
+        rate = _over(0.5 * diffusion, post._var(x, np.full(len(x), nu)))
+        return Way(none, none, (half * _WEIGHT * rate.reshape(half.size, -1)).sum(1), steps, jumps)
+    joint = post._joint(x, np.array([nu, nu + 1]))
+    var, cross, slope = joint[:, 0, 0], joint[:, 0, 1], joint[:, 1, 1]
+    rate = np.sqrt(_over(np.maximum(slope - _over(cross, var) * cross, 0.0), var))
+    return Way((half * _WEIGHT * rate.reshape(half.size, -1)).sum(1), steps, none, none, jumps)
+
+
+def _jumps_between(jumps: Array, places: Array, steps: Array) -> int:
+    """Count the jumps on the way; those between the same two places are seen as one."""
+    inner = jumps[(jumps > places[0]) & (jumps <= places[-1])] if len(places) else jumps[:0]
+    if np.isinf(steps).any():
+        return len(inner)
+    return len(np.unique(np.searchsorted(places, inner)))
+
+
+def _over(a: Array | float, b: Array) -> Array:
+    """Return a / b, and 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros_like(b), where=b > 0)
+
+
+def _binned(sizes: Array, steps: Array) -> tuple[Array, Array]:
+    """Return typical sizes of a step, and how many steps are like it."""
+    each = np.divide(sizes, steps)
+    where = np.digitize(each, _BINS)
+    count = np.bincount(where, steps, len(_BINS) + 1).astype(np.float64)
+    total = np.bincount(where, sizes, len(_BINS) + 1)
+    used = count > 0
+    return total[used] / count[used], count[used]
+
+
+def _outside(c: Array) -> Array:
+    """Return ``P(|Z| > c)`` at one place."""
+    return np.asarray(special.erfc(c / math.sqrt(2.0)))
+
+
+@functools.lru_cache(maxsize=64)
+def _scales(dof: float) -> tuple[Array, Array]:
+    """Return nodes and weights of ``sqrt(chi^2_dof / dof)``; 1 for infinite `dof`."""
+    if math.isinf(dof):
+        return np.ones(1), np.ones(1)
+    p, weight = np.polynomial.legendre.leggauss(64)
+    return np.sqrt(2.0 * special.gammaincinv(0.5 * dof, 0.5 + 0.5 * p) / dof), 0.5 * weight
+
+
+def _root(function, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+    """Return where a falling function is zero, by false position in the Illinois way."""
+    at_low, at_high = function(low), function(high)
+    side = 0
+    for _ in range(60):
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        value = function(middle)
+        if abs(value) < 1e-9 or high - low < 1e-12 * high:
+            return float(middle)
+        if value > 0:
+            low, at_low = middle, value
+            at_high *= 0.5 if side > 0 else 1.0
+            side = 1
+        else:
+            high, at_high = middle, value
+            at_low *= 0.5 if side < 0 else 1.0
+            side = -1
+    return float(middle)

@@ -1,0 +1,88 @@
+"""Derivative: the posterior of a derivative, from that of the curve."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.model import Model
+from smoothderiv.observations import Observations
+from smoothderiv.posterior import Posterior
+
+Array = NDArray[np.float64]
+Orders = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Derivative(Posterior):
+    """The posterior of the derivative of order `shift` of another posterior."""
+
+    data: Observations
+    model: Model
+    noise: Mapping[Any, float]
+    base: Posterior
+    shift: int
+
+    @classmethod
+    def of(cls, base: Posterior, shift: int) -> Derivative:
+        """Return the posterior of ``D^shift f`` from that of f."""
+        return cls(base.data, base.model, base.noise, base, shift)
+
+    # Asked of the base when they are asked for: some engines work them out only then.
+
+    @functools.cached_property
+    def log_evidence(self) -> float:  # type: ignore[override]  # noqa: D102
+        return self.base.log_evidence
+
+    @functools.cached_property
+    def edf(self) -> float:  # type: ignore[override]  # noqa: D102
+        return self.base.edf
+
+    @functools.cached_property
+    def dof(self) -> float:  # type: ignore[override]  # noqa: D102
+        return self.base.dof
+
+    @property
+    def highest_order(self) -> float:  # noqa: D102
+        return self.base.highest_order - self.shift
+
+    def derivative(self, nu: int = 1) -> Posterior:  # noqa: D102
+        return self.base.derivative(self.shift + nu)
+
+    def residuals(self) -> Array:  # noqa: D102
+        return self.base.residuals()
+
+    def _mean(self, x: Array, nu: Orders) -> Array:
+        return self.base._mean(x, nu + self.shift)
+
+    def _var(self, x: Array, nu: Orders) -> Array:
+        return self.base._var(x, nu + self.shift)
+
+    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
+        return self.base._cov(x, nu + self.shift, x2, nu2 + self.shift)
+
+    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
+        return self.base._sample(x, nu + self.shift, size, rng)
+
+    def _integral(self, a: float, b: float) -> tuple[float, float]:
+        ends, nu = np.array([a, b]), np.full(2, self.shift - 1)
+        low, high = self.base._mean(ends, nu)
+        cov = self.base._cov(ends, nu, ends, nu)
+        return float(high - low), max(float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1]), 0.0)
+
+    def _leverage(self) -> Array:
+        return self.base._leverage()
+
+    def _joint(self, x: Array, orders: Orders) -> Array:
+        return self.base._joint(x, orders + self.shift)
+
+    def _diffusion(self, nu: int) -> float:
+        return self.base._diffusion(nu + self.shift)
+
+    def _jumps(self, nu: int) -> Array:
+        return self.base._jumps(nu + self.shift)

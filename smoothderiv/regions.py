@@ -1,0 +1,98 @@
+"""Where a curve is surely above or below a value: intervals of x, all of them sure together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.limits import critical_along, resolve_range
+
+if TYPE_CHECKING:
+    from smoothderiv.posterior import Posterior
+
+Array = NDArray[np.float64]
+
+_GRID = 2000
+_MOST = 20000
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Intervals of x in which ``D^nu f`` is significantly above or below a value, ascending.
+
+    Attributes
+    ----------
+    start, end : (m,) arrays
+        Ends of each interval, in the unit of x.
+    sign : (m,) array of int
+        1 where ``D^nu f`` is above the value, -1 where it is below.
+    nu : int
+    value : float
+    level : float
+        The probability of all intervals together.
+    within : (float, float)
+        The range searched.
+    """
+
+    start: Array
+    end: Array
+    sign: NDArray[np.int64]
+    nu: int
+    value: float
+    level: float
+    within: tuple[float, float]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __repr__(self) -> str:
+        words = {1: "above", -1: "below"}
+        lines = [
+            f"  {a:.6g} to {b:.6g}: {words[int(s)]}"
+            for a, b, s in zip(self.start, self.end, self.sign, strict=True)
+        ]
+        name = "f" if self.nu == 0 else f"D^{self.nu} f"
+        head = f"Regions: {name} against {self.value:g}, level {self.level:g}, {len(self)} found"
+        return "\n".join([head, *lines])
+
+    def at(self, x: Any) -> NDArray[np.int64]:
+        """Return 1, -1 or 0 (not known) for each place of floats `x`."""
+        places = np.asarray(x, dtype=np.float64)
+        out = np.zeros(places.shape, dtype=np.int64)
+        for a, b, sign in zip(self.start, self.end, self.sign, strict=True):
+            out[(places >= a) & (places <= b)] = sign
+        return out
+
+
+def find_regions(
+    post: Posterior, nu: int, value: float, level: float, within: tuple[Any, Any] | None
+) -> Regions:
+    """Return where the band over the range lies on one side of `value`."""
+    low, high = resolve_range(post, within)
+    c = critical_along(post, np.array([nu]), level, low, high)
+
+    def side(x: Array) -> NDArray[np.int64]:
+        """Return on which side of the value the band lies at each place, 0 if on neither."""
+        orders = np.full(len(x), nu)
+        above = post._mean(x, orders) - value
+        sure = np.abs(above) > c * np.sqrt(post._var(x, orders))
+        return np.asarray(np.sign(above) * sure, dtype=np.int64)
+
+    inside = post.data.places[(post.data.places > low) & (post.data.places < high)]
+    thinned = inside[:: 1 + len(inside) // (_MOST - _GRID)]
+    x = np.unique(np.concatenate((np.linspace(low, high, _GRID), thinned)))
+    sign = side(x)
+    at = np.flatnonzero(sign[1:] != sign[:-1])
+    left, right = x[at], x[at + 1]
+    for _ in range(50):  # bisection of all changes at once
+        middle = 0.5 * (left + right)
+        same = side(middle) == sign[at]
+        left, right = np.where(same, middle, left), np.where(same, right, middle)
+    starts = np.concatenate(([low], right))
+    ends = np.concatenate((left, [high]))
+    found = sign[np.concatenate(([0], at + 1))]
+    sure = found != 0
+    return Regions(starts[sure], ends[sure], found[sure], nu, value, level, (low, high))
