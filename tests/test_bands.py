@@ -3,11 +3,11 @@
 import contracts
 import numpy as np
 import pytest
-from conftest import mixed_data, wave
 from numpy.testing import assert_allclose
 from scipy import integrate, linalg, special, stats
 
 import smoothderiv as sd
+from conftest import mixed_data, wave
 from smoothderiv import bands
 
 RNG = np.random.default_rng(2)
