@@ -3,11 +3,11 @@
 import contracts
 import numpy as np
 import pytest
-from conftest import mixed_data, wave
 from numpy.testing import assert_allclose
 from scipy.interpolate import make_smoothing_spline
 
 import smoothderiv as sd
+from conftest import mixed_data, wave
 from smoothderiv.splines import BSplineBasis
 
 RNG = np.random.default_rng(11)

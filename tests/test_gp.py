@@ -6,7 +6,6 @@ import warnings
 import naive_gp as naive
 import numpy as np
 import pytest
-from conftest import mixed_data, wave
 from contracts import (
     check_leave_one_out,
     check_permutation,
@@ -19,6 +18,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process import kernels as sk
 
 import smoothderiv as sd
+from conftest import mixed_data, wave
 from smoothderiv import kernels
 from smoothderiv.gp.dense import LARGEST_CONDITION
 from smoothderiv.model import UndeterminedError

@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from conftest import mixed_data
 from contracts import check_posterior, check_rows, places
 from numpy.testing import assert_allclose
 
 import smoothderiv as sd
+from conftest import mixed_data
 from smoothderiv import kernels
 from smoothderiv.gp.markov import MarkovPosterior
 

@@ -5,12 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import mixed_data
 from contracts import check_units
 from numpy.testing import assert_allclose
 from test_gp import surface
 
 import smoothderiv as sd
+from conftest import mixed_data
 from smoothderiv import kernels
 
 FREE = [

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import mixed_data, wave
 from numpy.testing import assert_allclose
 
 import smoothderiv as sd
+from conftest import mixed_data, wave
 from smoothderiv.splines import BSplineBasis
 
 BASIS = BSplineBasis.clamped(np.linspace(0, 1, 17)[1:-1], 0, 1, 5)

@@ -7,13 +7,13 @@ import contracts
 import naive
 import numpy as np
 import pytest
-from conftest import mixed_data, wave
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.interpolate import BPoly, CubicHermiteSpline, make_smoothing_spline
 
 import smoothderiv as sd
+from conftest import mixed_data, wave
 from smoothderiv.splines import BSplineBasis
 
 DATA = Path(__file__).parent / "data"

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import mixed_data, wave
 from numpy.testing import assert_allclose
 
 import smoothderiv as sd
+from conftest import mixed_data, wave
 
 
 def test_smooth_fits_values_slopes_and_curvatures_together():

@@ -5,9 +5,9 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import mixed_data
 
 import smoothderiv as sd
+from conftest import mixed_data
 from smoothderiv.splines import BSplineBasis
 
 BASIS = BSplineBasis.clamped(np.linspace(0, 1, 9)[1:-1], 0, 1, 5)

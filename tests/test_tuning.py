@@ -5,10 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import mixed_data
 from numpy.testing import assert_allclose
 
 import smoothderiv as sd
+from conftest import mixed_data
 from smoothderiv.model import Model, UndeterminedError
 from smoothderiv.tuning import Search
 
