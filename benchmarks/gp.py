@@ -24,7 +24,7 @@ from scipy.stats import qmc
 
 import smoothderiv as sd
 from smoothderiv.gp import assembly
-from smoothderiv.gp.process import layout_of
+from smoothderiv.gp.dense import layout_of
 
 try:
     import gpytorch

@@ -5,13 +5,15 @@ import time
 
 import numpy as np
 import pytest
-from contracts import check_posterior, check_rows, places
+from contracts import check_posterior, check_rows, check_units, places
 from numpy.testing import assert_allclose
+from test_gp_tuning import check_gradient, tuned
 
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
 from smoothderiv.gp.markov import MarkovPosterior
+from smoothderiv.statespace.priors import Matern
 
 KERNELS = [
     kernels.Matern32(0.2, 1.3),
@@ -126,3 +128,60 @@ def test_long_series_take_time_in_proportion():
         assert post(ask[250], nu) == pytest.approx(float(local(ask[250], nu)), abs=1e-9)
         assert post.std(ask[250], nu) == pytest.approx(float(local.std(ask[250], nu)), rel=1e-9)
     assert math.isfinite(post.log_evidence)
+
+
+FREE = [kernels.Matern12(), kernels.Matern32(), kernels.Matern52(), kernels.Matern72()]
+FREE += [kernels.Wiener(2), kernels.Wiener(3)]
+
+
+def unknown_noise(kernel):
+    """Return rows of each order that exists, their noise unknown; some places repeat."""
+    data = mixed_data(known=False, n=(40, 30, 0))
+    data = data + sd.observe(data.x[:3], data.y[:3] + 0.1, nu=data.nu[:3])
+    return data[data.nu <= kernel.smoothness]
+
+
+@pytest.mark.parametrize("kernel", FREE, ids=str)
+def test_tuning_has_exact_gradients(kernel):
+    gap = sd.observe([3.0, 3.1, 60.0], [1.0, 1.2, 0.5], yerr=0.1)
+    data = unknown_noise(kernel) + sd.observe([0.5], [0.0], yerr=0) + gap
+    check_gradient(sd.GaussianProcess(kernel, mean=0.3, solver="markov"), data, "evidence")
+
+
+@pytest.mark.parametrize("kernel", FREE, ids=str)
+def test_tuning_finds_what_the_dense_solver_finds(kernel):
+    data = unknown_noise(kernel)
+    dense, markov = (
+        tuned(sd.GaussianProcess(kernel, mean=0.3, solver=s), data) for s in ("dense", "markov")
+    )
+    assert markov.tuning.names == dense.tuning.names
+    inside = np.isfinite(markov.tuning.log_values)
+    assert np.abs(markov.tuning.gradient[inside]).max() < 1e-6
+    assert_allclose(markov.tuning.log_values, dense.tuning.log_values, atol=1e-6)
+    assert_allclose(markov.tuning.loss, dense.tuning.loss, atol=1e-8)
+    assert_allclose(markov.condition(data).log_evidence, -markov.tuning.loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("a", [1e-9, 1e9])
+@pytest.mark.parametrize("kernel", [kernels.Matern32(), kernels.Matern72()], ids=str)
+def test_units_change_nothing_tuning_included(kernel, a):
+    def fit(data):
+        return tuned(sd.GaussianProcess(kernel, solver="markov"), data).condition(data)
+
+    check_units(fit, unknown_noise(kernel), a, c=3e-4, b=5 * a)
+
+
+def test_tuning_of_many_rows_recovers_the_process():
+    rng = np.random.default_rng(2)
+    x = np.sort(rng.uniform(0, 400, 4000))
+    truth = Matern(2, scale=1.5, sigma=2.0)
+    steps = truth.steps(np.diff(x, prepend=x[0] - 100.0))
+    state, path = np.zeros(3), np.empty(4000)
+    for i in range(4000):
+        state = steps.transition[i] @ state + steps.root[i] @ rng.standard_normal(3)
+        path[i] = 2.0 * state[0]
+    data = sd.observe(x, path + 0.3 * rng.standard_normal(4000))
+    model = sd.tune(sd.GaussianProcess(kernels.Matern52()), data)
+    assert model.kernel.scale == pytest.approx(1.5, rel=0.1)
+    assert model.kernel.sigma == pytest.approx(2.0, rel=0.15)
+    assert model.noise[0] == pytest.approx(0.3, rel=0.05)

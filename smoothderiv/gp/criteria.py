@@ -1,46 +1,25 @@
-"""What is minimised to tune a Gaussian process, with its exact gradient, and where to start."""
+"""The criteria of the dense solver: what is minimised to tune, with its exact gradient."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp import assembly
-from smoothderiv.gp.assembly import Layout
-from smoothderiv.gp.dense import LARGEST_CONDITION, Factor, Fit, check_size
-from smoothderiv.gp.kernel import Kernel, LogNormal, Number, Parameter
-from smoothderiv.gp.trend import Trend
-from smoothderiv.model import missing_noise
-from smoothderiv.observations import Observations
-from smoothderiv.tuning import Search
-
-if TYPE_CHECKING:
-    from smoothderiv.gp.process import GaussianProcess
+from smoothderiv.gp.dense import LARGEST_CONDITION, Factor, Fit, check_size, layout_of
+from smoothderiv.gp.kernel import Kernel
+from smoothderiv.gp.unknowns import Unknowns
 
 Array: TypeAlias = NDArray[np.float64]
 
-_LENGTHS = (0.06, 0.25, 1.0)  # times the span of the data
-_NOISES = (0.02, 0.3)  # times the size of the rows
-_CYCLES = 24  # the most periods over the data among the starts, in halves
-_RANGE = 1e4  # how far beyond the span and the size of the data is searched
-_ENDS = {
-    "length": ("shorter than any distance", "no change along it"),
-    "amplitude": ("no signal", "without limit"),
-    "number": ("zero", "without limit"),
-    "period": ("shorter than any distance", "longer than the data"),
-}
 
-
-class Criterion:
+class DenseCriterion:
     """One criterion for one model and one data set, as a function of the log unknowns.
 
     Evidence: minus the log of the restricted likelihood. loo: minus the sum of leave-one-out log
-    densities of the rows that are not exact. Both plus the priors of numbers that have one.
+    densities of the rows that are not exact.
 
     The gradient is a sum ``sum_ij W_ij dK_ij`` over the matrix of the rows: with
     ``P = K^-1 - K^-1 H (H' K^-1 H)^-1 H' K^-1`` and ``a = P y``, ``W = (P - a a') / 2`` for the
@@ -48,44 +27,20 @@ class Criterion:
     ``b = (1 + a_i^2 / P_ii) / P_ii`` for leave-one-out (Rasmussen & Williams 2006, 5.9, 5.13).
     """
 
-    def __init__(self, model: GaussianProcess, data: Observations, criterion: str) -> None:
-        if criterion == "gcv":
-            raise ValueError(
-                "criterion: gcv is for one common noise level; a GaussianProcess is tuned by "
-                "'evidence' or 'loo'"
-            )
-        check_size(2 * len(data))
-        self._model, self._data, self._criterion = model, data, criterion
-        self._trend = Trend.of(model.mean, model.kernel.null_degree, data)
-        self._x = data.x.reshape(len(data), -1)
-        self._nu = data.nu.reshape(len(data), -1)
-        self._layout = Layout.of(self._x, self._nu)
-        self._parameters = model.kernel.parameters(data.ndim)
-        self._free = [
-            i for i, p in enumerate(self._parameters) if not isinstance(p.value, float | int)
-        ]
-        self._orders = missing_noise(model.noise, data)
-        self._residual = self._plain_residual()
-        self._sizes = {order: self._size(order) for order in self._orders}
-
-    def search(self) -> Search:
-        """Return the search that the tuner runs."""
-        free = [self._parameters[i] for i in self._free]
-        names = [f"kernel.{p.name}" for p in free] + [f"noise[{o}]" for o in self._orders]
-        ends = [_ENDS[p.kind] for p in free] + [("no noise", "only noise")] * len(self._orders)
-        lower, upper = self._bounds(free)
-        return Search(
-            tuple(names), self._starts(free), lower, upper, tuple(ends), self.loss, self._fill
-        )
+    def __init__(self, unknowns: Unknowns, criterion: str) -> None:
+        check_size(2 * len(unknowns.data))
+        self._unknowns, self._criterion = unknowns, criterion
+        self._data = unknowns.data
+        self._layout = layout_of(self._data)
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
         values = np.exp(point)
-        kernel, noise = self._kernel(values), self._noise(values)
+        kernel, noise = self._unknowns.kernel(values), self._unknowns.noise(values)
         sd = self._data.sd(noise)[self._layout.rows]
         try:
             factor = Factor.of(kernel, self._layout, sd, smooth=True)
-            fit = Fit.of(factor, self._trend, self._data)
+            fit = Fit.of(factor, self._unknowns.trend, self._data)
         except (ValueError, np.linalg.LinAlgError) as error:
             if isinstance(error, ValueError) and "no Cholesky" not in str(error):
                 raise
@@ -93,13 +48,8 @@ class Criterion:
         exact = self._data.exact[self._layout.rows]
         loss, weights, diagonal = _weights(self._criterion, factor, fit, exact)
         gradient = self._gradient(kernel, factor, weights, diagonal, sd)
-        for i, parameter in enumerate(self._parameters[j] for j in self._free):
-            if isinstance(parameter.value, LogNormal):
-                width = math.log(parameter.value.factor)
-                away = (point[i] - math.log(parameter.value.median)) / width
-                loss += 0.5 * away**2
-                gradient[i] += away / width
-        return float(loss), gradient
+        prior, slope = self._unknowns.prior(point)
+        return float(loss) + prior, gradient + slope
 
     def _gradient(
         self, kernel: Kernel, factor: Factor, weights: Array, diagonal: Array, sd: Array
@@ -107,104 +57,14 @@ class Criterion:
         """Return ``sum W dK`` for each unknown, with what moves the nugget."""
         on_kernel, on_noise = _nugget_weights(factor, diagonal, sd)
         np.fill_diagonal(weights, on_kernel)
-        slopes = assembly.slopes(kernel, self._layout, weights)[self._free]
+        slopes = assembly.slopes(kernel, self._layout, weights)[self._unknowns.indices]
         rows = self._layout.rows
         estimated = self._data.estimated[rows]
         by_noise = []
-        for order in self._orders:
+        for order in self._unknowns.orders:
             mine = self._data.is_of(order)[rows] & estimated
             by_noise.append(2.0 * float((on_noise * sd**2)[mine].sum()))
         return np.concatenate([slopes, by_noise])
-
-    # From a point to a model.
-
-    def _kernel(self, values: Array) -> Kernel:
-        kernel = self._filled(values)
-        return kernel.anchored(float(self._trend.center[0]), float(self._trend.span[0]))
-
-    def _filled(self, values: Array) -> Kernel:
-        settled: list[Number] = [p.value for p in self._parameters]
-        for i, value in zip(self._free, values, strict=False):
-            settled[i] = float(value)
-        return self._model.kernel.filled(settled)
-
-    def _noise(self, values: Array) -> dict[Any, float] | None:
-        tuned = zip(self._orders, values[len(self._free) :], strict=True)
-        return {**(self._model.noise or {}), **{order: float(v) for order, v in tuned}}
-
-    def _fill(self, point: Array) -> GaussianProcess:
-        """Return the model at a point; an end of a range is taken at its bound."""
-        lower, upper = self._bounds([self._parameters[i] for i in self._free])
-        values = np.exp(np.clip(point, lower, upper))
-        noise = self._noise(values) if self._orders else self._model.noise
-        return dataclasses.replace(self._model, kernel=self._filled(values), noise=noise)
-
-    # Where to start: lengths by the span of the data, amplitudes by the size of the rows.
-
-    def _plain_residual(self) -> Array:
-        """Return the rows less the fixed mean and a least-squares trend, in pure units: (n,)."""
-        unit = (self._trend.span**self._nu).prod(axis=1)
-        y = (self._data.y - self._trend.fixed(self._x, self._nu)) * unit
-        design = self._trend.unit_rows(self._x, self._nu)
-        return np.asarray((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) / unit)
-
-    def _size(self, order: Any) -> float:
-        """Return the size of the residuals of an order, in units of its level."""
-        rows = self._data.is_of(order) & self._data.estimated
-        relative = self._data.relative_sd[rows]
-        size = math.sqrt(np.mean((self._residual[rows] / relative) ** 2))
-        if size > 1e-12 * float(np.abs(self._data.y[rows] / relative).max()):
-            return size
-        unit = (self._trend.span**self._nu).prod(axis=1)
-        overall = float(np.abs(self._data.y * unit).max()) or 1.0
-        return 1e-6 * overall / float(unit[rows][0] * relative[0])
-
-    def _length(self, parameter: Parameter) -> float:
-        """Return the span that a length is measured by."""
-        span = self._trend.span
-        own = span.max() if parameter.axis < 0 else span[parameter.axis]
-        return float(own * math.sqrt(len(span)))
-
-    def _start(self, free: list[Parameter], multiple: float, period: float) -> Array:
-        """Return values of the free kernel numbers for one choice of lengths."""
-        values = np.ones(len(free))
-        for i, parameter in enumerate(free):
-            if isinstance(parameter.value, LogNormal):
-                values[i] = parameter.value.median
-            elif parameter.kind == "length":
-                values[i] = multiple * self._length(parameter)
-            elif parameter.kind == "period":
-                values[i] = period * float(self._trend.span.max())
-        amplitudes = [i for i, p in enumerate(free) if p.kind == "amplitude" and p.value is None]
-        if amplitudes:
-            variance = assembly.variances(self._kernel(values), self._layout)
-            rows = variance > 0
-            ratio = self._residual[self._layout.rows][rows] ** 2 / variance[rows]
-            values[amplitudes] = math.sqrt(float(ratio.mean()) or 1.0) if rows.any() else 1.0
-        return values
-
-    def _starts(self, free: list[Parameter]) -> Array:
-        lengths = _LENGTHS if any(p.kind == "length" for p in free) else (1.0,)
-        shares = _NOISES if self._orders else (1.0,)
-        periods: Any = (1.0,)
-        if any(p.kind == "period" and p.value is None for p in free):
-            # peaks of the likelihood are as wide as half a cycle over the data
-            count = min(2 * _CYCLES, max(len(self._data) // 2, 2))
-            lengths, shares, periods = lengths[-1:], shares[-1:], 2.0 / np.arange(1, count + 1)
-        starts = []
-        for multiple, period, share in itertools.product(lengths, periods, shares):
-            noise = [share * self._sizes[order] for order in self._orders]
-            starts.append(np.concatenate([self._start(free, multiple, period), noise]))
-        return np.asarray(np.log(np.array(starts)))
-
-    def _bounds(self, free: list[Parameter]) -> tuple[Array, Array]:
-        """Return the range searched: a few orders of magnitude beyond the data."""
-        middle = np.log(self._start(free, 1.0, 1.0))
-        wide = np.full(len(free), math.log(_RANGE))
-        noise = np.log([self._sizes[order] for order in self._orders])
-        low = np.concatenate([middle - wide, noise - math.log(1e8)])
-        high = np.concatenate([middle + wide, noise + math.log(1e2)])
-        return low, high
 
 
 def _weights(

@@ -160,6 +160,11 @@ class Fit:
         return cls(white, alpha, np.ascontiguousarray(basis.T), triangle, beta, -0.5 * float(total))
 
 
+def layout_of(data: Observations) -> Layout:
+    """Return the layout of the rows of `data`."""
+    return Layout.of(data.x.reshape(len(data), -1), data.nu.reshape(len(data), -1))
+
+
 def check_size(n: int) -> None:
     """Refuse a matrix that does not fit in memory."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

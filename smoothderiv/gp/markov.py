@@ -90,10 +90,13 @@ def _rows(model: GaussianProcess, data: Observations, shift: Array, sd: Array) -
     if isinstance(kernel, Wiener):
         q = known(kernel.sigma, "sigma") ** 2
         return SmoothingSpline(kernel.order, q, model.noise).rows(centred)
+    return MarkovRows.of(prior_of(kernel), data.x, centred.y, sd, data.nu)
+
+
+def prior_of(kernel: Kernel) -> Matern:
+    """Return a Matern kernel, whose numbers are known, as a Markov prior."""
     assert isinstance(kernel, _MATERN)
-    scale = kernel.resolution
-    prior = Matern(int(kernel.smoothness), scale, known(kernel.sigma, "sigma"))
-    return MarkovRows.of(prior, data.x, centred.y, sd, data.nu)
+    return Matern(int(kernel.smoothness), kernel.resolution, known(kernel.sigma, "sigma"))
 
 
 @dataclass(frozen=True, eq=False)

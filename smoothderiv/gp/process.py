@@ -14,8 +14,7 @@ from scipy.linalg import lapack
 
 from smoothderiv.gp import assembly, markov
 from smoothderiv.gp.assembly import Layout
-from smoothderiv.gp.criteria import Criterion
-from smoothderiv.gp.dense import Factor, Fit, check_size
+from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.roughness import diffusion
@@ -56,8 +55,8 @@ class GaussianProcess(Model):
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
         filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
         or Wiener, a mean that is not estimated, and gaps between places up to about four scales.
-        "auto": "markov" where it is exact and there are 500 rows or more.
-        Tuning is by the dense matrix in any case.
+        "auto": "markov" where it is exact and there are 500 rows or more. Tuning by evidence goes
+        the same way, O(n) an evaluation, gaps of any length; by "loo" with the dense matrix.
 
     Raises
     ------
@@ -142,13 +141,17 @@ class GaussianProcess(Model):
             data, self, MappingProxyType(used), fit.log_evidence, kernel, trend, factor, fit
         )
 
-    def _by_markov(self, data: Observations) -> bool:
-        """Tell whether the Markov solver is used."""
+    def _may_be_markov(self, data: Observations) -> bool:
+        """Tell whether the Markov solver is asked for, or is exact and pays; gaps aside."""
         if self.solver == "dense" or (self.solver == "auto" and len(data) < _MANY):
             return False
-        if data.ndim > 1 or not markov.is_markov(self.kernel, self.mean):
-            if self.solver == "markov":
-                raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
+        if data.ndim > 1 and self.solver == "markov":
+            raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
+        return data.ndim == 1 and markov.is_markov(self.kernel, self.mean)
+
+    def _by_markov(self, data: Observations) -> bool:
+        """Tell whether the Markov solver conditions."""
+        if not self._may_be_markov(data):
             return False
         gap = markov.longest_gap(self.kernel, data)
         if gap > 1 and self.solver == "markov":
@@ -175,7 +178,10 @@ class GaussianProcess(Model):
 
     def search(self, data: Observations, criterion: str) -> Search:
         """Return the criterion as a function of the logarithms of the continuous unknowns."""
-        return Criterion(self, data, criterion).search()
+        from smoothderiv.gp.search import process_search
+
+        by_markov = criterion == "evidence" and self._may_be_markov(data)
+        return process_search(self, data, criterion, by_markov)
 
     def merit(self, data: Observations, criterion: str) -> float:
         """Return log evidence, or the sum of leave-one-out log densities."""
@@ -349,11 +355,6 @@ class GaussianPosterior(Posterior):
     def _chunks(self, count: int, width: int = 1) -> Iterable[slice]:
         step = max(_CHUNK // (len(self.data) * width), 1)
         return (slice(first, min(first + step, count)) for first in range(0, count, step))
-
-
-def layout_of(data: Observations) -> Layout:
-    """Return the layout of the rows of `data`."""
-    return Layout.of(*_columns(data.x, data.nu))
 
 
 def _columns(x: Array, nu: Orders) -> tuple[Array, Orders]:

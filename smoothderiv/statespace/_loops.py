@@ -1272,3 +1272,59 @@ def matern_steps(t, powers, density, panels, nodes, weights, transition, root):
                 total *= inverse
                 for j in range(count):
                     kicks[j, b] -= total * kicks[j, a]
+
+
+@_loop
+def errors_and_stretch(rows, steps, gain, innovation, inverse, mean, factor, drift, density, dims):
+    """Do what `errors` does, and differentiate by the lengths of the steps too.
+
+    For ``dz = F z dx + white noise of density on the last component`` with dense steps; mean and
+    factor as `forward` filled them. A step longer by dh changes minus the log likelihood by
+    ``(-r'F m + tr((N - r r') F P) + density (N_dd - r_d**2) / 2) dh``, m and P the filtered
+    moments before it and r, N the backward recursions there, as F and exp(F h) commute. Return
+    (P y, diag P, tr QN - r'Qr summed, that derivative times h summed, r, N before the first row).
+    """
+    d, n = len(dims), len(innovation)
+    variance, component = rows[1], rows[2]
+    h, basis, weight, A, root = steps
+    r, N, v, g = np.zeros(d), np.zeros(d * d), np.empty(d), np.empty(d)
+    U, D, m, P = np.empty(d * d), np.empty(d), np.empty(d), np.empty((d, d))
+    pull, diagonal = np.empty(n), np.empty(n)
+    size, stretch = 0.0, 0.0
+    for i in range(n - 1, -1, -1):
+        pull[i], diagonal[i] = _release(
+            r, N, gain[i], innovation[i], inverse[i], variance[i], component[i], v, g, d
+        )
+        if i == 0 or not h[i] > 0.0:
+            continue
+        penalty, excess = _noise_moments(r, N, i, h, basis, weight, A, root, v, d)
+        size += excess - penalty
+        _pull_back(r, N, i, h, A, v, d)
+        _unpack(factor[i - 1], U, D, d)
+        _mean(U, mean[i - 1], m, d)
+        _square(U, D, P, d)
+        for a in range(d):
+            moved = 0.0
+            for b in range(d):
+                v[b] = 0.0
+                moved += drift[a, b] * m[b]
+                for c in range(d):
+                    v[b] += drift[a, c] * P[c, b]
+            stretch -= h[i] * r[a] * moved
+            for b in range(d):
+                stretch += h[i] * (N[a * d + b] - r[a] * r[b]) * v[b]
+        last = d * d - 1
+        stretch += 0.5 * h[i] * density * (N[last] - r[d - 1] * r[d - 1])
+    return pull, diagonal, size, stretch, r, N
+
+
+@_inline
+def _square(U, D, P, d):
+    """Set ``P = U diag(D) U'``."""
+    for a in range(d):
+        for b in range(a, d):
+            total = (U[a * d + b] if a < b else 1.0) * D[b]
+            for k in range(b + 1, d):
+                total += U[a * d + k] * D[k] * U[b * d + k]
+            P[a, b] = total
+            P[b, a] = total

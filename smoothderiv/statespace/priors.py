@@ -198,7 +198,7 @@ class Matern(MarkovPrior):
 
     @property
     def diffusion(self) -> float:  # noqa: D102
-        return self.drift_powers()[1] * self.rate * float(self.units[-1]) ** 2
+        return self.drift()[1] * self.rate * float(self.units[-1]) ** 2
 
     def stationary(self) -> Array:
         """Return ``cov(z_a, z_b) = (-1)**((a-b)/2) g((a+b)/2)`` for even a + b, else 0.
@@ -218,21 +218,20 @@ class Matern(MarkovPrior):
 
     def steps(self, h: Array) -> Steps:  # noqa: D102
         t = np.asarray(h, dtype=np.float64) * self.rate
-        d, (powers, density) = self.dimension, self.drift_powers()
-        transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
-        _loops.matern_steps(t, powers, density, _PANELS, *_gauss(), transition, root)
-        return Steps(t, np.empty((0, 0)), np.empty(0), transition, root)
-
-    def drift_powers(self) -> tuple[Array, float]:
-        """Return ``(F + 1)**k / k!`` for k < d, F the drift, and the density of the noise."""
-        d = self.dimension
-        nilpotent = np.diag(np.ones(d - 1), 1) + np.eye(d)
-        nilpotent[-1] -= [math.comb(d, i) for i in range(d)]
+        d, (drift, density) = self.dimension, self.drift()
         powers = [np.eye(d)]
         for k in range(1, d):
-            powers.append(powers[-1] @ nilpotent / k)
-        density = 2.0 ** (2 * d - 1) * math.factorial(d - 1) ** 2 / math.factorial(2 * d - 2)
-        return np.array(powers), density
+            powers.append(powers[-1] @ (drift + np.eye(d)) / k)
+        transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
+        _loops.matern_steps(t, np.array(powers), density, _PANELS, *_gauss(), transition, root)
+        return Steps(t, np.empty((0, 0)), np.empty(0), transition, root)
+
+    def drift(self) -> tuple[Array, float]:
+        """Return F and q of ``dz = F z dt + noise``, of density q on the last component."""
+        d = self.dimension
+        F = np.diag(np.ones(d - 1), 1)
+        F[-1] = [-math.comb(d, i) for i in range(d)]
+        return F, 2.0 ** (2 * d - 1) * math.factorial(d - 1) ** 2 / math.factorial(2 * d - 2)
 
 
 _PANELS = np.array([0.0, 0.5, 1.5, 3.5, 8.0, 16.0, 28.0, 60.0])

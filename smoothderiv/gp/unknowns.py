@@ -1,0 +1,206 @@
+"""The unknown numbers of a Gaussian process: from logarithms to a model, and where to start."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.gp import assembly
+from smoothderiv.gp.assembly import Layout
+from smoothderiv.gp.kernel import Kernel, LogNormal, Number, Parameter
+from smoothderiv.gp.trend import Trend
+from smoothderiv.gp.wiener import Wiener
+from smoothderiv.model import missing_noise
+from smoothderiv.observations import Observations
+from smoothderiv.statespace.levels import rough_levels
+
+if TYPE_CHECKING:
+    from smoothderiv.gp.process import GaussianProcess
+
+Array: TypeAlias = NDArray[np.float64]
+
+_LENGTHS = (1.0, 0.25, 0.06)  # times the span of the data
+_COARSE = 1.5  # spacing of log lengths on a line
+_NOISES = (0.3, 0.02)  # times the size of the rows
+_CYCLES = 24  # the most periods over the data among the starts, in halves
+_RANGE = 1e4  # how far beyond the span and the size of the data is searched
+_ENDS = {
+    "length": ("shorter than any distance", "no change along it"),
+    "amplitude": ("no signal", "without limit"),
+    "number": ("zero", "without limit"),
+    "period": ("shorter than any distance", "longer than the data"),
+}
+
+
+class Unknowns:
+    """The free numbers of a kernel and of the noise, for one model and one data set.
+
+    A point holds their logarithms: kernel first, then one level for each order of unknown noise.
+    """
+
+    def __init__(self, model: GaussianProcess, data: Observations) -> None:
+        self.model, self.data = model, data
+        self.trend = Trend.of(model.mean, model.kernel.null_degree, data)
+        self._x = data.x.reshape(len(data), -1)
+        self._nu = data.nu.reshape(len(data), -1)
+        self._parameters = model.kernel.parameters(data.ndim)
+        self.indices = [
+            i for i, p in enumerate(self._parameters) if not isinstance(p.value, float | int)
+        ]
+        self.free = [self._parameters[i] for i in self.indices]
+        self.orders = missing_noise(model.noise, data)
+        self._layout = Layout.of(self._x, self._nu)
+        self._residual = self._plain_residual()
+        self._sizes = {order: self._size(order) for order in self.orders}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each entry of a point is the logarithm of."""
+        return tuple([f"kernel.{p.name}" for p in self.free] + [f"noise[{o}]" for o in self.orders])
+
+    @property
+    def ends(self) -> tuple[tuple[str, str], ...]:
+        """What the ends of each range mean."""
+        return tuple(
+            [_ENDS[p.kind] for p in self.free] + [("no noise", "only noise")] * len(self.orders)
+        )
+
+    def prior(self, point: Array) -> tuple[float, Array]:
+        """Return minus the log of the priors of numbers that have one, and its gradient."""
+        loss, gradient = 0.0, np.zeros(len(point))
+        for i, parameter in enumerate(self.free):
+            if isinstance(parameter.value, LogNormal):
+                width = math.log(parameter.value.factor)
+                away = (point[i] - math.log(parameter.value.median)) / width
+                loss += 0.5 * away**2
+                gradient[i] = away / width
+        return loss, gradient
+
+    # From a point to a model; values are the exponentials of a point.
+
+    def kernel(self, values: Array) -> Kernel:
+        """Return the kernel, told where the data lie."""
+        kernel = self.filled(values)
+        return kernel.anchored(float(self.trend.center[0]), float(self.trend.span[0]))
+
+    def filled(self, values: Array) -> Kernel:
+        """Return the kernel with its free numbers filled."""
+        settled: list[Number] = [p.value for p in self._parameters]
+        for i, value in zip(self.indices, values, strict=False):
+            settled[i] = float(value)
+        return self.model.kernel.filled(settled)
+
+    def noise(self, values: Array) -> dict[Any, float]:
+        """Return every noise level that is given or tuned."""
+        tuned = zip(self.orders, values[len(self.indices) :], strict=True)
+        return {**(self.model.noise or {}), **{order: float(v) for order, v in tuned}}
+
+    def fill(self, point: Array) -> GaussianProcess:
+        """Return the model at a point; an end of a range is taken at its bound."""
+        values = np.exp(np.clip(point, *self.bounds))
+        noise = self.noise(values) if self.orders else self.model.noise
+        return dataclasses.replace(self.model, kernel=self.filled(values), noise=noise)
+
+    # Where to start: lengths by the span of the data, amplitudes by the size of the rows.
+
+    def _plain_residual(self) -> Array:
+        """Return the rows less the fixed mean and a least-squares trend, in pure units: (n,)."""
+        unit = (self.trend.span**self._nu).prod(axis=1)
+        y = (self.data.y - self.trend.fixed(self._x, self._nu)) * unit
+        design = self.trend.unit_rows(self._x, self._nu)
+        return np.asarray((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) / unit)
+
+    def _size(self, order: Any) -> float:
+        """Return the size of the residuals of an order, in units of its level."""
+        rows = self.data.is_of(order) & self.data.estimated
+        relative = self.data.relative_sd[rows]
+        size = math.sqrt(np.mean((self._residual[rows] / relative) ** 2))
+        if size > 1e-12 * float(np.abs(self.data.y[rows] / relative).max()):
+            return size
+        unit = (self.trend.span**self._nu).prod(axis=1)
+        overall = float(np.abs(self.data.y * unit).max()) or 1.0
+        return 1e-6 * overall / float(unit[rows][0] * relative[0])
+
+    def _length(self, parameter: Parameter) -> float:
+        """Return the span that a length is measured by."""
+        span = self.trend.span
+        own = span.max() if parameter.axis < 0 else span[parameter.axis]
+        return float(own * math.sqrt(len(span)))
+
+    def _start(self, multiple: float, period: float) -> Array:
+        """Return values of the free kernel numbers for one choice of lengths."""
+        values = np.ones(len(self.free))
+        for i, parameter in enumerate(self.free):
+            if isinstance(parameter.value, LogNormal):
+                values[i] = parameter.value.median
+            elif parameter.kind == "length":
+                values[i] = multiple * self._length(parameter)
+            elif parameter.kind == "period":
+                values[i] = period * float(self.trend.span.max())
+        amplitudes = [
+            i for i, p in enumerate(self.free) if p.kind == "amplitude" and p.value is None
+        ]
+        if amplitudes:
+            variance = assembly.variances(self.kernel(values), self._layout)
+            rows = variance > 0
+            ratio = self._residual[self._layout.rows][rows] ** 2 / variance[rows]
+            values[amplitudes] = math.sqrt(float(ratio.mean()) or 1.0) if rows.any() else 1.0
+            if isinstance(self.model.kernel, Wiener):  # as much, but over a stretch of the span
+                values[amplitudes] *= multiple ** (0.5 - self.model.kernel.order)
+        return values
+
+    @property
+    def has_period(self) -> bool:
+        """Whether a period is unknown, so that the criterion has many peaks."""
+        return any(p.kind == "period" and p.value is None for p in self.free)
+
+    def starts(self) -> Array:
+        """Return points to search from, by length or period and by level of noise: (s, l, p)."""
+        lengths, levels, periods = self._lengths(), self._levels(), np.ones(1)
+        if self.has_period:
+            # peaks of the likelihood are as wide as half a cycle over the data
+            count = min(2 * _CYCLES, max(len(self.data) // 2, 2))
+            lengths, levels, periods = lengths[:1], levels[:1], 2.0 / np.arange(1, count + 1)
+        starts = []
+        for multiple, period in itertools.product(lengths, periods):
+            kernel = self._start(multiple, period)
+            starts.append([np.concatenate([kernel, level]) for level in levels])
+        return np.asarray(np.log(np.array(starts)))
+
+    def _lengths(self) -> list[float]:
+        """Return lengths to start from, in spans: on a line, down to the distances of the data."""
+        wiener = isinstance(self.model.kernel, Wiener)
+        if not wiener and not any(p.kind == "length" for p in self.free):
+            return [1.0]
+        if self.data.ndim > 1:
+            return list(_LENGTHS)
+        apart = 2.0 / max(len(np.unique(self.data.x)) - 1, 1)
+        count = 1 + max(2, math.ceil(math.log(1.0 / apart) / _COARSE))
+        return [math.exp(-_COARSE * k) for k in range(count)]
+
+    def _levels(self) -> list[Array]:
+        """Return noise levels to start from: by how rows differ from the line of neighbours."""
+        if not self.orders:
+            return [np.empty(0)]
+        if self.data.ndim == 1:
+            orders = tuple(order for order in self.orders if isinstance(order, int))
+            rough = rough_levels(self.data, orders)
+            level = np.array([min(rough[order], 0.5 * self._sizes[order]) for order in orders])
+            return [level, 0.1 * level]
+        return [np.array([share * self._sizes[o] for o in self.orders]) for share in _NOISES]
+
+    @cached_property
+    def bounds(self) -> tuple[Array, Array]:
+        """The range searched: a few orders of magnitude beyond the data."""
+        lengths = self._lengths()
+        ends = np.log([self._start(multiple, 1.0) for multiple in (lengths[0], lengths[-1])])
+        noise = np.log([self._sizes[order] for order in self.orders])
+        low = np.concatenate([ends.min(axis=0) - math.log(_RANGE), noise - math.log(1e8)])
+        high = np.concatenate([ends.max(axis=0) + math.log(_RANGE), noise + math.log(1e2)])
+        return low, high

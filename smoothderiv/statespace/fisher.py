@@ -1,0 +1,62 @@
+"""The likelihood of a Matern process with its exact gradient, by one pass forth and one back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.statespace import _loops
+from smoothderiv.statespace.markov import Likelihood, MarkovRows
+from smoothderiv.statespace.priors import Matern
+
+Array = NDArray[np.float64]
+
+
+class Score(NamedTuple):
+    """A likelihood and what its gradient is made of, in the order of the rows given.
+
+    With K the covariance of the rows, R their noise and P the inverse of K + R: ``pull = P y``,
+    ``diagonal = diag P``. `by_sigma` and `by_scale` are the derivatives of minus the log
+    likelihood by the logarithms of the amplitude and of the length.
+    """
+
+    likelihood: Likelihood
+    pull: Array
+    diagonal: Array
+    by_sigma: float
+    by_scale: float
+
+
+def matern_score(rows: MarkovRows) -> Score:
+    """Filter and pull back rows under a Matern prior; Fisher's identity for the gradient.
+
+    K scales with sigma squared, so that ``d/d log sigma = tr(P K) - y'P K P y``, a sum over steps.
+    Only ``x / scale`` matters but for the unit ``scale**-nu`` of each row, so that
+    ``d/d log scale`` is how the likelihood changes when all steps shrink, and for a row of order
+    nu, nu times its share of ``d/d log sigma``.
+
+    References
+    ----------
+    Koopman & Shephard, "Exact score for time series models in state space form", Biometrika 79,
+    1992. Segal & Weinstein, IEEE Trans. Inf. Theory 35, 1989.
+    """
+    prior = rows.prior
+    assert isinstance(prior, Matern)
+    n, d = len(rows.y), prior.dimension
+    gain, innovation, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
+    mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
+    filled = (gain, innovation, inverse, mean, factor)
+    data, dims = (rows.y, rows.variance, rows.nu), np.zeros(d, dtype=np.int64)
+    found = rows._checked(_loops.forward(data, rows.steps, rows._settled, *filled, dims))
+    drift, density = prior.drift()
+    pull, diagonal, size, stretch, r, N = _loops.errors_and_stretch(
+        data, rows.steps, *filled, drift, density, dims
+    )
+    start = prior.stationary()
+    size += float((start * N.reshape(d, d)).sum() - r @ start @ r)
+    own = 1.0 - rows.variance * diagonal - pull * (rows.y - rows.variance * pull)
+    by_scale = -stretch - float(rows.nu @ own)
+    unit = prior.units[rows.nu]
+    return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), size, by_scale)
