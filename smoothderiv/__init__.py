@@ -11,6 +11,7 @@ from smoothderiv.smooth import smooth as smooth  # at once: its module shares it
 
 if TYPE_CHECKING:
     from smoothderiv import splines as splines
+    from smoothderiv.diagnosis import NoiseWarning as NoiseWarning
     from smoothderiv.gp import kernels as kernels
     from smoothderiv.gp.process import GaussianProcess as GaussianProcess
     from smoothderiv.observations import Observations as Observations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "GaussianProcess": "smoothderiv.gp.process",
+    "NoiseWarning": "smoothderiv.diagnosis",
     "Observations": "smoothderiv.observations",
     "RegressionSpline": "smoothderiv.splines.regression",
     "SmoothingSpline": "smoothderiv.statespace.smoother",

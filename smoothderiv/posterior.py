@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from smoothderiv.diagnosis import Diagnosis, diagnose
 from smoothderiv.gradient import Gradient, Hessian
 from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out
 from smoothderiv.limits import check_level, half_width, student_quantile
@@ -19,6 +20,7 @@ from smoothderiv.locations import Locations, find_argmax, find_roots
 from smoothderiv.moments import Moments
 from smoothderiv.regions import Regions, find_regions
 from smoothderiv.storage import save
+from smoothderiv.summary import summary_html, summary_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -310,6 +312,29 @@ class Posterior(Moments):
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, in its unit: (n,)."""
         return self.data.y - self._mean(self.data.x, self.data.nu)
+
+    def diagnose(self) -> Diagnosis:
+        """Return standardised residuals, a test of each order's noise, and what to look at.
+
+        Examples
+        --------
+        >>> import numpy as np, smoothderiv as sd
+        >>> rng = np.random.default_rng(0)
+        >>> x = np.linspace(0, 1, 100)
+        >>> y = np.sin(6 * x) + 0.3 * rng.standard_normal(100)
+        >>> post = sd.RegressionSpline(5).condition(sd.observe(x, y, yerr=0.1))
+        >>> found = post.diagnose()
+        >>> round(found.orders[0].ratio, 2), found.orders[0].p_value < 1e-9
+        (2.87, True)
+        """
+        return diagnose(self)
+
+    def summary(self) -> str:
+        """Return what was fitted and how well it did, in words."""
+        return summary_text(self)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def leverage(self) -> Array:
         """Return ``Var(f_i | y) / sd_i^2`` for each row: the weight of y_i in its own fit. (n,)."""

@@ -13,6 +13,7 @@ import smoothderiv as sd
 ROOT = Path(sd.__file__).parent
 PUBLIC = [
     "GaussianProcess",
+    "NoiseWarning",
     "Observations",
     "RegressionSpline",
     "SmoothingSpline",
@@ -32,6 +33,7 @@ PUBLIC = [
 BASE = {"_validate", "_frames", "observations"}
 ANSWERS = {
     "bands",
+    "diagnosis",
     "gradient",
     "leave_one_out",
     "limits",
@@ -39,6 +41,7 @@ ANSWERS = {
     "moments",
     "regions",
     "storage",
+    "summary",
 }
 SEAM = BASE | ANSWERS | {"derivative", "model", "posterior", "tuning"}
 MAY_IMPORT = {
@@ -54,6 +57,8 @@ MAY_IMPORT = {
     "regions": BASE | {"limits"},
     "storage": BASE,
     "leave_one_out": BASE,
+    "diagnosis": BASE,
+    "summary": BASE | {"diagnosis"},
     "posterior": BASE | ANSWERS | {"derivative"},
     "derivative": BASE | {"model", "posterior"},
     "tuning": BASE | {"model", "posterior"},

@@ -1,0 +1,209 @@
+"""Does the fit agree with what was said of the noise? Residuals by order, tests, and words."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from smoothderiv.observations import Order
+
+if TYPE_CHECKING:
+    from smoothderiv.posterior import Posterior
+
+Array = NDArray[np.float64]
+
+_CHANCE = 1e-4  # what is less probable than this under the fit is said
+_FEW = 30  # rows below which neighbours say little
+
+
+class NoiseWarning(UserWarning):
+    """Residuals contradict what was said of the noise, or what is believed of the curve.
+
+    Examples
+    --------
+    >>> import warnings, smoothderiv as sd
+    >>> x = [0, 1, 2, 3, 4, 5, 6, 7]
+    >>> post = sd.RegressionSpline(0, 1).condition(sd.observe(x, [0, 3, 0, 3, 0, 3, 0, 3], 0.1))
+    >>> with warnings.catch_warnings(record=True) as given:
+    ...     warnings.simplefilter("always")
+    ...     post.diagnose().warn()
+    >>> given[0].category is sd.NoiseWarning
+    True
+    """
+
+
+@dataclass(frozen=True)
+class OrderCheck:
+    """What the residuals of one order say of its noise.
+
+    Attributes
+    ----------
+    order : int or tuple
+    kind : {"stated", "estimated", "scaled"}
+        Whether the noise was given, was estimated, or has a scale that was (``relative=True``).
+    rows : int
+    noise : (float, float)
+        Smallest and largest standard deviation of its rows, in their unit.
+    dof : float
+        Rows less their leverages: what is left to judge the noise by.
+    ratio : float
+        ``sqrt(sum (e_i / sd_i)^2 / dof)``: by which factor residuals exceed the noise; 1 by
+        construction where the level was estimated by evidence.
+    p_value : float
+        Probability of a ratio so far from 1 if the noise is as stated; 1 where it was estimated.
+    largest, largest_row : float, int
+        The largest standardised residual in size, and its row of the data.
+    outlier_p : float
+        Probability that the largest of so many is so large.
+    neighbours : float
+        Correlation of the residuals of neighbours in x; NaN for few rows or several dimensions.
+    """
+
+    order: Order
+    kind: str
+    rows: int
+    noise: tuple[float, float]
+    dof: float
+    ratio: float
+    p_value: float
+    largest: float
+    largest_row: int
+    outlier_p: float
+    neighbours: float
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """Residuals of a fit, what each order's say of its noise, and what to look at.
+
+    Attributes
+    ----------
+    standardised : (n,) array
+        ``e_i / (sd_i sqrt(1 - h_i))``, h the leverages: of variance 1 if model and noise are
+        right. They are also the leave-one-out residuals over their standard deviations. 0 for
+        exact rows and for rows that alone determine something.
+    orders : tuple of OrderCheck
+    warnings : tuple of str
+        What is less probable than 1 in 10000 if model and noise are right.
+    """
+
+    standardised: Array
+    orders: tuple[OrderCheck, ...]
+    warnings: tuple[str, ...]
+
+    def warn(self, stacklevel: int = 2) -> None:
+        """Give each of the warnings as a :class:`NoiseWarning`."""
+        for words in self.warnings:
+            warnings.warn(words, NoiseWarning, stacklevel=stacklevel + 1)
+
+
+def diagnose(post: Posterior) -> Diagnosis:
+    """Return the residuals of a posterior and what they say; see :class:`Diagnosis`.
+
+    The test of a stated noise level is the score test of its scale: the derivative of the log
+    evidence in ``log sd`` of an order is ``sum (e_i / sd_i)^2 - sum (1 - h_i)``. The sum of squares
+    is compared with a chi-square of as many degrees of freedom, whose variance is no less than its
+    own, so that the test errs to the silent side.
+    """
+    left = post.loo()
+    with np.errstate(invalid="ignore"):
+        usable = np.isfinite(left.std) & (left.std > 0)
+    standardised = np.divide(left.residual, left.std, out=np.zeros(len(left.std)), where=usable)
+    data, checks = post.data, []
+    for order in data.orders:
+        for estimated in (False, True):
+            mask = data.is_of(order) & ~data.exact & (data.estimated == estimated)
+            if mask.any():
+                checks.append(_check(post, order, mask, standardised))
+    words = [sentence for check in checks for sentence in _words(check, post)]
+    return Diagnosis(standardised, tuple(checks), tuple(words))
+
+
+def _check(
+    post: Posterior, order: Order, mask: NDArray[np.bool_], standardised: Array
+) -> OrderCheck:
+    data, rows = post.data, np.flatnonzero(mask)
+    sd = data.sd(post.noise)[rows]
+    free = np.clip(1.0 - post.leverage()[rows], 0.0, 1.0)
+    dof = float(free.sum())
+    z = standardised[rows]
+    total = float((z**2 * free).sum())
+    kind = "stated"
+    if data.estimated[rows[0]]:
+        kind = "scaled" if data.relative[rows[0]] else "estimated"
+    p_value = 1.0
+    if kind == "stated" and dof > 0:
+        below = float(special.chdtr(dof, total))
+        above = float(special.chdtrc(dof, total))
+        p_value = min(2.0 * min(below, above), 1.0)
+    largest = int(np.argmax(np.abs(z)))
+    ratio = math.sqrt(total / dof) if dof > 0 else math.nan
+    known = kind == "stated" and not (p_value < _CHANCE and ratio > 1)  # else judged by its scatter
+    size = float(z[largest]) / (1.0 if kind != "stated" or known else ratio)
+    return OrderCheck(
+        order,
+        kind,
+        len(rows),
+        (float(sd.min()), float(sd.max())),
+        dof,
+        ratio,
+        p_value,
+        float(z[largest]),
+        int(rows[largest]),
+        _outlier_p(size, len(rows), math.inf if known else dof),
+        _neighbours(data.x[rows], z) if data.ndim == 1 else math.nan,
+    )
+
+
+def _outlier_p(z: float, rows: int, dof: float) -> float:
+    """Return the probability of so large a residual among so many; estimated noise contains it."""
+    if math.isinf(dof):
+        single = 2.0 * float(special.ndtr(-abs(z)))
+    elif dof <= z * z or dof <= 1.0:
+        return 1.0 if dof <= 2.0 else 0.0
+    else:
+        t = abs(z) * math.sqrt((dof - 1.0) / (dof - z * z))
+        single = 2.0 * float(special.stdtr(dof - 1.0, -t))
+    return -math.expm1(rows * math.log1p(-min(single, 1.0 - 1e-16)))
+
+
+def _neighbours(x: Array, z: Array) -> float:
+    """Return the correlation of residuals of neighbours."""
+    if len(x) < _FEW or not (z @ z) > 0:
+        return math.nan
+    ordered = z[np.argsort(x, kind="stable")]
+    return float(ordered[1:] @ ordered[:-1] / (z @ z))
+
+
+def _words(check: OrderCheck, post: Posterior) -> list[str]:
+    """Say what is improbable of one order."""
+    found = []
+    if check.p_value < _CHANCE:
+        side = (
+            "yerr is too small, or the curve cannot follow the data"
+            if check.ratio > 1
+            else "yerr is too large"
+        )
+        found.append(
+            f"order {check.order}: residuals are {check.ratio:.3g} times the stated noise "
+            f"(chi-square, p = {check.p_value:.1g}): {side}; relative=True has its scale estimated"
+        )
+    if check.outlier_p < _CHANCE:
+        place = f" at x = {post.data.x[check.largest_row]:.6g}" if post.data.ndim == 1 else ""
+        found.append(
+            f"order {check.order}: row {check.largest_row}{place} lies {abs(check.largest):.1f} "
+            "standard deviations off what the rest says; is it a mistake?"
+        )
+    if check.neighbours > special.ndtri(1.0 - _CHANCE) / math.sqrt(check.rows):
+        found.append(
+            f"order {check.order}: residuals of neighbours are correlated "
+            f"({check.neighbours:.2g}): the noise hangs together, or the curve is too stiff; "
+            "limits are too narrow then"
+        )
+    return found

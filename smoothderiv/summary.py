@@ -1,0 +1,162 @@
+"""What a fit was and how well it did, in words: as text and as HTML."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smoothderiv.diagnosis import Diagnosis, diagnose
+
+if TYPE_CHECKING:
+    from smoothderiv.posterior import Posterior
+
+_LONGEST = 60
+_SHOWN = 4
+
+Rows = list[tuple[str, ...]]
+
+
+def summary_text(post: Posterior) -> str:
+    """Return the summary as lines of text."""
+    sections = _sections(post)
+    width = max(len(title) for title, _ in sections) + 2
+    lines = []
+    for title, rows in sections:
+        columns = max(len(row) for row in rows)
+        padded = [(*row, *[""] * (columns - len(row))) for row in rows]
+        widths = [max(len(row[j]) for row in padded) for j in range(columns)]
+        for i, row in enumerate(padded):
+            cells = "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))
+            lines.append(f"{title if i == 0 else '':{width}}{cells}".rstrip())
+    return "\n".join(lines)
+
+
+def summary_html(post: Posterior) -> str:
+    """Return the summary as a table in HTML."""
+    body = []
+    for title, rows in _sections(post):
+        columns = max(len(row) for row in rows)
+        inner = "".join(
+            "<tr>"
+            + "".join(
+                f'<td style="text-align:left"{_span(row, j, columns)}>{html.escape(cell)}</td>'
+                for j, cell in enumerate(row)
+            )
+            + "</tr>"
+            for row in rows
+        )
+        body.append(
+            f'<tr><th style="text-align:left;vertical-align:top">{html.escape(title)}</th>'
+            f"<td><table>{inner}</table></td></tr>"
+        )
+    return f"<table>{''.join(body)}</table>"
+
+
+def _span(row: tuple[str, ...], j: int, columns: int) -> str:
+    """Let the last cell of a short row fill the rest."""
+    left = columns - len(row)
+    return f' colspan="{left + 1}"' if left and j == len(row) - 1 else ""
+
+
+def _sections(post: Posterior) -> list[tuple[str, Rows]]:
+    found = diagnose(post)
+    sections: list[tuple[str, Rows]] = [
+        ("Model", [(model_words(post.model),)]),
+        ("Data", _data(post)),
+        ("Noise", _noise(post, found)),
+        ("Fit", _fit(post)),
+    ]
+    tuning = getattr(post.model, "tuning", None)
+    if tuning is not None:
+        sections.append(("Tuned", _tuned(tuning)))
+        if tuning.tried:
+            sections.append(("Tried", _tried(tuning.tried)))
+    sections.append(("Warnings", [(words,) for words in found.warnings] or [("none",)]))
+    return sections
+
+
+def model_words(model: Any) -> str:
+    """Name a model with the fields that are not their defaults; long ones are cut."""
+    words = []
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        if field.name == "tuning" or value is None or _same(value, field.default):
+            continue
+        shown = f"{value:.5g}" if isinstance(value, float) else repr(value)
+        if isinstance(value, np.ndarray):
+            shown = f"<{len(value)} numbers>"
+        elif hasattr(value, "items"):
+            shown = "{" + ", ".join(f"{k}: {v:.5g}" for k, v in value.items()) + "}"
+        if len(shown) > _LONGEST:
+            shown = shown[: _LONGEST - 3] + "..."
+        words.append(f"{field.name}={shown}")
+    return f"{type(model).__name__}({', '.join(words)})"
+
+
+def _same(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and not isinstance(value, np.ndarray) and value == default
+
+
+def _data(post: Posterior) -> Rows:
+    data = post.data
+    where = f"{data.ndim} dimensions"
+    if data.ndim == 1:
+        where = f"x from {data.x.min():.6g} to {data.x.max():.6g}"
+        where += f" s after {data.origin}" if data.origin is not None else ""
+    missing = f", {data.n_missing} missing left out" if data.n_missing else ""
+    exact = f", {int(data.exact.sum())} exact" if data.exact.any() else ""
+    return [(f"{len(data)} rows, {where}{exact}{missing}",)]
+
+
+def _noise(post: Posterior, found: Diagnosis) -> Rows:
+    head = ("order", "rows", "noise", "", "dof", "residual/noise", "p", "largest z", "neighbours")
+    rows: Rows = [head]
+    for check in found.orders:
+        low, high = (f"{value:.4g}" for value in check.noise)
+        rows.append(
+            (
+                str(check.order),
+                str(check.rows),
+                low if low == high else f"{low} to {high}",
+                check.kind,
+                f"{check.dof:.1f}",
+                f"{check.ratio:.3g}",
+                f"{check.p_value:.2g}" if check.kind == "stated" else "",
+                f"{check.largest:+.2f} (row {check.largest_row})",
+                "" if math.isnan(check.neighbours) else f"{check.neighbours:+.2f}",
+            )
+        )
+    return rows if len(rows) > 1 else [("all rows are exact",)]
+
+
+def _fit(post: Posterior) -> Rows:
+    loo = post.loo().log_density
+    return [
+        ("effective degrees of freedom", f"{post.edf:.2f}"),
+        ("log evidence", f"{post.log_evidence:.2f}"),
+        ("leave-one-out log density", f"{loo.sum():.2f}", f"({loo.mean():.3f} a row)"),
+    ]
+
+
+def _tuned(tuning: Any) -> Rows:
+    rows: Rows = [("by", tuning.criterion)]
+    for name, value in zip(tuning.names, tuning.log_values, strict=True):
+        rows.append((name, f"{math.exp(value):.5g}" if value < 700 else f"exp({value:.4g})"))
+    rows.extend(("at an end", words) for words in tuning.ends)
+    return rows
+
+
+def _tried(tried: Any) -> Rows:
+    """Return the best candidates with what they lack to the first, in nats."""
+    ranked = sorted(tried, key=lambda pair: -pair[1])
+    rows: Rows = []
+    for name, merit in ranked[:_SHOWN]:
+        shown = name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..."
+        rows.append((f"{merit - ranked[0][1]:+.2f} nats" if rows else f"{merit:.2f} nats", shown))
+    if len(ranked) > _SHOWN:
+        rows.append((f"and {len(ranked) - _SHOWN} more",))
+    return rows

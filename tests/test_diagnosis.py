@@ -1,0 +1,127 @@
+"""Diagnosis and summary: what residuals say of the noise, when they are right and when not."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+from conftest import mixed_data, wave
+
+RNG = np.random.default_rng(8)
+X = np.sort(RNG.uniform(0, 1, 120))
+Y = wave(X) + 0.1 * RNG.standard_normal(120)
+MODEL = sd.RegressionSpline(18, 5)
+
+
+def test_standardised_residuals_are_the_leave_one_out_ones():
+    post = MODEL.condition(mixed_data())
+    found, left = post.diagnose(), post.loo()
+    sd_ = post.data.sd(post.noise)
+    assert_allclose(found.standardised, post.residuals() / sd_ / np.sqrt(1 - post.leverage()))
+    assert_allclose(found.standardised, left.residual / left.std)
+    assert [check.order for check in found.orders] == [0, 1, 2]
+    assert_allclose(sum(check.dof for check in found.orders), len(post.data) - post.edf)
+
+
+@pytest.mark.parametrize("model", [sd.SmoothingSpline(3, q=1e6), MODEL])
+def test_the_test_statistic_is_the_score_of_the_noise_scale(model):
+    """d log evidence / d log scale of one order = chi - dof, by central differences."""
+    data = mixed_data()
+    checks = model.condition(data).diagnose().orders
+
+    def evidence(order, factor):
+        yerr = np.where(data.nu == order, factor, 1.0) * data.yerr
+        scaled = sd.Observations(data.x, data.y, yerr, data.nu, data.relative)
+        return model.condition(scaled).log_evidence
+
+    for check in checks:
+        h = 1e-4
+        slope = (evidence(check.order, np.exp(h)) - evidence(check.order, np.exp(-h))) / (2 * h)
+        assert_allclose(check.dof * (check.ratio**2 - 1), slope, rtol=1e-4, atol=1e-5)
+
+
+def test_p_values_of_right_noise_are_no_smaller_than_chance():
+    p, warned = [], 0
+    for seed in range(150):
+        found = MODEL.condition(mixed_data(seed)).diagnose()
+        p += [check.p_value for check in found.orders]
+        warned += len(found.warnings)
+    p = np.array(p)
+    assert np.mean(p < 0.05) < 0.075
+    assert np.mean(p < 0.5) > 0.3, "the test still looks at the data"
+    assert warned == 0
+
+
+@pytest.mark.parametrize(
+    ("yerr", "word"), [(0.05, "too small"), (0.2, "too large"), (0.1, None), (None, None)]
+)
+def test_wrong_noise_is_told_and_right_or_estimated_noise_is_not(yerr, word):
+    post = sd.tune(MODEL, sd.observe(X, Y, yerr)).condition(sd.observe(X, Y, yerr))
+    found = post.diagnose()
+    assert [word] == [w for w in ("too small", "too large") if w in str(found.warnings)] or not word
+    assert len(found.warnings) == (word is not None)
+    if word:
+        assert_allclose(found.orders[0].ratio, 0.1 / yerr, rtol=0.2)
+        with pytest.warns(sd.NoiseWarning, match=word):
+            found.warn()
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found.warn()
+
+
+def test_one_order_of_wrong_noise_is_named():
+    data = mixed_data(n=(80, 80, 0), sd_=(0.1, 0.5, 5.0))
+    wrong = sd.Observations(
+        data.x, data.y, np.where(data.nu == 1, 0.2, data.yerr), data.nu, data.relative
+    )
+    (words,) = MODEL.condition(wrong).diagnose().warnings
+    assert words.startswith("order 1: residuals are 2.")
+
+
+@pytest.mark.parametrize("yerr", [0.1, None])
+def test_an_outlier_is_told(yerr):
+    y = Y.copy()
+    y[37] += 1.0
+    data = sd.observe(X, y, yerr)
+    found = sd.tune(MODEL, data).condition(data).diagnose()
+    assert any("row 37 at x =" in words for words in found.warnings)
+    assert found.orders[0].largest_row == 37
+
+
+def test_noise_that_hangs_together_is_told():
+    y = np.cumsum(RNG.standard_normal(400)) * 0.1
+    data = sd.observe(np.arange(400.0), y)
+    found = sd.tune(sd.RegressionSpline(4), data).condition(data).diagnose()
+    assert "hangs together" in str(found.warnings)
+    assert found.orders[0].neighbours > 0.5
+
+
+def test_the_summary_says_what_was_done():
+    data = mixed_data(known=False).of(0) + mixed_data().of(1) + sd.observe(0.5, 0.0, 0.0)
+    post = sd.smooth(data)
+    text, page = post.summary(), post._repr_html_()
+    for word in ("RegressionSpline(", "71 rows", "1 exact", "estimated", "stated", "evidence"):
+        assert word in text
+        assert word in page
+    assert f"{post.edf:.2f}" in text
+    assert f"{post.noise[0]:.4g}" in text
+    assert "Tried" in text
+    assert "\n" in text
+    assert max(map(len, text.splitlines())) < 140
+    assert page.count("<table>") == page.count("</table>")
+    assert "Derivative" not in post.derivative(1).summary()
+
+
+def test_summaries_of_few_rows_and_of_several_dimensions():
+    few = sd.RegressionSpline(0, 1).condition(sd.observe([0, 1.0], [0, 1.0], 0.1))
+    assert "nan" in few.summary()
+    pinned = sd.RegressionSpline(0, 1).condition(sd.observe([0, 1.0], [0, 1.0], 0.0))
+    assert "all rows are exact" in pinned.summary()
+    X2 = RNG.uniform(size=(20, 2))
+    post = sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0)).condition(
+        sd.observe(X2, X2 @ [1, 2], 0.1)
+    )
+    assert "2 dimensions" in post.summary()
