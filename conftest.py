@@ -4,6 +4,8 @@ from importlib.util import find_spec
 
 _NEEDS = {
     "sklearn": ("smoothderiv/integrations/sklearn.py", "tests/test_sklearn.py"),
+    "xarray": ("smoothderiv/integrations/xarray.py", "tests/test_xarray.py"),
+    "dask": ("tests/test_xarray.py",),
 }
 collect_ignore = [
     path for package, paths in _NEEDS.items() if find_spec(package) is None for path in paths

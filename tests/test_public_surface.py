@@ -80,7 +80,7 @@ MAY_IMPORT = {
 }
 
 
-OPTIONAL = {"sklearn": "sklearn"}  # what each integration needs
+OPTIONAL = {"sklearn": "sklearn", "xarray": "xarray"}  # what each integration needs
 
 
 def modules():

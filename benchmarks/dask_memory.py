@@ -1,0 +1,65 @@
+"""A grid several times the memory of the workers, smoothed by a Dask cluster of two.
+
+    python benchmarks/dask_memory.py [--times 3] [--limit 600] [--rows 20000]
+
+The grid is simulated lazily, chunk by chunk, `--times` the limit (MB) of both workers together; f,
+f' and their standard deviations are made of every value and reduced to means over the grid. Printed
+are the sizes, the largest memory that a worker's process had, and how it compares with the limit.
+The fit has its numbers given, so that the passage of data is what is tried.
+"""
+
+import argparse
+import resource
+import time
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from distributed import Client, LocalCluster
+
+import smoothderiv as sd
+from smoothderiv.integrations.xarray import smooth
+
+
+def peak():
+    """Return the largest resident size of this process, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--times", type=float, default=3.0)
+    parser.add_argument("--limit", type=int, default=600)
+    parser.add_argument("--rows", type=int, default=20000)
+    given = parser.parse_args()
+    series = int(given.times * 2 * given.limit * 1e6 / (8 * given.rows))
+    cluster = LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        memory_limit=f"{given.limit}MB",
+        dashboard_address=None,
+    )
+    with cluster, Client(cluster) as client:
+        noise = da.random.default_rng(0).standard_normal(
+            (series, given.rows), chunks=(max(1, int(8e6 / (8 * given.rows))), given.rows)
+        )
+        t = np.linspace(0, 100, given.rows)
+        field = xr.DataArray(np.sin(t) + 0.1 * noise, dims=("cell", "t"), coords={"t": t})
+        model = sd.SmoothingSpline(order=3, q=1.0, noise={0: 0.1})
+        found = smooth(field, "t", model=model)
+        begun = time.perf_counter()
+        mean = found.mean("cell").compute()
+        taken = time.perf_counter() - begun
+        peaks = client.run(peak)
+    error = float(abs(mean.mean_1 - np.cos(t)).max())
+    print(
+        f"{field.nbytes / 1e6:.0f} MB in, {4 * field.nbytes / 1e6:.0f} MB of answers, {taken:.0f} s"
+    )
+    print(
+        f"limit {given.limit} MB a worker, peaks {', '.join(f'{p:.0f}' for p in peaks.values())} MB"
+    )
+    print(f"largest error of the mean slope {error:.2g}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""xarray: every series of a labelled grid smoothed along one dimension; lazily on Dask."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smoothderiv.integrations import missing
+from smoothderiv.model import Model
+from smoothderiv.observations import observe
+from smoothderiv.smooth import smooth as fit
+
+try:
+    import xarray as xr
+except ImportError as error:
+    raise missing(error, "xarray") from None
+
+Array = NDArray[np.float64]
+
+_WHICH = "_mean_and_std"
+
+
+def smooth(
+    da: xr.DataArray,
+    dim: str,
+    nu: int | Sequence[int] = (0, 1),
+    *,
+    yerr: float | xr.DataArray | None = None,
+    at: ArrayLike | None = None,
+    model: Model | None = None,
+) -> xr.Dataset:
+    """Smooth along one dimension: posterior mean and standard deviation of each order.
+
+    Each series along `dim` is fitted by itself, as by :func:`smoothderiv.smooth`.
+
+    Parameters
+    ----------
+    da : DataArray
+        Values; NaN marks what is missing. On Dask the result is as lazy, and computed chunk by
+        chunk on whatever scheduler runs it. Each chunk must hold whole series: an array that is
+        split along `dim` as well is rechunked, with a warning, since that moves all data.
+    dim : str
+        The dimension of the places, which are its coordinate: numbers or datetimes.
+    nu : int or sequence of int
+        Orders of the derivatives.
+    yerr : None, float or DataArray
+        One standard deviation of the values, of any of their dimensions; None has it estimated.
+    at : array, optional
+        Where to answer, the new coordinate of `dim`; by default at its present one.
+    model : Model, optional
+        What to fit; what it leaves unknown is tuned for each series.
+
+    Returns
+    -------
+    Dataset
+        ``mean_0, std_0, mean_1, ..`` with the dimensions of `da`, its coordinates and attributes;
+        ``units`` become those of the derivative, such as ``K/s``, datetimes counting in seconds.
+        Series without any value are NaN, and so are those that could not be fitted, which
+        ``failed`` tells, without `dim`.
+
+    Raises
+    ------
+    ValueError
+        Places that are missing, not numbers or not finite, or arguments that do not fit.
+
+    Warns
+    -----
+    UserWarning
+        Some series of a chunk could not be fitted, with the first reason. (A distributed cluster
+        keeps such warnings in its logs.)
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, smoothderiv as sd
+    >>> from smoothderiv.integrations.xarray import smooth
+    >>> hours = np.arange("2026-01-01", "2026-01-03", dtype="datetime64[h]").astype("M8[ns]")
+    >>> t = np.arange(48.0)
+    >>> field = 280 + np.stack([np.sin(t / 4 + k) for k in range(3)])
+    >>> field += 0.05 * np.random.default_rng(0).standard_normal(field.shape)
+    >>> da = xr.DataArray(field, dims=("lon", "time"), coords={"time": hours}, attrs={"units": "K"})
+    >>> ds = smooth(da, dim="time", model=sd.SmoothingSpline(order=3))
+    >>> ds.mean_1.dims, ds.mean_1.attrs["units"]
+    (('lon', 'time'), 'K/s')
+    >>> bool(abs(3600 * ds.mean_1[0] - np.cos(t / 4) / 4).max() < 0.1)
+    True
+    """
+    orders = tuple(dict.fromkeys(int(order) for order in np.atleast_1d(np.asarray(nu))))
+    x = _places(da, dim)
+    ask = x if at is None else np.atleast_1d(np.asarray(at))
+    da = _whole_series(da, dim)
+    given, core = [da], [[dim]]
+    if isinstance(yerr, xr.DataArray):
+        along = dim in yerr.dims
+        given.append(_whole_series(yerr, dim) if along else yerr)
+        core.append([dim] if along else [])
+    found = xr.apply_ufunc(
+        _block,
+        *given,
+        input_core_dims=core,
+        output_core_dims=[[_WHICH, dim]],
+        exclude_dims=set() if at is None else {dim},
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"output_sizes": {_WHICH: 2 * len(orders), dim: len(ask)}},
+        kwargs={
+            "x": x,
+            "ask": ask,
+            "orders": orders,
+            "model": model,
+            "level": None if isinstance(yerr, xr.DataArray) else yerr,
+            "along": len(core) == 2 and bool(core[1]),
+        },
+        keep_attrs=True,
+    )
+    if at is not None:
+        found = found.assign_coords({dim: (dim, ask, da[dim].attrs)})
+    return _dataset(found.transpose(_WHICH, *da.dims), da, dim, orders)
+
+
+def _places(da: xr.DataArray, dim: str) -> NDArray[Any]:
+    """Return the coordinate of a dimension as numbers or datetimes."""
+    if dim not in da.dims:
+        raise ValueError(
+            f"dim: {dim!r} is not a dimension; there are {', '.join(map(str, da.dims))}"
+        )
+    if dim not in da.coords:
+        raise ValueError(f"dim: {dim!r} has no coordinate; give one with da.assign_coords")
+    x = np.asarray(da[dim].values)
+    if x.dtype.kind not in "iufmM":
+        raise ValueError(
+            f"dim: the coordinate {dim!r} holds {type(x.ravel()[0]).__name__}, but numbers or "
+            "datetimes are needed (for cftime use da.convert_calendar or to_datetimeindex)"
+        )
+    bad = np.isnat(x) if x.dtype.kind in "mM" else ~np.isfinite(x.astype(np.float64))
+    if bad.any():
+        raise ValueError(f"dim: the coordinate {dim!r} is {x[bad][0]} at index {bad.argmax()}")
+    return x
+
+
+def _whole_series(da: xr.DataArray, dim: str) -> xr.DataArray:
+    """Return an array whose chunks hold whole series."""
+    chunks = da.chunksizes.get(dim, ())
+    if len(chunks) <= 1:
+        return da
+    warnings.warn(
+        f"dim: {dim!r} is split into {len(chunks)} chunks, but a curve needs its whole series; "
+        f"the array is rechunked, which moves all of it. Store or open it with {dim!r} whole, as "
+        f"by da.chunk({{{dim!r}: -1}}), to spare that",
+        stacklevel=3,
+    )
+    return da.chunk({name: -1 if name == dim else "auto" for name in da.dims})
+
+
+def _dataset(
+    found: xr.DataArray, da: xr.DataArray, dim: str, orders: tuple[int, ...]
+) -> xr.Dataset:
+    """Return the answers as named variables with their attributes."""
+    variables = {}
+    for k, order in enumerate(orders):
+        for which, word in enumerate(("mean", "std")):
+            values = found.isel({_WHICH: 2 * k + which})
+            variables[f"{word}_{order}"] = _described(values, da, dim, order, word)
+    first = variables[f"mean_{orders[0]}"]
+    variables["failed"] = first.isnull().all(dim) & da.notnull().any(dim)
+    variables["failed"].attrs = {"long_name": f"no curve along {dim} could be fitted"}
+    return xr.Dataset(variables)
+
+
+def _described(
+    values: xr.DataArray, da: xr.DataArray, dim: str, order: int, word: str
+) -> xr.DataArray:
+    """Give an answer the attributes of the data, its own name and its own units."""
+    attrs = dict(da.attrs)
+    if order or word == "std":
+        attrs.pop("standard_name", None)
+    name = attrs.get("long_name", da.name)
+    if order:
+        name = f"derivative of order {order} along {dim}" + (f" of {name}" if name else "")
+    if word == "std":
+        name = "standard deviation" + (f" of {name}" if name else "")
+    if name:
+        attrs["long_name"] = name
+    attrs.pop("units", None)
+    units = _units(da, dim, order)
+    if units:
+        attrs["units"] = units
+    values.attrs = attrs
+    return values
+
+
+def _units(da: xr.DataArray, dim: str, order: int) -> str | None:
+    """Return the unit of a derivative, such as K/s^2, if those of values and places are known."""
+    top = da.attrs.get("units")
+    if not order or top is None:
+        return top
+    bottom = "s" if da[dim].dtype.kind in "mM" else da[dim].attrs.get("units")
+    if bottom is None:
+        return None
+    top, bottom = (f"({u})" if not u.isalnum() and u != "%" else u for u in (str(top), str(bottom)))
+    return f"{top}/{bottom}" + (f"^{order}" if order > 1 else "")
+
+
+def _block(
+    y: Array,
+    yerr: Array | None = None,
+    *,
+    x: NDArray[Any],
+    ask: NDArray[Any],
+    orders: tuple[int, ...],
+    model: Model | None,
+    level: float | None,
+    along: bool,
+) -> Array:
+    """Smooth the series along the last axis: (.., n) to (.., 2 orders, m)."""
+    shape, n = y.shape[:-1], y.shape[-1]
+    if yerr is not None:
+        yerr = yerr if along else yerr[..., None]
+        shape = np.broadcast_shapes(shape, yerr.shape[:-1])
+        yerr = np.broadcast_to(yerr, (*shape, n))
+    y = np.broadcast_to(y, (*shape, n))
+    out = np.full((*shape, 2 * len(orders), len(ask)), np.nan)
+    failed: list[str] = []
+    for place in np.ndindex(shape):
+        if np.isnan(y[place]).all():
+            continue
+        error = level if yerr is None else yerr[place]
+        try:
+            post = fit(observe(x, y[place], error), model)
+            for k, order in enumerate(orders):
+                out[(*place, 2 * k)] = post.mean(ask, order)
+                out[(*place, 2 * k + 1)] = post.std(ask, order)
+        except (ValueError, ArithmeticError) as reason:
+            out[place] = np.nan
+            failed.append(str(reason))
+    if failed:
+        warnings.warn(
+            f"{len(failed)} of {math.prod(shape)} series could not be fitted and are NaN; the "
+            f"first: {failed[0]}",
+            stacklevel=2,
+        )
+    return out
