@@ -110,6 +110,49 @@ def radial_gather(
 
 
 @njit(cache=True, nogil=True)
+def first_order_products(both, left, right, f0, f1, f2, u1, u2, mine, theirs):
+    """Add the covariance of values and first derivatives of a tile times vectors, O(d) a pair.
+
+    With ``u = u1_i - u2_j`` (places over scale; u2 comes transposed) and f_j the profile, for
+    value and slopes: ``[[f0, f1 u'], [-f1 u, f1 I - f2 u u']]``. The vectors `theirs`
+    (s, 1 + d, n2) give `left`, and if `both`, `mine` (s, 1 + d, n1) give `right`.
+    """
+    n1, n2, ndim = f0.shape[0], f0.shape[1], u1.shape[1]
+    u, dot, push = np.empty((ndim, n2)), np.empty(n2), np.empty(n2)
+    for i in range(n1):
+        for a in range(ndim):
+            for j in range(n2):
+                u[a, j] = u1[i, a] - u2[a, j]
+        for c in range(mine.shape[0]):
+            dot[:] = 0.0
+            for a in range(ndim):
+                for j in range(n2):
+                    dot[j] += u[a, j] * theirs[c, 1 + a, j]
+            total = 0.0
+            for j in range(n2):
+                total += f0[i, j] * theirs[c, 0, j] + f1[i, j] * dot[j]
+                push[j] = f1[i, j] * theirs[c, 0, j] + f2[i, j] * dot[j]
+            left[c, 0, i] += total
+            for a in range(ndim):
+                total = 0.0
+                for j in range(n2):
+                    total += f1[i, j] * theirs[c, 1 + a, j] - u[a, j] * push[j]
+                left[c, 1 + a, i] += total
+            if not both:
+                continue
+            dot[:] = 0.0
+            for a in range(ndim):
+                for j in range(n2):
+                    dot[j] += u[a, j] * mine[c, 1 + a, i]
+            for j in range(n2):
+                right[c, 0, j] += f0[i, j] * mine[c, 0, i] - f1[i, j] * dot[j]
+                push[j] = f1[i, j] * mine[c, 0, i] - f2[i, j] * dot[j]
+            for a in range(ndim):
+                for j in range(n2):
+                    right[c, 1 + a, j] += f1[i, j] * mine[c, 1 + a, i] + u[a, j] * push[j]
+
+
+@njit(cache=True, nogil=True)
 def axis_sums(total, reciprocal, x1, x2, inverse):
     """Return ``sum_ij total_ij (u_a / r)^2`` for each dimension a: (d,)."""
     n1, ndim = x1.shape

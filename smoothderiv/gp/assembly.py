@@ -53,14 +53,14 @@ class Layout:
         return len(self.rows)
 
     @classmethod
-    def of(cls, x: Array, nu: Orders) -> Layout:
-        """Sort rows, places (n, d) and orders (n, d), into tiles."""
+    def of(cls, x: Array, nu: Orders, places: int | None = None) -> Layout:
+        """Sort rows, places (n, d) and orders (n, d), into tiles; of a size for a cache."""
         tiles: list[Tile] = []
         rows: list[NDArray[np.intp]] = []
         start = 0
         for orders, members in _groups(x, nu):
             low, high = _TILE_PLACES
-            width = min(max(_TILE_ROWS // len(orders), low), high)
+            width = places or min(max(_TILE_ROWS // len(orders), low), high)
             for first in range(0, members.shape[1], width):
                 part = members[:, first : first + width]
                 tiles.append(Tile(np.ascontiguousarray(x[part[0]]), orders, start))
@@ -115,6 +115,25 @@ def apply(kernel: Kernel, rows: Layout, columns: Layout, vector: Array) -> Array
             block = kernel.blocks(left.x, left.nu, right.x, right.nu)
             part = vector[right.rows].reshape(1, len(right.nu), -1, 1)
             out[left.rows] += (block @ part).sum(axis=1).ravel()
+    return out
+
+
+def products(kernel: Kernel, layout: Layout, vectors: Array) -> Array:
+    """Return ``K vectors`` for the covariance K of a layout, without holding K: (s, n).
+
+    Vectors (s, n); each pair of tiles is visited once.
+    """
+    out, count = np.zeros_like(vectors), len(vectors)
+    for i, left in enumerate(layout.tiles):
+        mine, to_mine = (v[:, left.rows].reshape(count, *left.shape) for v in (vectors, out))
+        for right in layout.tiles[: i + 1]:
+            theirs, to_theirs = (
+                v[:, right.rows].reshape(count, *right.shape) for v in (vectors, out)
+            )
+            first, second = kernel.products(left, right, mine, theirs, both=left is not right)
+            to_mine += first
+            if second is not None:
+                to_theirs += second
     return out
 
 

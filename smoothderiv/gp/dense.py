@@ -160,9 +160,9 @@ class Fit:
         return cls(white, alpha, np.ascontiguousarray(basis.T), triangle, beta, -0.5 * float(total))
 
 
-def layout_of(data: Observations) -> Layout:
-    """Return the layout of the rows of `data`."""
-    return Layout.of(data.x.reshape(len(data), -1), data.nu.reshape(len(data), -1))
+def layout_of(data: Observations, places: int | None = None) -> Layout:
+    """Return the layout of the rows of `data`, in tiles of so many places."""
+    return Layout.of(data.x.reshape(len(data), -1), data.nu.reshape(len(data), -1), places)
 
 
 def check_size(n: int) -> None:
@@ -172,14 +172,20 @@ def check_size(n: int) -> None:
     if need > 0.9 * free:
         raise ValueError(
             f"data: {n} rows need a matrix of {need / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
-            "are free; fit fewer rows, or in one dimension use sd.SmoothingSpline, which is O(n)"
+            "are free; fit fewer rows, use solver='iterative', or in one dimension a Matern kernel "
+            "or sd.SmoothingSpline, which are O(n)"
         )
 
 
 def _log_gram(trend: Trend, x: Array, nu: NDArray[np.int64]) -> float:
-    """Return log |X'X| of the free monomials, in pure numbers; refuse rows that leave one free."""
+    """Return log |X'X| of the free monomials, in pure numbers."""
+    return 2.0 * float(np.log(require_determined(trend, x, nu)).sum())
+
+
+def require_determined(trend: Trend, x: Array, nu: NDArray[np.int64]) -> Array:
+    """Refuse rows that leave a monomial free; return the diagonal of R of X = Q R: (p,)."""
     if not len(trend.exponents):
-        return 0.0
+        return np.empty(0)
     diagonal = np.abs(np.diag(np.linalg.qr(trend.unit_rows(x, nu), mode="r")))
     short = len(diagonal) < len(trend.exponents)
     if short or diagonal.min() <= 1e3 * np.finfo(float).eps * diagonal.max():
@@ -189,4 +195,4 @@ def _log_gram(trend: Trend, x: Array, nu: NDArray[np.int64]) -> float:
             "rows that determine it, such as a value (nu=0), or give mean=0 and a kernel without "
             "free polynomials"
         )
-    return 2.0 * float(np.log(diagonal).sum())
+    return np.asarray(diagonal)

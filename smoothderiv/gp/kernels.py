@@ -26,14 +26,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from smoothderiv.gp.composite import Product, Sum
 from smoothderiv.gp.kernel import (
     Array,
     Kernel,
     LogNormal,
     Number,
     Parameter,
-    Product,
-    Sum,
     known,
 )
 from smoothderiv.gp.periodic import Periodic

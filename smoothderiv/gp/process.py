@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from smoothderiv.gp import assembly, markov
+from smoothderiv.gp import assembly, iterative, markov
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of
 from smoothderiv.gp.kernel import Kernel, LogNormal
@@ -28,6 +28,7 @@ from smoothderiv.tuning import Search, Tuning
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
+SOLVERS = ("auto", "dense", "markov", "iterative")
 _MANY = 500  # rows from which solver="auto" prefers the Markov solver where it is exact
 _CHUNK = 8_000_000  # numbers in the cross-covariance of one chunk of a question
 
@@ -51,12 +52,15 @@ class GaussianProcess(Model):
         A number; a polynomial whose coefficients are estimated with a flat prior; or a callable
         ``mean(x, nu)`` that returns the derivative of order nu (a multi-index tuple for d > 1) at
         the places x, such as a scipy BSpline.
-    solver : {"auto", "dense", "markov"}
+    solver : {"auto", "dense", "markov", "iterative"}
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
         filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
         or Wiener, a mean that is not estimated, and gaps between places up to about four scales.
         "auto": "markov" where it is exact and there are 500 rows or more. Tuning by evidence goes
         the same way, O(n) an evaluation, gaps of any length; by "loo" with the dense matrix.
+        "iterative": conjugate gradients, for more rows in several dimensions than a matrix fits;
+        approximate, to a stated accuracy (see :class:`~smoothderiv.gp.iterative.IterativePosterior`
+        for what it refuses), and tuned on about 1200 of the rows.
 
     Raises
     ------
@@ -96,8 +100,8 @@ class GaussianProcess(Model):
             raise ValueError(
                 f"kernel: {self.kernel!r} is not a kernel; give one such as kernels.Matern52()"
             )
-        if self.solver not in ("auto", "dense", "markov"):
-            raise ValueError(f"solver: {self.solver!r} is unknown; use 'auto', 'dense' or 'markov'")
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver: {self.solver!r} is unknown; use one of {', '.join(SOLVERS)}")
         check_mean(self.mean)
         if self.solver == "markov" and not markov.is_markov(self.kernel, self.mean):
             raise ValueError(
@@ -115,7 +119,7 @@ class GaussianProcess(Model):
         )
         return (*free, *(f"noise[{order}]" for order in missing_noise(self.noise, data)))
 
-    def condition(self, data: Observations) -> GaussianPosterior | markov.MarkovPosterior:
+    def condition(self, data: Observations) -> Posterior:
         """Return the posterior of f given the data.
 
         Raises
@@ -130,6 +134,8 @@ class GaussianProcess(Model):
         require_known(self, data)
         if self._by_markov(data):
             return markov.condition(self, data)
+        if self.solver == "iterative":
+            return iterative.condition(self, data)
         check_size(len(data))
         trend = Trend.of(self.mean, self.kernel.null_degree, data)
         kernel = self.kernel.anchored(float(trend.center[0]), float(trend.span[0]))
@@ -143,7 +149,7 @@ class GaussianProcess(Model):
 
     def _may_be_markov(self, data: Observations) -> bool:
         """Tell whether the Markov solver is asked for, or is exact and pays; gaps aside."""
-        if self.solver == "dense" or (self.solver == "auto" and len(data) < _MANY):
+        if self.solver in ("dense", "iterative") or (self.solver == "auto" and len(data) < _MANY):
             return False
         if data.ndim > 1 and self.solver == "markov":
             raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
@@ -180,11 +186,15 @@ class GaussianProcess(Model):
         """Return the criterion as a function of the logarithms of the continuous unknowns."""
         from smoothderiv.gp.search import process_search
 
+        if self.solver == "iterative":
+            data = iterative.sample(data)
         by_markov = criterion == "evidence" and self._may_be_markov(data)
         return process_search(self, data, criterion, by_markov)
 
     def merit(self, data: Observations, criterion: str) -> float:
         """Return log evidence, or the sum of leave-one-out log densities."""
+        if self.tuning is not None and self.tuning.criterion == criterion:
+            return -self.tuning.loss
         post = self.condition(data)
         return float(post.loo().log_density.sum()) if criterion == "loo" else post.log_evidence
 

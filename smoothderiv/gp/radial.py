@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp import _loops
+from smoothderiv.gp.assembly import Tile
 from smoothderiv.gp.kernel import (
     Array,
     Kernel,
@@ -37,6 +38,8 @@ from smoothderiv.gp.kernel import (
     check_number,
     known,
 )
+
+_FEW_VECTORS = 2  # for each dimension: more are quicker by blocks
 
 Profile: TypeAlias = Callable[[Array, Sequence[int]], list[Array]]
 Scale: TypeAlias = Number | Sequence[Number]
@@ -157,6 +160,41 @@ class Radial(Kernel):
         ]
         return np.concatenate([[2.0 * sums.sum()], lengths, others])
 
+    def products(  # noqa: D102
+        self, left: Tile, right: Tile, mine: Array, theirs: Array, both: bool
+    ) -> tuple[Array, Array | None]:
+        count, ndim = len(mine), left.x.shape[1]
+        highest = max(int(nu.sum(axis=1).max()) for nu in (left.nu, right.nu))
+        if highest > 1 or count > _FEW_VECTORS * ndim:
+            return super().products(left, right, mine, theirs, both)
+        inverse = inverse_scales(self.scale, ndim)
+        center = left.x[0]
+        u1, u2 = (left.x - center) * inverse, ((right.x - center) * inverse).T.copy()
+        profile = self._first_order(u1, u2)
+        rows, columns = (_slots(tile.nu) for tile in (left, right))
+        wide = [_spread(v, s, inverse) for v, s in ((mine, rows), (theirs, columns))]
+        out = [np.zeros_like(v) for v in wide]
+        (to_mine, to_theirs), arrays = out, (*profile, u1, u2, *wide)
+        _loops.first_order_products(both, to_mine, to_theirs, *arrays)
+        return (
+            to_mine[:, rows] * _unit(rows, inverse),
+            to_theirs[:, columns] * _unit(columns, inverse) if both else None,
+        )
+
+    def _first_order(self, u1: Array, u2: Array) -> list[Array]:
+        """Return ``f_0, f_1, f_2`` times ``sigma^2`` for places over the scale; 0 for 0/0."""
+        r = np.empty((len(u1), u2.shape[1]))
+        _loops.distances(u1, u2, np.ones(len(u2)), r)
+        levels = [j for j in (0, 1, 2) if j <= 2 * self.smoothness]
+        found = self._profile(r, levels)
+        variance = known(self.sigma, "sigma") ** 2
+        out = []
+        for f, j in zip(found, levels, strict=True):
+            power = _divisions(j, self.smoothness)
+            safe = np.where(r > 0, r, np.inf) if power else r
+            out.append(variance * (f / safe**power if power else f))
+        return out + [np.zeros_like(r)] * (3 - len(out))
+
     def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
         at_one = self.blocks(x[:1], p, x[:1], q)[:, :, 0]
         return np.broadcast_to(at_one, (len(p), len(q), len(x)))
@@ -255,6 +293,22 @@ class _Tile:
     @staticmethod
     def stacked(parts: Sequence[Array]) -> Array:
         return parts[0][None] if len(parts) == 1 else np.stack(parts)
+
+
+def _slots(nu: Orders) -> NDArray[np.int64]:
+    """Return 0 for a value and 1 + a for the slope along a: (P,)."""
+    return np.asarray((nu * np.arange(1, nu.shape[1] + 1)).sum(axis=1), dtype=np.int64)
+
+
+def _unit(slots: NDArray[np.int64], inverse: Array) -> Array:
+    return np.asarray(np.r_[1.0, inverse][slots][:, None])
+
+
+def _spread(vectors: Array, slots: NDArray[np.int64], inverse: Array) -> Array:
+    """Return vectors (s, P, t) among all first orders, in units of places over the scale."""
+    out = np.zeros((len(vectors), 1 + len(inverse), vectors.shape[2]))
+    out[:, slots] = vectors * _unit(slots, inverse)
+    return out
 
 
 def _divisions(j: int, k: float) -> int:

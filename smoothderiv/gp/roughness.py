@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from smoothderiv.gp.kernel import Kernel, Product, Sum, known
+from smoothderiv.gp.composite import Product, Sum
+from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.kernels import Matern12, Matern32, Matern52, Matern72
 from smoothderiv.gp.wiener import Wiener
 from smoothderiv.statespace.priors import Matern

@@ -1,0 +1,231 @@
+"""Sums and products of kernels."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from smoothderiv.gp import assembly
+from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter
+
+
+@dataclass(frozen=True)
+class Composite(Kernel):
+    """A kernel made of others: what sums and products share."""
+
+    parts: tuple[Kernel, ...]
+
+    @property
+    def smoothness(self) -> float:  # noqa: D102
+        return min(part.smoothness for part in self.parts)
+
+    @property
+    def resolution(self) -> float:  # noqa: D102
+        return min(part.resolution for part in self.parts)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:  # noqa: D102
+        return tuple(place for part in self.parts for place in part.breaks)
+
+    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+        for part in self.parts:
+            part.check_ndim(ndim)
+
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+        return tuple(_named(self.parts, ndim))
+
+    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+        return type(self)(_filled(self.parts, values))
+
+
+@dataclass(frozen=True)
+class Sum(Composite):
+    """The kernel of a sum of independent processes; made by ``k1 + k2``.
+
+    Examples
+    --------
+    >>> from smoothderiv import kernels
+    >>> k = kernels.Matern32(scale=1.0, sigma=1.0) + kernels.Matern72(scale=9.0, sigma=2.0)
+    >>> k.smoothness, float(k.cov([0.0])[0, 0])
+    (1, 5.0)
+    """
+
+    @property
+    def null_degree(self) -> int:  # noqa: D102
+        return max(part.null_degree for part in self.parts)
+
+    def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
+        return Sum(tuple(part.anchored(center, span) for part in self.parts))
+
+    def times(self, factor: float) -> Kernel:  # noqa: D102
+        return Sum(tuple(part.times(factor) for part in self.parts))
+
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+        out = self.parts[0].blocks(x1, p, x2, q)
+        for part in self.parts[1:]:
+            out += part.blocks(x1, p, x2, q)
+        return out
+
+    def slopes(  # noqa: D102
+        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
+    ) -> Array:
+        return np.concatenate([part.slopes(weights, x1, p, x2, q) for part in self.parts])
+
+    def products(  # noqa: D102
+        self, left: assembly.Tile, right: assembly.Tile, mine: Array, theirs: Array, both: bool
+    ) -> tuple[Array, Array | None]:
+        found = [part.products(left, right, mine, theirs, both) for part in self.parts]
+        first = cast(Array, sum(one for one, _ in found))
+        return first, cast(Array, sum(two for _, two in found)) if both else None
+
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+        return cast(Array, sum(part.diagonal(x, p, q) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class Product(Composite):
+    """The product of kernels, by Leibniz' rule; made by ``k1 * k2``.
+
+    Only the product of the amplitudes shows, so those of the later factors count as 1 when they
+    are unknown.
+
+    Examples
+    --------
+    >>> from smoothderiv import kernels
+    >>> k = kernels.Periodic(period=1.0) * kernels.SquaredExponential(scale=20.0)
+    >>> [p.name for p in k.parameters(1) if p.value is None]
+    ['parts[0].sigma', 'parts[0].scale']
+    """
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if part.null_degree >= 0:
+                raise ValueError(
+                    f"{part!r} leaves polynomials free, so it cannot be a factor of a product; "
+                    "add it instead, or use a Matern kernel"
+                )
+
+    def times(self, factor: float) -> Kernel:  # noqa: D102
+        return Product((self.parts[0].times(factor), *self.parts[1:]))
+
+    @property
+    def _halves(self) -> tuple[Kernel, Kernel]:
+        first, *rest = self.parts
+        return first, rest[0] if len(rest) == 1 else Product(tuple(rest))
+
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+        if len(self.parts) == 1:
+            return self.parts[0].blocks(x1, p, x2, q)
+        first, rest = self._halves
+        lower = _lower(p), _lower(q)
+        left, right = (half.blocks(x1, lower[0], x2, lower[1]) for half in (first, rest))
+        out = np.zeros((len(p), len(q), len(x1), len(x2)))
+        for i, j, a, b, count in _leibniz(p, q):
+            out[i, j] += count * left[a[0], b[0]] * right[a[1], b[1]]
+        return out
+
+    def slopes(  # noqa: D102
+        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
+    ) -> Array:
+        if len(self.parts) == 1:
+            return self.parts[0].slopes(weights, x1, p, x2, q)
+        first, rest = self._halves
+        lower = _lower(p), _lower(q)
+        left, right = (half.blocks(x1, lower[0], x2, lower[1]) for half in (first, rest))
+        of_left, of_right = np.zeros_like(left), np.zeros_like(right)
+        for i, j, a, b, count in _leibniz(p, q):
+            of_left[a[0], b[0]] += count * weights[i, j] * right[a[1], b[1]]
+            of_right[a[1], b[1]] += count * weights[i, j] * left[a[0], b[0]]
+        halves = ((first, of_left), (rest, of_right))
+        return np.concatenate([half.slopes(w, x1, lower[0], x2, lower[1]) for half, w in halves])
+
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+        if len(self.parts) == 1:
+            return self.parts[0].diagonal(x, p, q)
+        first, rest = self._halves
+        lower = _lower(p), _lower(q)
+        left, right = (half.diagonal(x, *lower) for half in (first, rest))
+        out = np.zeros((len(p), len(q), len(x)))
+        for i, j, a, b, count in _leibniz(p, q):
+            out[i, j] += count * left[a[0], b[0]] * right[a[1], b[1]]
+        return out
+
+
+def added(first: Kernel, second: Kernel) -> Kernel:
+    """Return the kernel of the sum of independent processes."""
+    return Sum(_parts(first, Sum) + _parts(second, Sum))
+
+
+def multiplied(first: Kernel, second: Kernel) -> Kernel:
+    """Return the product; unknown amplitudes of later factors are 1."""
+    return Product(_parts(first, Product) + _unit_amplitudes(_parts(second, Product)))
+
+
+def _parts(kernel: Kernel, kind: type[Sum] | type[Product]) -> tuple[Kernel, ...]:
+    return kernel.parts if isinstance(kernel, kind) else (kernel,)
+
+
+def _unit_amplitudes(parts: tuple[Kernel, ...]) -> tuple[Kernel, ...]:
+    """Give later factors of a product the amplitude 1 where it is unknown."""
+    settled = []
+    for part in parts:
+        free = getattr(part, "sigma", 1.0) is None
+        settled.append(dataclasses.replace(part, sigma=1.0) if free else part)  # type: ignore[type-var]
+    return tuple(settled)
+
+
+def _named(parts: tuple[Kernel, ...], ndim: int) -> Iterator[Parameter]:
+    for i, part in enumerate(parts):
+        for p in part.parameters(ndim):
+            yield dataclasses.replace(p, name=f"parts[{i}].{p.name}")
+
+
+def _filled(parts: tuple[Kernel, ...], values: Sequence[Number]) -> tuple[Kernel, ...]:
+    """Deal the values out to the parts: the count of each shows from the number of dimensions."""
+    for ndim in range(1, len(values) + 1):
+        counts = [len(part.parameters(ndim)) for part in parts]
+        if sum(counts) == len(values):
+            ends = list(itertools.accumulate(counts, initial=0))
+            pairs = itertools.pairwise(ends)
+            return tuple(
+                part.filled(values[a:b]) for part, (a, b) in zip(parts, pairs, strict=True)
+            )
+    raise ValueError(f"values: {len(values)} do not fit the parameters of {parts!r}")
+
+
+def _lower(orders: Orders) -> Orders:
+    """Return every multi-index that is nowhere above one of `orders`, sorted."""
+    return np.array(_lower_of(tuple(map(tuple, orders.tolist()))), dtype=np.int64)
+
+
+@functools.lru_cache(maxsize=256)
+def _lower_of(orders: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    below = (itertools.product(*(range(v + 1) for v in order)) for order in orders)
+    return tuple(sorted(set(itertools.chain.from_iterable(below))))
+
+
+def _leibniz(p: Orders, q: Orders) -> Iterator[tuple[int, int, Any, Any, float]]:
+    """Yield the terms of Leibniz' rule: block (i, j), the splits of p_i and of q_j, the count."""
+    left, right = _splits(tuple(map(tuple, p.tolist()))), _splits(tuple(map(tuple, q.tolist())))
+    for (i, a, here), (j, b, there) in itertools.product(left, right):
+        yield i, j, a, b, here * there
+
+
+@functools.lru_cache(maxsize=256)
+def _splits(orders: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, tuple[int, int], float], ...]:
+    """For each order: the pairs of lower orders that add up to it, and how often they occur."""
+    place = {order: k for k, order in enumerate(_lower_of(orders))}
+    found = []
+    for i, order in enumerate(orders):
+        for a in itertools.product(*(range(v + 1) for v in order)):
+            rest = tuple(v - w for v, w in zip(order, a, strict=True))
+            count = math.prod(math.comb(v, w) for v, w in zip(order, a, strict=True))
+            found.append((i, (place[a], place[rest]), float(count)))
+    return tuple(found)
