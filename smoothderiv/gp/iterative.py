@@ -123,22 +123,27 @@ def condition(model: GaussianProcess, data: Observations) -> IterativePosterior:
     right *= system.scale
     size = np.sqrt((right * system.below.solve(right)).sum(axis=1) / len(data))
     limit = (MEAN_ERROR * np.maximum(size, 1.0)) ** 2
-    found, _, bound = system.solve(right, lambda z, r, error, which: error <= limit[which])
+    found, left, bound = system.solve(right, lambda z, r, error, which: error <= limit[which])
     gram = found[1:] @ right[1:].T
+    root = np.linalg.cholesky(0.5 * (gram + gram.T))
     beta = np.linalg.solve(gram, found[1:] @ right[0])
-    alpha = (found[0] - beta @ found[1:]) * system.scale
+    whole = np.concatenate(([1.0], -beta))
+    alpha, rest = whole @ found, whole @ left
+    error = math.sqrt(float(rest @ system.below.solve(rest[None])[0]))
+    size_of_fit = math.sqrt(max(float(alpha @ (whole @ right)), 0.0))
+    error += size_of_fit * float(np.abs(np.linalg.inv(root) @ np.sqrt(bound[1:])).sum())
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return IterativePosterior(
         data,
         model,
         MappingProxyType(used),
-        error=math.sqrt(float(bound[0])),
+        error=error,
         _trend=trend,
         _system=system,
-        _alpha=alpha,
+        _alpha=alpha * system.scale,
         _beta=beta,
         _free=found[1:] * system.scale,
-        _root=np.asarray(np.linalg.cholesky(0.5 * (gram + gram.T))),
+        _root=np.asarray(root),
     )
 
 
@@ -173,8 +178,9 @@ def _check(data: Observations) -> None:
 class IterativePosterior(Posterior):
     """The posterior of a :class:`GaussianProcess` by conjugate gradients, to a stated accuracy.
 
-    Means are within ``error`` prior standard deviations of the exact ones (rounding apart), `error`
-    being at most 1e-7 unless y is far larger than the prior says. Variances are at most 1e-4 of
+    Means are within ``error`` prior standard deviations of the exact ones (rounding apart; with an
+    estimated mean, prior plus what that adds), `error` being about 1e-7 unless y is far larger
+    than the prior says. Variances are at most 1e-4 of
     themselves too large, and never too small: for ``b = S k*`` a solve that is left with r gives
     ``b' A^-1 b - r' M^-1 r <= z'b + z'r <= b' A^-1 b``. Each place that is asked for a variance is
     a solve; means cost one pass over the rows.
@@ -185,7 +191,8 @@ class IterativePosterior(Posterior):
     Attributes
     ----------
     error : float
-        Bound on the error of means, in prior standard deviations of what is asked.
+        Bound on the error of means, in prior standard deviations of what is asked: by
+        ``|k*' S (A^-1 b - z)| <= sqrt(k** r' M^-1 r)``, r what the solve left.
 
     References
     ----------
