@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
-from smoothderiv.gp import assembly, iterative, markov
-from smoothderiv.gp.assembly import Layout
-from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of
+from smoothderiv.gp import dense_posterior, iterative, markov
 from smoothderiv.gp.kernel import Kernel, LogNormal
-from smoothderiv.gp.quadrature import integral_rows
-from smoothderiv.gp.roughness import diffusion
-from smoothderiv.gp.trend import Mean, Trend, check_mean
-from smoothderiv.leave_one_out import LeaveOneOut
+from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -30,7 +22,6 @@ Orders: TypeAlias = NDArray[np.int64]
 
 SOLVERS = ("auto", "dense", "markov", "iterative")
 _MANY = 500  # rows from which solver="auto" prefers the Markov solver where it is exact
-_CHUNK = 8_000_000  # numbers in the cross-covariance of one chunk of a question
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,16 +127,7 @@ class GaussianProcess(Model):
             return markov.condition(self, data)
         if self.solver == "iterative":
             return iterative.condition(self, data)
-        check_size(len(data))
-        trend = Trend.of(self.mean, self.kernel.null_degree, data)
-        kernel = self.kernel.anchored(float(trend.center[0]), float(trend.span[0]))
-        layout = layout_of(data)
-        factor = Factor.of(kernel, layout, data.sd(self.noise)[layout.rows])
-        fit = Fit.of(factor, trend, data)
-        used = {order: (self.noise or {})[order] for order in data.estimated_orders}
-        return GaussianPosterior(
-            data, self, MappingProxyType(used), fit.log_evidence, kernel, trend, factor, fit
-        )
+        return dense_posterior.condition(self, data)
 
     def _may_be_markov(self, data: Observations) -> bool:
         """Tell whether the Markov solver is asked for, or is exact and pays; gaps aside."""
@@ -197,196 +179,3 @@ class GaussianProcess(Model):
             return -self.tuning.loss
         post = self.condition(data)
         return float(post.loo().log_density.sum()) if criterion == "loo" else post.log_evidence
-
-
-@dataclass(frozen=True, eq=False)
-class GaussianPosterior(Posterior):
-    """The posterior of a :class:`GaussianProcess` by a dense Cholesky factor.
-
-    Attributes
-    ----------
-    nugget : float
-        What was added to the diagonal of the matrix scaled to unit diagonal; usually 0.
-    condition : float
-        Estimate of the condition number of that matrix, in the 1-norm.
-    beta : (p,) array
-        Estimated coefficients of the mean in the monomials of ``(x - centre) / span``.
-    """
-
-    data: Observations
-    model: GaussianProcess
-    noise: Noise
-    log_evidence: float
-    _kernel: Kernel = field(repr=False)
-    _trend: Trend = field(repr=False)
-    _factor: Factor = field(repr=False)
-    _fit: Fit = field(repr=False)
-
-    @property
-    def nugget(self) -> float:
-        """What was added to the unit diagonal of the scaled matrix."""
-        return self._factor.nugget
-
-    @property
-    def condition(self) -> float:
-        """The condition number of the scaled matrix, as LAPACK estimates it in the 1-norm."""
-        return self._factor.condition
-
-    @property
-    def beta(self) -> Array:
-        """The estimated coefficients of the mean: (p,)."""
-        return self._fit.beta
-
-    @property
-    def highest_order(self) -> float:  # noqa: D102
-        return self._kernel.smoothness
-
-    @cached_property
-    def edf(self) -> float:  # type: ignore[override]
-        """Effective degrees of freedom, the sum of the leverages. O(n^3), when first asked."""
-        return float(self._leverage().sum())
-
-    @cached_property
-    def dof(self) -> float:  # type: ignore[override]
-        """Residual degrees of freedom of the rows whose noise was estimated, else infinite."""
-        estimated = self.data.estimated
-        if not estimated.any():
-            return np.inf
-        return max(float((1.0 - self._leverage()[estimated]).sum()), 1.0)
-
-    def _mean(self, x: Array, nu: Orders) -> Array:
-        x, nu = _columns(x, nu)
-        layout = Layout.of(x, nu)
-        out = np.empty(len(x))
-        out[layout.rows] = assembly.apply(
-            self._kernel, layout, self._factor.layout, self._fit.alpha
-        )
-        out += self._trend.fixed(x, nu) + self._trend.rows(x, nu) @ self._fit.beta
-        return out
-
-    def _var(self, x: Array, nu: Orders) -> Array:
-        x, nu = _columns(x, nu)
-        out = np.empty(len(x))
-        for part in self._chunks(len(x)):
-            layout = Layout.of(x[part], nu[part])
-            half, free = self._halves(x[part], nu[part], layout)
-            prior = assembly.variances(self._kernel, layout)
-            here = prior - np.einsum("ij,ij->i", half, half) + np.einsum("ij,ij->i", free, free)
-            out[part][layout.rows] = np.maximum(here, 0.0)
-        return out
-
-    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
-        (x, nu), (x2, nu2) = _columns(x, nu), _columns(x2, nu2)
-        rows, columns = Layout.of(x, nu), Layout.of(x2, nu2)
-        left = self._halves(x, nu, rows)
-        same = np.array_equal(x, x2) and np.array_equal(nu, nu2)
-        right = left if same else self._halves(x2, nu2, columns)
-        out = assembly.cross(self._kernel, rows, columns)
-        out -= left[0] @ right[0].T
-        out += left[1] @ right[1].T
-        return assembly.ordered(out, rows, columns)
-
-    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
-        root = _pivoted_root(self._cov(x, nu, x, nu))
-        return self._mean(x, nu) + rng.standard_normal((size, len(root))) @ root
-
-    def _integral(self, a: float, b: float) -> tuple[float, float]:
-        if a == b:
-            return 0.0, 0.0
-        node, weight, row, prior = integral_rows(self._kernel, self._factor.layout, a, b)
-        nu = np.zeros((len(node), 1), dtype=np.int64)
-        half = self._factor.halve((row * self._factor.scale)[None])
-        free = self._free(weight @ self._trend.rows(node[:, None], nu), half)
-        mean = row @ self._fit.alpha + weight @ self._trend.fixed(node[:, None], nu)
-        mean += weight @ self._trend.rows(node[:, None], nu) @ self._fit.beta
-        var = prior - float((half**2).sum()) + float((free**2).sum())
-        return float(mean), max(var, 0.0)
-
-    def _leverage(self) -> Array:
-        sd = self.data.sd(self.noise)
-        return np.where(sd > 0, np.clip(1.0 - sd**2 * self._precision, 0.0, 1.0), 1.0)
-
-    @cached_property
-    def _precision(self) -> Array:
-        """The diagonal of P, in the order of the data: one over the leave-one-out variances."""
-        layout, scale = self._factor.layout, self._factor.scale
-        free = self._factor.unhalve(self._fit.basis.copy()) * scale
-        out = np.empty(len(scale))
-        out[layout.rows] = self._factor.inverse_diagonal() - (free**2).sum(axis=0)
-        return out
-
-    def loo(self) -> LeaveOneOut:
-        """Return what the model, at its present parameters, predicts for each row without it.
-
-        Residual ``(P y)_i / P_ii`` and variance ``1 / P_ii``, P the inverse covariance without the
-        mean's coefficients; exact for any noise (Rasmussen & Williams 2006, eq. 5.10-5.12).
-        """
-        alpha = np.empty(len(self.data))
-        alpha[self._factor.layout.rows] = self._fit.alpha
-        soft = (self.data.sd(self.noise) > 0) & (self._precision > 0)
-        precision = np.where(soft, self._precision, 1.0)
-        residual = np.where(soft, alpha / precision, 0.0)
-        std = np.where(soft, precision**-0.5, np.where(self.data.exact, 0.0, np.inf))
-        density = -0.5 * (residual**2 * precision - np.log(precision) + np.log(2 * np.pi))
-        density = np.where(soft, density, np.where(self.data.exact, 0.0, -np.inf))
-        return LeaveOneOut(self.data.y - residual, std, residual, density)
-
-    def _joint(self, x: Array, orders: Orders) -> Array:
-        places, orders = _columns(x, orders)
-        count = len(orders)
-        out = np.empty((len(places), count, count))
-        for part in self._chunks(len(places), count):
-            here = places[part]
-            rows = np.repeat(here, count, axis=0), np.tile(orders, (len(here), 1))
-            layout = Layout.of(*rows)
-            half, free = (_reordered(v, layout) for v in self._halves(*rows, layout))
-            prior = self._kernel.diagonal(here, orders, orders).transpose(2, 0, 1)
-            half, free = (v.reshape(len(here), count, -1) for v in (half, free))
-            out[part] = prior - half @ half.transpose(0, 2, 1) + free @ free.transpose(0, 2, 1)
-        return out
-
-    def _diffusion(self, nu: int) -> float:
-        return diffusion(self._kernel) if nu == self.highest_order else 0.0
-
-    def _halves(self, x: Array, nu: Orders, layout: Layout) -> tuple[Array, Array]:
-        """Return V = (L^-1 S k*)' and the trend's share, in the layout's order: (m, n), (m, p)."""
-        half = assembly.cross(self._kernel, layout, self._factor.layout)
-        half *= self._factor.scale
-        self._factor.halve(half)
-        return half, self._free(self._trend.rows(x[layout.rows], nu[layout.rows]), half)
-
-    def _free(self, rows: Array, half: Array) -> Array:
-        """Return the root of what the estimated trend adds to the variance: (m, p)."""
-        if not rows.size:
-            return np.zeros((len(half), 0))
-        whitened = np.linalg.solve(self._fit.triangle.T, np.atleast_2d(rows).T).T
-        return np.asarray(whitened - half @ self._fit.basis.T)
-
-    def _chunks(self, count: int, width: int = 1) -> Iterable[slice]:
-        step = max(_CHUNK // (len(self.data) * width), 1)
-        return (slice(first, min(first + step, count)) for first in range(0, count, step))
-
-
-def _columns(x: Array, nu: Orders) -> tuple[Array, Orders]:
-    """Return places and orders as (n, d)."""
-    return (x[:, None], nu[:, None]) if x.ndim == 1 else (x, nu)
-
-
-def _reordered(rows: Array, layout: Layout) -> Array:
-    out = np.empty_like(rows)
-    out[layout.rows] = rows
-    return out
-
-
-def _pivoted_root(cov: Array) -> Array:
-    """Return B with ``B'B = cov`` by Cholesky with pivots, of as many rows as cov has rank."""
-    size = np.sqrt(np.maximum(np.diag(cov), 0.0))
-    inverse = np.where(size > 0, 1.0 / np.where(size > 0, size, 1.0), 0.0)
-    scaled = np.asfortranarray(cov * inverse * inverse[:, None])
-    root, pivot, rank, _ = lapack.dpstrf(scaled, lower=0, overwrite_a=1)
-    out = np.zeros((rank, len(cov)))
-    out[:, pivot - 1] = np.triu(root)[:rank]
-    return out * size
-
-
-__all__: list[Any] = ["GaussianPosterior", "GaussianProcess"]
