@@ -38,7 +38,7 @@ class Columns:
 
     def read(self, source: Source) -> Observations:
         """Return the observations of a table, or refuse by file, line, column and remedy."""
-        arguments = self._long(source) if self.long else self._wide()
+        arguments = self._long(source) if self.long else self.wide()
         check_names(source, source.table.column_names)
         try:
             return Observations.from_frame(
@@ -55,7 +55,8 @@ class Columns:
         """The columns of observations, for messages."""
         return ["y"] if self.long and not self.y else [f"--y {word}" for word in self.y]
 
-    def _wide(self) -> dict[str, Any]:
+    def wide(self) -> dict[str, Any]:
+        """Return the order of each column observed, and its noise, or refuse what was typed."""
         if not self.y:
             _usage("--y: name the columns of observations, such as --y pos:0 --y vel:1")
         y: dict[str, int] = {}

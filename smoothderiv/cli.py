@@ -70,6 +70,60 @@ def fit(
 
 
 @app.command()
+def panel(
+    data: Annotated[str, typer.Argument(help="Table: .csv, .tsv or .parquet; - for stdin.")],
+    by: Annotated[list[str], typer.Option(help="Column that tells series apart; repeat.")],
+    x: Annotated[str, typer.Option(help="Column of places.", metavar="COLUMN")] = "x",
+    y: Annotated[
+        list[str] | None,
+        typer.Option(help="Column and the order that it observes; repeat.", metavar="COLUMN:ORDER"),
+    ] = None,
+    yerr: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Standard deviation of a column: a number or a column; unknown if not given.",
+            metavar="COLUMN=SD",
+        ),
+    ] = None,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="yerr gives relative sizes of the noise.")
+    ] = False,
+    nu: Annotated[list[int] | None, typer.Option(min=0, help="Orders to write; repeat.")] = None,
+    grid: Annotated[
+        int | None, typer.Option(min=2, help="Places for each series; its own if not given.")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Probability of lower to upper.")] = 0.95,
+    order: Annotated[
+        int | None,
+        typer.Option(min=1, help="Fit smoothing splines of this order, quicker than the default."),
+    ] = None,
+    share: Annotated[
+        bool, typer.Option("--share", help="Tune one model for all series together.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores.")] = None,
+    out: Annotated[str, typer.Option(help="Table to write; - for stdout.")] = "-",
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+) -> None:
+    """Fit every series of a long table and write their derivatives, on all cores.
+
+    The table written has the columns of --by, x and, for each order, mean, std, lower and upper,
+    then error and warning. A run that was interrupted goes on where it was if it is repeated:
+    finished series wait in a folder beside --out.
+    """
+    from smoothderiv import _panel_job
+    from smoothderiv._job import Columns
+    from smoothderiv._tables import RefusalError
+
+    try:
+        columns = Columns(x, y or [], yerr or [], False, relative)
+        orders = tuple(dict.fromkeys(nu or (0, 1)))
+        wanted = _panel_job.Wanted(orders, grid, level, order, share, workers)
+        _panel_job.run_panel(data, by, columns, wanted, out, force)
+    except RefusalError as refusal:
+        _refuse(refusal)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if missing.")] = Path("demo"),
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,

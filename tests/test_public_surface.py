@@ -76,7 +76,8 @@ MAY_IMPORT = {
     "_demo": set(),
     "_tables": set(),
     "_job": SEAM | {"smooth", "plotting", "_tables", "_demo"},
-    "cli": {"_job", "_tables"},
+    "_panel_job": SEAM | {"statespace", "panel", "_series", "_job", "_tables"},
+    "cli": {"_job", "_panel_job", "_tables"},
 }
 
 
