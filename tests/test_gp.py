@@ -23,6 +23,12 @@ from smoothderiv import kernels
 from smoothderiv.gp.dense import LARGEST_CONDITION
 from smoothderiv.model import UndeterminedError
 
+
+def dense(kernel, **fields):
+    """Return the process with the solver that is tested here."""
+    return sd.GaussianProcess(kernel, solver="dense", **fields)
+
+
 ONE_D = [
     kernels.Matern52(0.2, 1.0),
     kernels.Matern72(0.3, 1.0) + kernels.Periodic(0.5, 1.0, 0.3),
@@ -54,7 +60,7 @@ PLANE = kernels.Matern72((1.3, 0.8), 1.2)
 
 @pytest.fixture(scope="module")
 def plane():
-    return sd.GaussianProcess(PLANE, mean="constant").condition(surface())
+    return dense(PLANE, mean="constant").condition(surface())
 
 
 # The contract.
@@ -62,20 +68,20 @@ def plane():
 
 @pytest.mark.parametrize("kernel", ONE_D, ids=lambda k: type(k).__name__)
 def test_contract(kernel, mixed):
-    model = sd.GaussianProcess(kernel)
+    model = dense(kernel)
     check_posterior(model.condition(mixed))
     check_leave_one_out(model, mixed, [0, 17, 50, 80])
 
 
 def test_contract_with_an_estimated_mean(mixed):
-    model = sd.GaussianProcess(kernels.Matern72(0.3, 1.0), mean="quadratic")
+    model = dense(kernels.Matern72(0.3, 1.0), mean="quadratic")
     check_posterior(model.condition(mixed), orders=(0, 1, 2))
     check_leave_one_out(model, mixed, [0, 17, 50, 80])
 
 
 @pytest.mark.parametrize("mean", [0.0, "linear"])
 def test_rows_may_come_in_any_order_and_in_replicates(mean, mixed):
-    model = sd.GaussianProcess(kernels.Matern52(0.2, 1.0), mean=mean)
+    model = dense(kernels.Matern52(0.2, 1.0), mean=mean)
     check_permutation(model.condition, mixed)
     check_replicates(model.condition, mixed)
 
@@ -98,7 +104,7 @@ def test_any_rows_and_any_questions_in_the_plane_equal_the_textbook(mean):
         y = y - mean * (data.nu == 0).all(1)
         shift = mean * (nu == 0).all(1)
     m, cov = naive.regression(K, cross, prior, y, data.yerr, H, h)
-    post = sd.GaussianProcess(PLANE, mean=mean).condition(data)
+    post = dense(PLANE, mean=mean).condition(data)
     assert_allclose(post(x, nu), m + shift, rtol=1e-9, atol=1e-9)
     assert_allclose(post.cov(x, nu), cov, rtol=1e-8, atol=1e-9)
     assert_allclose(post.var(x, nu), np.diag(cov), rtol=1e-8, atol=1e-9)
@@ -135,7 +141,7 @@ def test_values_equal_scikit_learn(kernel, other):
     rng = np.random.default_rng(4)
     X, Xs = rng.uniform(-1, 1, (30, 2)), rng.uniform(-1, 1, (11, 2))
     y = np.sin(3 * X[:, 0]) + X[:, 1] + 0.1 * rng.standard_normal(30)
-    post = sd.GaussianProcess(kernel).condition(sd.observe(X, y, yerr=0.1))
+    post = dense(kernel).condition(sd.observe(X, y, yerr=0.1))
     witness = GaussianProcessRegressor(other, alpha=0.01, optimizer=None).fit(X, y)
     mean, std = witness.predict(Xs, return_std=True)
     assert_allclose(post(Xs), mean, rtol=1e-9, atol=1e-10)
@@ -148,7 +154,7 @@ def test_wiener_is_the_smoothing_spline(lam):
     rng = np.random.default_rng(0)
     x = np.linspace(0, 1, 40) + 0.005 * rng.standard_normal(40)
     data = sd.observe(x, np.sin(6 * x) + 0.1 * rng.standard_normal(40), yerr=1.0)
-    post = sd.GaussianProcess(kernels.Wiener(2, lam**-0.5)).condition(data)
+    post = dense(kernels.Wiener(2, lam**-0.5)).condition(data)
     xs = np.linspace(x[0], x[-1], 101)
     spline = make_smoothing_spline(x, data.y, lam=lam)
     assert_allclose(post(xs), spline(xs), atol=1e-8)
@@ -161,14 +167,14 @@ def test_exact_rows_are_met_and_make_hermite_splines():
     x = np.linspace(0, 2, 9)
     xs = np.linspace(0, 2, 83)
     data = sd.observe(x, np.sin(x), yerr=0) + sd.observe(x, np.cos(x), yerr=0, nu=1)
-    post = sd.GaussianProcess(kernels.Wiener(2, 1.0)).condition(data)
+    post = dense(kernels.Wiener(2, 1.0)).condition(data)
     assert_allclose(post(xs), CubicHermiteSpline(x, np.sin(x), np.cos(x))(xs), atol=1e-12)
     assert_allclose(post(x, 1), np.cos(x), atol=1e-11)
     assert post.std(x).max() < 1e-7
     assert post.nugget == 0.0
     data = data + sd.observe(x, -np.sin(x), yerr=0, nu=2)
     quintic = BPoly.from_derivatives(x, np.c_[np.sin(x), np.cos(x), -np.sin(x)])
-    post = sd.GaussianProcess(kernels.Wiener(3, 1.0)).condition(data)
+    post = dense(kernels.Wiener(3, 1.0)).condition(data)
     assert_allclose(post(xs), quintic(xs), atol=1e-12)
     assert post.edf == pytest.approx(27.0)
     assert (post.loo().log_density == 0.0).all()
@@ -210,7 +216,7 @@ def test_gradient_is_made_of_the_partial_derivatives_and_their_covariance(plane)
     mean, std = gradient.along(v)
     assert_allclose(mean, (plane(x + h * v) - plane(x - h * v)) / (2 * h), atol=1e-8)
     assert_allclose(std[0], math.sqrt(v @ joint @ v), rtol=1e-10)
-    far = sd.GaussianProcess(kernels.Matern52(1.0, 2.0)).condition(surface()).gradient([[99.0, 0]])
+    far = dense(kernels.Matern52(1.0, 2.0)).condition(surface()).gradient([[99.0, 0]])
     assert_allclose(far.cov[0], 20 / 3 * np.eye(2), rtol=1e-12, atol=1e-12)
 
 
@@ -226,7 +232,7 @@ def test_the_gradient_of_the_variance_is_another_question(plane):
 
 def test_every_engine_answers_for_its_gradient(mixed):
     x = np.linspace(0.1, 0.9, 5)
-    for model in (sd.GaussianProcess(ONE_D[0]), sd.RegressionSpline(knots=8, degree=5)):
+    for model in (dense(ONE_D[0]), sd.RegressionSpline(knots=8, degree=5)):
         post = model.condition(mixed)
         gradient, hessian = post.gradient(x), post.hessian(x)
         assert_allclose(gradient.mean[:, 0], post(x, 1), rtol=1e-12)
@@ -239,10 +245,10 @@ def test_every_engine_answers_for_its_gradient(mixed):
 
 def test_an_order_that_the_process_lacks_is_refused(mixed):
     with pytest.raises(ValueError, match=r"order 2 .*Matern52.*row 70"):
-        sd.GaussianProcess(kernels.Matern32(0.2, 1.0)).condition(mixed)
+        dense(kernels.Matern32(0.2, 1.0)).condition(mixed)
     with pytest.raises(ValueError, match=r"order 2 .*Matern52"):
-        sd.tune(sd.GaussianProcess(kernels.Matern32()), mixed)
-    post = sd.GaussianProcess(kernels.Matern32(0.2, 1.0)).condition(mixed.of(0))
+        sd.tune(dense(kernels.Matern32()), mixed)
+    post = dense(kernels.Matern32(0.2, 1.0)).condition(mixed.of(0))
     with pytest.raises(ValueError, match="order 0 to 1"):
         post(0.5, nu=2)
 
@@ -251,7 +257,7 @@ def test_an_order_that_the_process_lacks_is_refused(mixed):
 def test_the_slope_of_the_mean_is_in_the_gradient(mean):
     x = np.linspace(0, 1, 12)
     data = sd.observe(x, 2 + 3 * x, yerr=0.01)
-    post = sd.GaussianProcess(kernels.Matern52(0.1, 0.01), mean=mean).condition(data)
+    post = dense(kernels.Matern52(0.1, 0.01), mean=mean).condition(data)
     for far in (-5.0, 0.5, 7.0):
         assert post(far, 1) == pytest.approx(3.0, abs=1e-9)
         assert post(far) == pytest.approx(2 + 3 * far, abs=1e-8)
@@ -260,14 +266,14 @@ def test_the_slope_of_the_mean_is_in_the_gradient(mean):
 def test_a_spline_can_be_the_mean():
     spline = BSpline(np.r_[[0.0] * 4, [1.0] * 4], [0.0, 1.0, -1.0, 2.0], 3)
     data = sd.observe([0.2, 0.9], spline([0.2, 0.9]), yerr=0.1)
-    post = sd.GaussianProcess(kernels.Matern52(0.2, 0.1), mean=spline).condition(data)
+    post = dense(kernels.Matern52(0.2, 0.1), mean=spline).condition(data)
     x = np.linspace(0, 1, 7)
     for nu in (0, 1, 2):
         assert_allclose(post(x, nu), spline(x, nu), atol=1e-12)
 
 
 def test_covariances_may_be_negative(mixed):
-    post = sd.GaussianProcess(kernels.Matern52(0.2, 1.0)).condition(mixed)
+    post = dense(kernels.Matern52(0.2, 1.0)).condition(mixed)
     cov = post.cov(np.linspace(0, 1, 30), 1)
     assert cov.min() < -0.05 * cov.max()
 
@@ -277,7 +283,7 @@ def test_long_series_are_finite_and_right():
     x = np.sort(np.r_[x, x[::7] + 0.5])
     data = sd.observe(x, np.sin(x), yerr=0.1) + sd.observe(x, np.cos(x), yerr=0.1, nu=1)
     kernel = kernels.Matern52(1.0, 1.0)
-    post = sd.GaussianProcess(kernel, solver="dense").condition(data)
+    post = dense(kernel).condition(data)
     ask = np.r_[x[:5] + 0.1, 2e6]
     cross, K = kernel.cov(ask, 1, data.x, data.nu), kernel.cov(data.x, data.nu)
     mean, cov = naive.regression(K, cross, kernel.cov(ask, 1), data.y, data.yerr)
@@ -287,7 +293,7 @@ def test_long_series_are_finite_and_right():
 
 def test_paths_of_f_and_of_its_derivative_are_one_function():
     data = sd.observe([0.0, 0.4, 1.0], [0.0, 1.0, 0.0], yerr=0.05)
-    post = sd.GaussianProcess(kernels.Matern72(0.4, 1.0)).condition(data)
+    post = dense(kernels.Matern72(0.4, 1.0)).condition(data)
     x = np.linspace(0, 1, 101)
     paths = post.sample(x, [[0], [1]], size=20, rng=0)
     difference = np.gradient(paths[:, 0], x, axis=1)[:, 1:-1]
@@ -300,7 +306,7 @@ def test_paths_of_f_and_of_its_derivative_are_one_function():
 def test_the_nugget_bounds_the_condition_number_and_is_absent_where_not_needed():
     x = np.linspace(0, 1, 60)
     data = sd.observe(x, np.sin(6 * x), yerr=0) + sd.observe(x, 6 * np.cos(6 * x), yerr=0, nu=1)
-    smooth = sd.GaussianProcess(kernels.SquaredExponential(0.5, 1.0))
+    smooth = dense(kernels.SquaredExponential(0.5, 1.0))
     post = smooth.condition(data)
     assert 0 < post.nugget == pytest.approx(120 / (LARGEST_CONDITION - 1))
     K = kernels.SquaredExponential(0.5, 1.0).cov(data.x, data.nu)
@@ -308,7 +314,7 @@ def test_the_nugget_bounds_the_condition_number_and_is_absent_where_not_needed()
     eigenvalues = np.linalg.eigvalsh(K / size / size[:, None] + post.nugget * np.eye(120))
     assert eigenvalues[-1] / eigenvalues[0] <= LARGEST_CONDITION * (1 + 1e-3)
     assert_allclose(post(x + 0.004), np.sin(6 * (x + 0.004)), atol=1e-6)
-    rough = sd.GaussianProcess(kernels.Matern52(0.05, 1.0)).condition(data)
+    rough = dense(kernels.Matern52(0.05, 1.0)).condition(data)
     assert rough.nugget == 0.0
     assert_allclose(rough(x, 1), 6 * np.cos(6 * x), rtol=1e-9, atol=1e-9)
     noisy = sd.observe(x, data.y[:60], yerr=0.01)
@@ -322,44 +328,44 @@ def test_the_condition_does_not_depend_on_the_unit_of_x(scale):
     for nu in (0, 1, 2):
         part = sd.observe(scale * x, wave(x, nu) / scale**nu, yerr=0, nu=nu)
         data = part if data is None else data + part
-    post = sd.GaussianProcess(kernels.Matern52(scale / 49, 1.0)).condition(data)
+    post = dense(kernels.Matern52(scale / 49, 1.0)).condition(data)
     assert post.condition < 110
 
 
 def test_a_matrix_that_does_not_fit_is_refused_with_the_number_and_the_way_out():
     data = sd.observe(np.arange(1_000_000.0), np.zeros(1_000_000), yerr=1.0)
     with pytest.raises(ValueError, match=r"1000000 rows need a matrix of 7450.*SmoothingSpline"):
-        sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="dense").condition(data)
+        dense(kernels.Matern52(1.0, 1.0)).condition(data)
 
 
 def test_data_that_leave_the_mean_free_are_refused():
     slopes = sd.observe([0.0, 1.0], [1.0, 2.0], yerr=0.1, nu=1)
     with pytest.raises(UndeterminedError, match="constant of the mean"):
-        sd.GaussianProcess(kernels.Wiener(2, 1.0)).condition(slopes)
+        dense(kernels.Wiener(2, 1.0)).condition(slopes)
     with pytest.raises(UndeterminedError, match="linear part"):
-        sd.GaussianProcess(kernels.Matern52(1.0, 1.0), mean="linear").condition(
+        dense(kernels.Matern52(1.0, 1.0), mean="linear").condition(
             sd.observe([0.0], [1.0], yerr=0.1)
         )
-    post = sd.GaussianProcess(kernels.Matern52(1.0, 1.0)).condition(slopes)
+    post = dense(kernels.Matern52(1.0, 1.0)).condition(slopes)
     assert post.std(0.5) > 0.5
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: sd.GaussianProcess("matern"), "kernel: 'matern'"),
+        (lambda: dense("matern"), "kernel: 'matern'"),
         (lambda: sd.GaussianProcess(ONE_D[0], solver="gpu"), "solver: 'gpu'"),
-        (lambda: sd.GaussianProcess(ONE_D[0], mean="cosine"), "mean: 'cosine'"),
-        (lambda: sd.GaussianProcess(ONE_D[0], mean=math.nan), "mean: nan"),
-        (lambda: sd.GaussianProcess(ONE_D[0], noise={0: -1.0}), "noise"),
-        (lambda: sd.GaussianProcess(kernels.Matern52()).condition(mixed_data()), "kernel.sigma"),
-        (lambda: sd.GaussianProcess(kernels.Wiener(2, 1.0)).condition(surface()), "one dimension"),
+        (lambda: dense(ONE_D[0], mean="cosine"), "mean: 'cosine'"),
+        (lambda: dense(ONE_D[0], mean=math.nan), "mean: nan"),
+        (lambda: dense(ONE_D[0], noise={0: -1.0}), "noise"),
+        (lambda: dense(kernels.Matern52()).condition(mixed_data()), "kernel.sigma"),
+        (lambda: dense(kernels.Wiener(2, 1.0)).condition(surface()), "one dimension"),
         (
-            lambda: sd.tune(sd.GaussianProcess(kernels.Matern52()), mixed_data(), "gcv"),
+            lambda: sd.tune(dense(kernels.Matern52()), mixed_data(), "gcv"),
             "'evidence' or 'loo'",
         ),
         (
-            lambda: sd.GaussianProcess(kernels.Linear(1.0)).condition(
+            lambda: dense(kernels.Linear(1.0)).condition(
                 sd.observe([0.0, 1.0], [1.0, 1.0], yerr=0)
             ),
             "row 0 is exact",
@@ -373,7 +379,7 @@ def test_what_has_no_answer_is_refused(make, words):
 
 def test_integral_of_a_wiener_process_over_its_anchor():
     x = np.linspace(0, 1, 6)
-    post = sd.GaussianProcess(kernels.Wiener(2, 3.0)).condition(sd.observe(x, np.sin(x), yerr=0.1))
+    post = dense(kernels.Wiener(2, 3.0)).condition(sd.observe(x, np.sin(x), yerr=0.1))
     node, weight = np.polynomial.legendre.leggauss(12)
     edges = np.linspace(0.1, 0.95, 201)
     t = (edges[:-1, None] + np.diff(edges)[:, None] * 0.5 * (1 + node)).ravel()
@@ -385,6 +391,6 @@ def test_integral_of_a_wiener_process_over_its_anchor():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="shorter intervals"):
-            sd.GaussianProcess(kernels.RationalQuadratic(1e-6, 1.0, alpha=1.0)).condition(
-                post.data
-            ).integral(0, 1)
+            dense(kernels.RationalQuadratic(1e-6, 1.0, alpha=1.0)).condition(post.data).integral(
+                0, 1
+            )

@@ -62,21 +62,20 @@ def test_matern12_has_its_kink():
     assert_allclose(markov.integral(0.1, 0.9), dense.integral(0.1, 0.9), rtol=1e-9)
 
 
-def test_auto_chooses_it_where_it_is_exact_and_pays():
-    x = np.linspace(0, 1, 600)
-    many, few = (sd.observe(t, np.sin(t), yerr=0.1) for t in (x, x[:50]))
+def test_auto_chooses_it_where_it_is_exact():
+    x = np.linspace(0, 1, 60)
+    data = sd.observe(x, np.sin(x), yerr=0.1)
     kernel = kernels.Matern52(0.2, 1.0)
 
-    def chosen(data, kernel=kernel, mean=0.0):
+    def chosen(kernel=kernel, mean=0.0):
         post = sd.GaussianProcess(kernel, mean=mean).condition(data)
         return isinstance(post, MarkovPosterior)
 
-    assert chosen(many)
-    assert not chosen(few)
-    assert not chosen(many, mean="constant")
-    assert not chosen(many, kernel=kernels.SquaredExponential(0.2, 1.0))
-    dense = sd.GaussianProcess(kernel, solver="dense").condition(many)
-    assert_allclose(sd.GaussianProcess(kernel).condition(many)(x, 2), dense(x, 2), atol=1e-7)
+    assert chosen()
+    assert chosen(kernels.Wiener(3, 1.0))
+    assert not chosen(mean="constant")
+    assert not chosen(kernels.SquaredExponential(0.2, 1.0))
+    assert not chosen(kernel + kernel)
 
 
 def test_what_it_cannot_do_is_refused():
@@ -163,12 +162,13 @@ def test_tuning_finds_what_the_dense_solver_finds(kernel):
 
 
 @pytest.mark.parametrize("a", [1e-9, 1e9])
-@pytest.mark.parametrize("kernel", [kernels.Matern32(), kernels.Matern72()], ids=str)
+@pytest.mark.parametrize("kernel", [FREE[1], FREE[3], FREE[5]], ids=str)
 def test_units_change_nothing_tuning_included(kernel, a):
     def fit(data):
         return tuned(sd.GaussianProcess(kernel, solver="markov"), data).condition(data)
 
-    check_units(fit, unknown_noise(kernel), a, c=3e-4, b=5 * a)
+    data = mixed_data(known=False)  # of the Wiener process the noise of curvatures runs to zero
+    check_units(fit, data[data.nu <= kernel.smoothness], a, c=3e-4, b=5 * a)
 
 
 def test_tuning_of_many_rows_recovers_the_process():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from contracts import check_units
 from numpy.testing import assert_allclose
-from test_gp import surface
+from test_gp import dense, surface
 
 import smoothderiv as sd
 from conftest import mixed_data
@@ -49,21 +49,21 @@ def check_gradient(model, data, criterion, tol=1e-6):
 @pytest.mark.parametrize("kernel", FREE, ids=lambda k: type(k).__name__)
 def test_gradients_equal_central_differences(kernel, criterion):
     data = mixed_data(known=False) + sd.observe([0.5], [0.0], yerr=0)
-    check_gradient(sd.GaussianProcess(kernel, mean="constant"), data, criterion)
+    check_gradient(dense(kernel, mean="constant"), data, criterion)
 
 
 @pytest.mark.parametrize("criterion", ["evidence", "loo"])
 def test_gradients_in_the_plane_one_scale_each(criterion):
     data = surface()
     free = sd.observe(data.x, data.y, nu=data.nu)
-    check_gradient(sd.GaussianProcess(kernels.Matern72(), mean="linear"), free, criterion)
-    check_gradient(sd.GaussianProcess(kernels.SquaredExponential(isotropic=True)), free, criterion)
+    check_gradient(dense(kernels.Matern72(), mean="linear"), free, criterion)
+    check_gradient(dense(kernels.SquaredExponential(isotropic=True)), free, criterion)
 
 
 def test_the_nugget_is_differentiated_too():
     x = np.linspace(0, 1, 25)
     data = sd.observe(x, np.sin(3 * x), yerr=1e-6)
-    model = sd.GaussianProcess(kernels.Matern32(sigma=30.0), noise={1: 2e-5})
+    model = dense(kernels.Matern32(sigma=30.0), noise={1: 2e-5})
     data = data + sd.observe(x, 3 * np.cos(3 * x), nu=1)
     search = model.search(data, "evidence")
     point = np.log([0.3])
@@ -80,7 +80,7 @@ def test_the_nugget_is_differentiated_too():
 @pytest.mark.parametrize("criterion", ["evidence", "loo"])
 def test_the_gradient_is_zero_at_the_optimum(criterion):
     data = mixed_data(known=False)
-    model = tuned(sd.GaussianProcess(kernels.SquaredExponential()), data, criterion)
+    model = tuned(dense(kernels.SquaredExponential()), data, criterion)
     assert model.tuning.names == (
         "kernel.sigma",
         "kernel.scale",
@@ -100,7 +100,7 @@ def test_the_gradient_is_zero_at_the_optimum(criterion):
 @pytest.mark.parametrize("kernel", [kernels.Matern52(), kernels.SquaredExponential()], ids=str)
 def test_units_change_nothing_tuning_included(kernel, criterion, a):
     def fit(data):
-        return tuned(sd.GaussianProcess(kernel), data, criterion).condition(data)
+        return tuned(dense(kernel), data, criterion).condition(data)
 
     data = mixed_data(n=(30, 20, 0), known=False)
     check_units(fit, data, a, c=3e-4, b=5 * a)
@@ -112,7 +112,7 @@ def test_units_of_each_dimension_of_the_plane():
     moved = sd.observe(data.x * unit + unit, 7 * data.y / (unit**data.nu).prod(1), nu=data.nu)
     posts = []
     for d in (sd.observe(data.x, data.y, nu=data.nu), moved):
-        posts.append(tuned(sd.GaussianProcess(kernels.Matern72()), d).condition(d))
+        posts.append(tuned(dense(kernels.Matern72()), d).condition(d))
     x = np.random.default_rng(3).uniform(-1, 1, (9, 2))
     ours, theirs = posts[0].gradient(x), posts[1].gradient(x * unit + unit)
     assert_allclose(theirs.mean * unit / 7, ours.mean, rtol=1e-7, atol=1e-8)
@@ -124,15 +124,15 @@ def test_an_optimum_at_an_edge_is_reported():
     rng = np.random.default_rng(0)
     flat = sd.observe(np.c_[x, rng.uniform(size=20)], np.sin(6 * x), yerr=0.05)
     with pytest.warns(sd.TuningWarning, match=r"scale\[1\]: no change along it"):
-        sd.tune(sd.GaussianProcess(kernels.Matern52()), flat)
+        sd.tune(dense(kernels.Matern52()), flat)
 
 
 def test_a_prior_keeps_few_data_from_sending_a_scale_to_infinity():
     data = sd.observe([0.0, 1.0, 2.0], [1.0, 1.1, 1.2], yerr=0.2)
-    free = tuned(sd.GaussianProcess(kernels.Matern52(), mean=0), data)
+    free = tuned(dense(kernels.Matern52(), mean=0), data)
     assert free.kernel.scale > 100
     prior = kernels.Matern52(scale=kernels.LogNormal(1.0, 2.0))
-    model = sd.tune(sd.GaussianProcess(prior, mean=0), data)
+    model = sd.tune(dense(prior, mean=0), data)
     assert 0.5 < model.kernel.scale < 5
     assert model.tuning.ends == ()
 
@@ -144,7 +144,7 @@ def test_tuning_recovers_the_process_that_made_the_data():
     truth = kernels.Matern52(1.5, 2.0)
     y = np.linalg.cholesky(truth.cov(x, nu) + 1e-10 * np.eye(150)) @ rng.standard_normal(150)
     data = sd.observe(x, y + np.where(nu == 0, 0.2, 0.4) * rng.standard_normal(150), nu=nu)
-    model = sd.tune(sd.GaussianProcess(kernels.Matern52()), data)
+    model = sd.tune(dense(kernels.Matern52()), data)
     assert model.kernel.scale == pytest.approx(1.5, rel=0.2)
     assert model.kernel.sigma == pytest.approx(2.0, rel=0.3)
     assert model.noise == pytest.approx({0: 0.2, 1: 0.4}, rel=0.35)
@@ -154,6 +154,6 @@ def test_a_period_is_found():
     rng = np.random.default_rng(2)
     x = np.sort(rng.uniform(0, 10, 80))
     data = sd.observe(x, np.sin(2 * np.pi * x / 1.3) + 0.1 * rng.standard_normal(80))
-    model = tuned(sd.GaussianProcess(kernels.Periodic()), data)
+    model = tuned(dense(kernels.Periodic()), data)
     assert model.kernel.period / 1.3 == pytest.approx(round(model.kernel.period / 1.3), abs=0.01)
     assert model.condition(data)(20.0) == pytest.approx(np.sin(2 * np.pi * 20 / 1.3), abs=0.2)

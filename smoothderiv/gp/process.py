@@ -21,7 +21,6 @@ Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
 SOLVERS = ("auto", "dense", "markov", "iterative")
-_MANY = 500  # rows from which solver="auto" prefers the Markov solver where it is exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +46,8 @@ class GaussianProcess(Model):
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
         filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
         or Wiener, a mean that is not estimated, and gaps between places up to about four scales.
-        "auto": "markov" where it is exact and there are 500 rows or more. Tuning by evidence goes
-        the same way, O(n) an evaluation, gaps of any length; by "loo" with the dense matrix.
+        "auto": "markov" where it is exact, else "dense". Tuning by evidence goes the same way, O(n)
+        an evaluation, gaps of any length; by "loo" with the dense matrix.
         "iterative": conjugate gradients, for more rows in several dimensions than a matrix fits;
         approximate, to a stated accuracy (see :class:`~smoothderiv.gp.iterative.IterativePosterior`
         for what it refuses), and tuned on about 1200 of the rows.
@@ -130,8 +129,8 @@ class GaussianProcess(Model):
         return dense_posterior.condition(self, data)
 
     def _may_be_markov(self, data: Observations) -> bool:
-        """Tell whether the Markov solver is asked for, or is exact and pays; gaps aside."""
-        if self.solver in ("dense", "iterative") or (self.solver == "auto" and len(data) < _MANY):
+        """Tell whether the Markov solver is asked for, or exact; gaps aside."""
+        if self.solver in ("dense", "iterative"):
             return False
         if data.ndim > 1 and self.solver == "markov":
             raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
