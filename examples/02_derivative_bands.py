@@ -48,7 +48,7 @@ for nu, curve in truth.items():
 mean, std = post.integral(0.0, 1.0)
 print(f"\nintegral from 0 to 1: {mean:.4f} ± {std:.4f}; truth 0")
 
-axes = sd.plot(post, simultaneous=True)
+axes = sd.plot(post, level=0.95, show="band")
 for nu, curve in truth.items():
     axes[nu].plot(grid, curve, color="#D55E00", lw=1, ls="--")
 axes[0].figure.savefig(folder / "derivative_bands.png", dpi=150)

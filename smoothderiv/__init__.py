@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from smoothderiv.observations import observe as observe
     from smoothderiv.panel import smooth_panel as smooth_panel
     from smoothderiv.plotting import plot as plot
+    from smoothderiv.plotting import plot_field as plot_field
+    from smoothderiv.plotting import plot_residuals as plot_residuals
+    from smoothderiv.plotting import plot_sizer as plot_sizer
+    from smoothderiv.plotting import plot_tuning as plot_tuning
+    from smoothderiv.scale_space import sizer as sizer
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
     from smoothderiv.statespace.smoother import SmoothingSpline as SmoothingSpline
     from smoothderiv.storage import load as load
@@ -35,6 +40,11 @@ _HOME = {
     "load": "smoothderiv.storage",
     "observe": "smoothderiv.observations",
     "plot": "smoothderiv.plotting",
+    "plot_field": "smoothderiv.plotting",
+    "plot_residuals": "smoothderiv.plotting",
+    "plot_sizer": "smoothderiv.plotting",
+    "plot_tuning": "smoothderiv.plotting",
+    "sizer": "smoothderiv.scale_space",
     "smooth_panel": "smoothderiv.panel",
     "splines": "smoothderiv.splines",
     "tune": "smoothderiv.tuning",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv import _validate
 from smoothderiv.limits import resolve_range
 
 if TYPE_CHECKING:
@@ -33,17 +34,18 @@ class Locations:
 
     Attributes
     ----------
-    x : position on the mean curve
-    std, lower, upper : spread and limits of the position over the paths that have the event
+    x : position on the mean curve; a datetime where the data are at datetimes
+    std : spread of the position over the paths that have the event, in seconds for datetimes
+    lower, upper : limits of the position, as x; infinite (or NaT) where no path has the event
     probability : share of paths that have the event between its neighbours
     height, height_std : value of f there on the mean curve, and its spread over the paths
     at_edge : share of paths in which it is an end of the range (only for ``argmax``)
     """
 
-    x: Array
+    x: NDArray[Any]
     std: Array
-    lower: Array
-    upper: Array
+    lower: NDArray[Any]
+    upper: NDArray[Any]
     probability: Array
     height: Array
     height_std: Array
@@ -54,7 +56,8 @@ class Locations:
 
     def __repr__(self) -> str:
         lines = [
-            f"x = {x:.6g} (std {s:.2g}, {lo:.6g} to {up:.6g}), f = {h:.6g} (std {hs:.2g}), "
+            f"x = {place_words(x)} (std {s:.2g}, {place_words(lo)} to {place_words(up)}), "
+            f"f = {h:.6g} (std {hs:.2g}), "
             f"probability {p:.3f}"
             for x, s, lo, up, h, hs, p in zip(
                 self.x,
@@ -119,7 +122,7 @@ def find_argmax(
     low, high = resolve_range(post, within)
     centres, rising = _mean_roots(post, nu + 1, 0.0, low, high)
     peaks = np.concatenate((centres[rising < 0], [low, high]))
-    best = peaks[np.argmax(post.mean(peaks, nu))]
+    best = peaks[np.argmax(_mean(post, peaks, nu))]
     draws = _draw(post, nu, _grid(post, nu + 1, np.array([best]), low, high), size, rng)
     place, height = _vertex(draws.x, draws.event)
     at_edge = np.mean((place <= low) | (place >= high))
@@ -134,13 +137,13 @@ def _mean_roots(
     inside = np.unique(post.data.x[(post.data.x > low) & (post.data.x < high)])
     thinned = inside[:: max(1, len(inside) // 4000)]
     x = np.unique(np.concatenate((np.linspace(low, high, 8 * _GRID + 1), thinned)))
-    y = post.mean(x, nu) - value
+    y = _mean(post, x, nu) - value
     at = np.flatnonzero((y[:-1] < 0) != (y[1:] < 0))
     left, right = x[at], x[at + 1]
     rising = np.where(y[at + 1] > y[at], 1, -1)
     for _ in range(60):  # bisection of all at once, to the last digit
         middle = 0.5 * (left + right)
-        beyond = ((post.mean(middle, nu) - value) * rising) >= 0
+        beyond = ((_mean(post, middle, nu) - value) * rising) >= 0
         left, right = np.where(beyond, left, middle), np.where(beyond, middle, right)
     return 0.5 * (left + right), rising
 
@@ -149,8 +152,8 @@ def _grid(post: Posterior, nu: int, centres: Array, low: float, high: float) -> 
     """Return places over the range, dense where a path's event may be."""
     parts = [np.linspace(low, high, _GRID)]
     if len(centres):
-        slope = np.abs(post.mean(centres, nu + 1)) if nu < post.highest_order else 0.0
-        std = post.std(centres, nu)
+        slope = np.abs(_mean(post, centres, nu + 1)) if nu < post.highest_order else 0.0
+        std = np.sqrt(post._var(centres, np.full(len(centres), nu)))
         step = (high - low) / _GRID
         reach = np.minimum(
             np.divide(std, slope, out=np.full_like(std, step), where=slope > 0), step
@@ -164,10 +167,10 @@ def _draw(
     post: Posterior, nu: int, x: Array, size: int, rng: int | np.random.Generator | None
 ) -> Paths:
     generator = np.random.default_rng(rng)
-    orders = np.array([[nu], [0]])
-    paths = post.sample(x, orders, size=size, rng=generator)
+    places, orders = np.tile(x, 2), np.repeat([nu, 0], len(x))
+    paths = post._sample(places, orders, size, generator).reshape(size, 2, -1)
     if math.isfinite(post.dof):
-        mean = post.mean(x, orders)
+        mean = post._mean(places, orders).reshape(2, -1)
         widen = np.sqrt(post.dof / generator.chisquare(post.dof, size))
         paths = mean + (paths - mean) * widen[:, None, None]
     return Paths(x, paths[:, 0], paths[:, 1])
@@ -230,5 +233,27 @@ def _summarise(
             (spread, min(lower, centre), max(upper, centre), len(place) / size, height.std())
         )
     std, lower, upper, probability, height_std = np.array(rows).reshape(-1, 5).T
-    height = post.mean(x, nu) if len(x) else x
-    return Locations(x, std, lower, upper, probability, height, height_std, np.zeros(len(x)))
+    height = _mean(post, x, nu) if len(x) else x
+    x, lower, upper = (as_asked(post, limit) for limit in (x, lower, upper))
+    return Locations(x, std, lower, upper, probability, height, height_std, np.zeros(len(height)))
+
+
+def _mean(post: Posterior, x: Array, nu: int) -> Array:
+    """Return the mean at places that are floats."""
+    return post._mean(x, np.full(len(x), nu))
+
+
+def as_asked(post: Posterior, x: Array) -> NDArray[Any]:
+    """Return float places as the user gives them: datetimes where the data have an origin."""
+    origin = post.data.origin
+    if origin is None:
+        return x
+    known = np.isfinite(x)
+    out = np.full(len(x), np.datetime64("NaT", "ns"))
+    out[known] = _validate.times(x[known], origin)
+    return out
+
+
+def place_words(x: Any) -> str:
+    """Return a place as text: a number, or a time to the millisecond."""
+    return str(x.astype("datetime64[ms]")) if isinstance(x, np.datetime64) else f"{x:.6g}"

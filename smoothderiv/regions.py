@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.limits import critical_along, resolve_range
+from smoothderiv.locations import as_asked, place_words
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
@@ -26,24 +27,24 @@ class Regions:
     Attributes
     ----------
     start, end : (m,) arrays
-        Ends of each interval, in the unit of x.
+        Ends of each interval, in the unit of x; datetimes where the data are at datetimes.
     sign : (m,) array of int
         1 where ``D^nu f`` is above the value, -1 where it is below.
     nu : int
     value : float
     level : float
         The probability of all intervals together.
-    within : (float, float)
+    within : (low, high)
         The range searched.
     """
 
-    start: Array
-    end: Array
+    start: NDArray[Any]
+    end: NDArray[Any]
     sign: NDArray[np.int64]
     nu: int
     value: float
     level: float
-    within: tuple[float, float]
+    within: tuple[Any, Any]
 
     def __len__(self) -> int:
         return len(self.start)
@@ -51,7 +52,7 @@ class Regions:
     def __repr__(self) -> str:
         words = {1: "above", -1: "below"}
         lines = [
-            f"  {a:.6g} to {b:.6g}: {words[int(s)]}"
+            f"  {place_words(a)} to {place_words(b)}: {words[int(s)]}"
             for a, b, s in zip(self.start, self.end, self.sign, strict=True)
         ]
         name = "f" if self.nu == 0 else f"D^{self.nu} f"
@@ -59,8 +60,8 @@ class Regions:
         return "\n".join([head, *lines])
 
     def at(self, x: Any) -> NDArray[np.int64]:
-        """Return 1, -1 or 0 (not known) for each place of floats `x`."""
-        places = np.asarray(x, dtype=np.float64)
+        """Return 1, -1 or 0 (not known) for each place `x`."""
+        places = np.asarray(x)
         out = np.zeros(places.shape, dtype=np.int64)
         for a, b, sign in zip(self.start, self.end, self.sign, strict=True):
             out[(places >= a) & (places <= b)] = sign
@@ -95,4 +96,7 @@ def find_regions(
     ends = np.concatenate((left, [high]))
     found = sign[np.concatenate(([0], at + 1))]
     sure = found != 0
-    return Regions(starts[sure], ends[sure], found[sure], nu, value, level, (low, high))
+    start, end, reach = (
+        as_asked(post, v) for v in (starts[sure], ends[sure], np.array([low, high]))
+    )
+    return Regions(start, end, found[sure], nu, value, level, (reach[0], reach[1]))

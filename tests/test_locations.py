@@ -102,6 +102,31 @@ def test_locations_move_with_the_units():
     assert_allclose(other.maxima(rng=0).std, a * post.maxima(rng=0).std, rtol=1e-6)
 
 
+def test_events_and_regions_of_datetimes_are_datetimes():
+    origin = np.datetime64("2026-03-01T00:00:00")
+    x = sharp(60, 0.05).data.x * 86400.0
+    y = wave(x / 86400.0)
+    times = origin + np.round(1e3 * x).astype("m8[ms]")
+    clock = sd.RegressionSpline(15, 5).condition(sd.observe(times, y, 0.05))
+    plain = sd.RegressionSpline(15, 5).condition(sd.observe(x, y, 0.05))
+    within = (times[5], times[-5])
+    for name in ("maxima", "minima", "inflections"):
+        found, expected = (
+            getattr(p, name)(w, rng=0) for p, w in ((clock, within), (plain, (x[5], x[-5])))
+        )
+        assert_allclose((found.x - times[0]) / np.timedelta64(1, "s"), expected.x - x[0], atol=0.1)
+        assert (found.lower < found.upper).all()
+    steepest = clock.argmax(1, within, rng=0)
+    assert "2026-03-01T" in repr(steepest)
+    rising = clock.regions()
+    assert_allclose(
+        (rising.end - times[0]) / np.timedelta64(1, "s"), plain.regions().end - x[0], atol=20.0
+    )
+    assert (
+        rising.at(rising.start + (rising.end - rising.start) // 2).tolist() == rising.sign.tolist()
+    )
+
+
 def test_no_event_is_an_empty_table_and_bad_ranges_are_refused():
     post = sharp()
     assert len(post.roots(0, 50.0, rng=0)) == 0

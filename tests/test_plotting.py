@@ -8,10 +8,18 @@ mpl.use("Agg")
 
 from matplotlib import dates, pyplot
 from matplotlib.container import ErrorbarContainer
+from matplotlib.quiver import Quiver
 
 import smoothderiv as sd
 from smoothderiv import plotting
-from smoothderiv.plotting import derivative_unit, plot
+from smoothderiv.plotting import (
+    derivative_unit,
+    plot,
+    plot_field,
+    plot_residuals,
+    plot_sizer,
+    plot_tuning,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +55,7 @@ def line(ax, label):
 
 def band(ax, level):
     """Return lower and upper limits as drawn, at the places of the mean."""
-    area = next(c for c in ax.collections if c.get_label() == f"{100 * level:g} % band")
+    area = next(c for c in ax.collections if c.get_label() == f"{100 * level:g} % at each place")
     corners, count = area.get_paths()[0].vertices, len(line(ax, "mean")[0])
     return corners[1 : count + 1, 1], corners[count + 2 : 2 * count + 2, 1][::-1]
 
@@ -92,7 +100,7 @@ def test_labels_units_and_legend(post):
     assert [a.get_xlabel() for a in axes] == ["", "", "", "x (s)"]
     (legend,) = axes[0].figure.legends
     words = [text.get_text() for text in legend.get_texts()]
-    assert words == ["mean", "95 % band", "50 % band", "data ± 1 sd", "exact"]
+    assert words == ["mean", "95 % at each place", "50 % at each place", "data ± 1 sd", "exact"]
 
 
 @pytest.mark.parametrize(
@@ -152,11 +160,122 @@ def test_places_asked_are_sorted_and_what_lies_beyond_the_data_is_shaded(post):
     assert not plot(post, 0)[0].patches
 
 
-def test_simultaneous_bands_are_wider(post):
-    (pointwise,), (together,) = plot(post, 1), plot(post, 1, simultaneous=True)
-    for level in (0.5, 0.95):
-        widths = [np.subtract(*band(ax, level)[::-1]) for ax in (pointwise, together)]
-        assert (widths[1] > 1.1 * widths[0]).all()
+def test_the_band_of_the_whole_curve_is_drawn_as_lines(post):
+    (ax,) = plot(post, 1, show="band")
+    x, upper = line(ax, "95 % for the whole curve")
+    expected = post.band(x, 1, within=(x[0], x[-1]))[1]
+    np.testing.assert_allclose(upper, expected, rtol=1e-12)
+    assert (upper > band(ax, 0.95)[1]).all()
+
+
+def test_paths_peaks_and_signs(post):
+    axes = plot(post, (0, 1), show=("paths", "peaks", "signs"))
+    for nu, ax in enumerate(axes):
+        paths = [a for a in ax.lines if a.get_label() == "sample paths" or a.get_lw() == 0.6]
+        assert len(paths) == 12
+        here = post.derivative(nu)
+        for name in ("maxima", "minima"):
+            found = getattr(here, name)(rng=0)
+            drawn = [
+                line(ax, label)
+                for label in (f"{name}, 95 %", f"doubtful {name}")
+                if line(ax, label) is not None
+            ]
+            x = np.sort(np.concatenate([d[0] for d in drawn])) if drawn else []
+            np.testing.assert_allclose(x, found.x, rtol=1e-9)
+        x, rising = line(ax, "surely rises")
+        sign = here.regions(1, within=(x[0], x[-1])).at(x)
+        np.testing.assert_array_equal(np.isfinite(rising), sign == 1)
+        np.testing.assert_array_equal(np.isfinite(line(ax, "surely falls")[1]), sign == -1)
+    with pytest.raises(ValueError, match="show: 'dots' is unknown"):
+        plot(post, show="dots")
+
+
+def test_several_posteriors_are_compared_in_the_same_panels(post):
+    other = sd.RegressionSpline(knots=3, degree=3, noise={0: 0.1}).condition(post.data)
+    axes = plot({"quintic": post, "cubic": other}, show="band")
+    assert len(axes) == 3
+    for nu, ax in enumerate(axes):
+        for name, each in (("quintic", post), ("cubic", other)):
+            x, mean = line(ax, name)
+            np.testing.assert_array_equal(mean, each(x, nu))
+    looks = {(a.get_color(), a.get_linestyle()) for a in axes[0].lines if a.get_lw() == 1.6}
+    assert len(looks) == 2, "told apart by colour and by dashes"
+    with pytest.raises(ValueError, match="different orders"):
+        plot({"a": post, "b": post.derivative(1)})
+    with pytest.raises(ValueError, match="order 4 was asked"):
+        plot({"quintic": post, "cubic": other}, 4)
+    with pytest.raises(ValueError, match="empty"):
+        plot({})
+
+
+def test_residuals_are_drawn_by_order(post):
+    axes = plot_residuals(post)
+    assert axes.shape == (2, 2)
+    z = post.diagnose().standardised
+    for row, nu in enumerate((0, 1)):
+        rows = post.data.is_of(nu) & ~post.data.exact
+        drawn = [a for a in axes[row, 0].lines if len(a.get_xdata()) == rows.sum()]
+        np.testing.assert_array_equal(drawn[0].get_ydata(), z[rows])
+        quantiles = axes[row, 1].lines[-1]
+        np.testing.assert_array_equal(quantiles.get_ydata(), np.sort(z[rows]))
+    assert "stated" in axes[1, 0].get_title("left")
+    pinned = sd.RegressionSpline(0, 1).condition(sd.observe([0, 1.0], [0, 1.0], 0.0))
+    with pytest.raises(ValueError, match="exact"):
+        plot_residuals(pinned)
+
+
+def test_residuals_of_many_rows_and_of_several_dimensions():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, 50_000)
+    fitted = sd.RegressionSpline(2).condition(sd.observe(x, rng.standard_normal(50_000), 1.0))
+    ((left, right),) = plot_residuals(fitted)
+    assert sum(len(a.get_xdata()) for ax in (left, right) for a in ax.lines) < 2000
+    flat = sd.GaussianProcess(sd.kernels.SquaredExponential(1.0, 1.0)).condition(
+        sd.observe(rng.uniform(size=(30, 2)), rng.standard_normal(30), 1.0)
+    )
+    assert plot_residuals(flat)[0, 0].get_xlabel() == "fitted value"
+
+
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
+def test_the_tuner_is_drawn_with_every_point_it_saw(post):
+    model = sd.tune(sd.RegressionSpline(degree=5, lam=None, order=3), post.data)
+    axes = plot_tuning(model)
+    assert len(axes) == len(model.tuning.names) + 1
+    assert [a.get_xlabel() for a in axes[:-1]] == list(model.tuning.names)
+    _, losses = model.tuning.curve
+    near = losses - model.tuning.loss
+    drawn = axes[0].lines[0].get_ydata()
+    np.testing.assert_allclose(np.sort(drawn), np.sort(near[near <= 25]))
+    assert "knots=" in axes[-1].get_yticklabels()[0].get_text()
+    assert len(plot_tuning(model.condition(post.data))) == len(axes)
+    straight = sd.tune(sd.SmoothingSpline(2), sd.observe([0, 1, 2, 3.0], [0, 1, 2, 3.0], 0.1))
+    assert "straight" in plot_tuning(straight)[0].get_title()
+    with pytest.raises(ValueError, match="not tuned"):
+        plot_tuning(sd.RegressionSpline(3))
+
+
+def test_fields_tell_sure_slopes_from_others():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(size=(40, 2))
+    kernel = sd.kernels.Matern52(scale=1.0, sigma=1.0)
+    steep = sd.GaussianProcess(kernel).condition(sd.observe(X, 5 * X[:, 0], 0.01))
+    flat = sd.GaussianProcess(kernel).condition(sd.observe(X, 0 * X[:, 0], 1.0))
+    counts = []
+    for post_ in (steep, flat):
+        ax = plot_field(post_, x_unit="km", y_unit="K")
+        arrows = [c for c in ax.collections if isinstance(c, Quiver)]
+        counts.append([len(c.U) for c in arrows])
+        assert sum(counts[-1]) == 14 * 14
+        assert ax.get_xlabel() == "x₁ (km)"
+    assert counts[0][1] > 150
+    assert counts[1][1] == 0
+    box = plot_field(steep, bounds=((0, 2), (0, 1)))
+    assert box.get_xlim() == (0, 2)
+    with pytest.raises(ValueError, match="bounds"):
+        plot_field(steep, bounds=((2, 0), (0, 1)))
+    with pytest.raises(ValueError, match="1 dimensions"):
+        plot_field(sd.RegressionSpline(0, 1).condition(sd.observe([0, 1.0], [0, 1.0], 0.1)))
 
 
 def test_datetimes_on_the_axis(post):
@@ -215,3 +334,12 @@ def test_levels_are_probabilities(post):
         plot(post, level=95)
     (ax,) = plot(post, 0, level=0.8)
     assert len(ax.collections) == 2  # one band, and the error bars
+
+
+def test_the_map_of_scales_shows_signs_by_place_and_smoothing(post):
+    found = sd.sizer(post.data.of(0), count=7)
+    ax = plot_sizer(found)
+    mesh = ax.collections[0]
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()), found.sign)
+    assert ax.get_yscale() == "log"
+    assert {text.get_text() for text in ax.get_legend().get_texts()} >= {"f′ > 0", "f′ < 0"}  # noqa: RUF001

@@ -1,0 +1,386 @@
+"""A fitted curve and its derivatives, one panel an order, with bands, data, and what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from smoothderiv.derivative import Derivative
+from smoothderiv.limits import check_level
+from smoothderiv.locations import Locations
+from smoothderiv.observations import Observations
+from smoothderiv.plotting.style import (
+    ABOVE_BAND,
+    BELOW_BAND,
+    CURVE,
+    DASHES,
+    DATA,
+    EVENT,
+    EXACT,
+    FALLING,
+    MARKERS,
+    ON_TOP,
+    RISING,
+    SEVERAL,
+    Array,
+    Labels,
+    Style,
+    as_given,
+    binned,
+    date_axis,
+    dress,
+    legend,
+    new_axes,
+)
+from smoothderiv.posterior import Posterior
+
+GRID_POINTS = 400
+PATHS = 12
+SHOWN = ("band", "paths", "peaks", "signs")
+
+
+def plot(
+    post: Posterior | Mapping[str, Posterior],
+    nu: int | Sequence[int] | None = None,
+    *,
+    x: ArrayLike | None = None,
+    level: float | Sequence[float] = (0.5, 0.95),
+    ax: Axes | Sequence[Axes] | None = None,
+    x_unit: str | None = None,
+    y_unit: str | None = None,
+    show: str | Sequence[str] = (),
+) -> NDArray[Any]:
+    """Plot a fitted curve and its derivatives: mean, nested limits and data, one panel an order.
+
+    Data stand in the panel of their order with error bars of one standard deviation, the
+    estimated one where the noise was unknown; exact rows are open squares. More than 1000 rows of
+    an order are drawn as means over 80 bins with bars over the central 95 % of their rows.
+    A panel shows all means and all data, but may cut off limits that flare at the ends.
+
+    Parameters
+    ----------
+    post : Posterior, or mapping from name to Posterior
+        Of one-dimensional x. Several are compared in the same panels, each with a line of its own
+        and its widest limits; the data are those of the first.
+    nu : int or sequence of int, optional
+        The orders of derivative to show. Without it 0, 1, 2 and all up to the highest observed,
+        as far as the model has them (or as many as there are axes in `ax`).
+    x : (n,) array, optional
+        Where to draw the curve; datetimes if the data are at datetimes. 400 places over the data
+        without it. What lies beyond the data is shaded.
+    level : float or sequence of float
+        Probabilities of the pointwise limits (:meth:`Posterior.interval`), which are shaded.
+    ax : Axes or sequence of Axes, optional
+        One for each order. Without it a new figure is made.
+    x_unit, y_unit : str, optional
+        Units for the labels, ``"s"`` and ``"m"``: derivatives are then in m/s and m/s².
+    show : str or sequence of str
+        What else: ``"band"``, the limits of the highest level for the whole curve
+        (:meth:`Posterior.band`), as lines; ``"paths"``, 12 curves that it could be; ``"peaks"``,
+        maxima and minima with 95 % intervals of place and height, hollow where the probability
+        that there is one is below 0.95; ``"signs"``, where the curve surely rises or falls
+        (:meth:`Posterior.regions`).
+
+    Returns
+    -------
+    (len(nu),) array of matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        An order that the model lacks, x of several dimensions, a number of axes that is not the
+        number of orders, or a word in `show` that is unknown.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("Agg")
+    >>> import numpy as np, smoothderiv as sd
+    >>> t = np.linspace(0, 3, 30)
+    >>> data = sd.observe(t, np.sin(t), yerr=0.05) + sd.observe(t, np.cos(t), yerr=0.2, nu=1)
+    >>> post = sd.RegressionSpline(knots=3, degree=5).condition(data)
+    >>> axes = sd.plot(post, nu=(0, 1, 2), x_unit="s", y_unit="m", show=("band", "peaks"))
+    >>> [axes[k].get_ylabel() for k in range(3)]
+    ['f (m)', 'f′ (m/s)', 'f″ (m/s²)']
+    >>> axes[0].figure.savefig("curve.pdf")  # doctest: +SKIP
+    """
+    posts = {"mean": post} if isinstance(post, Posterior) else dict(post)
+    nu, posts = _bases(nu, posts)
+    first = next(iter(posts.values()))
+    data = first.data
+    for other in posts.values():
+        _require_a_curve(other, data)
+    given = None if ax is None else np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+    orders = _orders(list(posts.values()), nu, given)
+    levels = sorted({check_level(float(p)) for p in np.atleast_1d(np.asarray(level))}, reverse=True)
+    words = _words(show)
+    axes = new_axes(len(orders)) if given is None else given
+    labels = Labels(data, x_unit, y_unit)
+    grid = _grid(data, x)
+    looks = _looks(list(posts))
+    for order, panel in zip(orders, axes, strict=True):
+        limits = _draw_data(panel, data, order, first)
+        for look, each in zip(looks, posts.values(), strict=True):
+            few = levels if len(posts) == 1 else levels[:1]
+            curve = _Curve.of(each, grid, order, few, "band" in words)
+            _draw_curve(panel, curve, look)
+            _draw_more(panel, each, curve, look, words)
+            limits.append(curve.span())
+        _shade_beyond(panel, data, grid)
+        _finish(panel, limits, labels.y(order))
+    _label_places(axes, labels, data, own=given is None)
+    legend(axes, own=given is None)
+    return axes
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How one of the curves is drawn."""
+
+    name: str
+    colour: str
+    dashes: Any
+    alone: bool
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Mean and limits of one order at places that ascend."""
+
+    nu: int
+    places: NDArray[Any]
+    seconds: Array
+    mean: Array
+    limits: tuple[tuple[float, Array, Array], ...]
+    whole: tuple[Array, Array] | None
+
+    @classmethod
+    def of(cls, post: Posterior, grid: Array, nu: int, levels: list[float], whole: bool) -> _Curve:
+        places = as_given(post.data, grid)
+        limits = [(p, *post.interval(places, nu, p)) for p in levels]
+        band = None
+        if whole:
+            band = post.band(places, nu, levels[0], 0, within=(places[0], places[-1]))
+        return cls(nu, places, grid, post.mean(places, nu), tuple(limits), band)
+
+    def span(self) -> tuple[float, float]:
+        """Return limits that hold the mean, and the widest limits but for flaring ends."""
+        low, high = self.mean, self.mean
+        if self.whole is not None:
+            low, high = self.whole
+        elif self.limits:
+            _, low, high = self.limits[0]
+        return (
+            float(min(self.mean.min(), np.quantile(low, 0.03))),
+            float(max(self.mean.max(), np.quantile(high, 0.97))),
+        )
+
+
+def _bases(
+    nu: int | Sequence[int] | None, posts: dict[str, Any]
+) -> tuple[int | Sequence[int] | None, dict[str, Posterior]]:
+    """Return the curves below posteriors of derivatives, and the orders asked as theirs."""
+    if not posts:
+        raise ValueError("post: an empty mapping; give a posterior, or several by name")
+    shifts = {each.shift if isinstance(each, Derivative) else 0 for each in posts.values()}
+    if len(shifts) > 1:
+        raise ValueError("post: derivatives of different orders; give posteriors of the same curve")
+    (shift,) = shifts
+    if not shift:
+        return nu, posts
+    if nu is None:
+        highest = min(each.highest_order for each in posts.values())
+        nu = tuple(n for n in range(3) if n <= highest)
+    orders = tuple(int(n) + shift for n in np.atleast_1d(np.asarray(nu)))
+    return orders, {name: each.base for name, each in posts.items()}
+
+
+def _require_a_curve(post: Posterior, data: Observations) -> None:
+    if post.data.ndim > 1:
+        raise ValueError(
+            f"plot: x has {post.data.ndim} dimensions, but curves of one variable are drawn; see "
+            "sd.plot_field for two, or evaluate post(x, nu) along a line of places"
+        )
+    if post.data.origin != data.origin:
+        raise ValueError("post: the times of these posteriors count from different origins")
+
+
+def _words(show: str | Sequence[str]) -> tuple[str, ...]:
+    words = (show,) if isinstance(show, str) else tuple(show)
+    for word in words:
+        if word not in SHOWN:
+            raise ValueError(f"show: {word!r} is unknown; use any of {', '.join(SHOWN)}")
+    return words
+
+
+def _orders(
+    posts: list[Posterior], nu: int | Sequence[int] | None, axes: NDArray[Any] | None
+) -> tuple[int, ...]:
+    if nu is None:
+        highest = min(post.highest_order for post in posts)
+        count = max(3, int(posts[0].data.nu.max()) + 1) if axes is None else len(axes)
+        exist = min(count, highest + 1) if axes is None else count
+        orders = tuple(range(int(exist)))
+    else:
+        orders = tuple(int(n) for n in np.atleast_1d(np.asarray(nu)))
+    for post in posts:
+        for n in orders:
+            if not 0 <= n <= post.highest_order:
+                raise ValueError(
+                    f"nu: order {n} was asked, but {type(post.model).__name__} has derivatives of "
+                    f"order 0 to {post.highest_order:g}; ask for those, or use a smoother model"
+                )
+    if axes is not None and len(axes) != len(orders):
+        raise ValueError(
+            f"ax: {len(axes)} axes for {len(orders)} orders; give one for each, or none"
+        )
+    return orders
+
+
+def _grid(data: Observations, x: ArrayLike | None) -> Array:
+    """Return places in ascending order, as floats."""
+    if x is not None:
+        return np.sort(data.coordinates(x).ravel())
+    low, high = float(data.x.min()), float(data.x.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, GRID_POINTS)
+
+
+def _looks(names: list[str]) -> list[_Look]:
+    if len(names) == 1:
+        return [_Look(names[0], CURVE, "-", True)]
+    return [
+        _Look(name, SEVERAL[i % len(SEVERAL)], DASHES[i % len(DASHES)], False)
+        for i, name in enumerate(names)
+    ]
+
+
+def _draw_curve(ax: Axes, curve: _Curve, look: _Look) -> None:
+    shades = np.linspace(0.18, 0.38, max(2, len(curve.limits)))
+    for (p, low, high), alpha in zip(curve.limits, shades, strict=False):
+        label = f"{100 * p:g} % at each place" if look.alone else None
+        ax.fill_between(
+            curve.places,
+            low,
+            high,
+            color=look.colour,
+            alpha=alpha,
+            lw=0,
+            label=label,
+            zorder=BELOW_BAND,
+        )
+    if curve.whole is not None:
+        p = curve.limits[0][0]
+        style: Style = {"color": look.colour, "lw": 0.9, "ls": (0, (4, 2)), "zorder": ABOVE_BAND}
+        ax.plot(curve.places, curve.whole[0], **style)
+        label = f"{100 * p:g} % for the whole curve" if look.alone else None
+        ax.plot(curve.places, curve.whole[1], label=label, **style)
+    line: Style = {"color": look.colour, "lw": 1.6, "ls": look.dashes, "zorder": ABOVE_BAND}
+    ax.plot(curve.places, curve.mean, label=look.name, **line)
+
+
+def _draw_more(
+    ax: Axes, post: Posterior, curve: _Curve, look: _Look, words: tuple[str, ...]
+) -> None:
+    """Draw paths, signs and peaks of one curve, if they are asked for."""
+    here = post.derivative(curve.nu)
+    if "paths" in words:
+        paths = here.sample(curve.places, size=PATHS, rng=0)
+        style: Style = {"color": look.colour, "lw": 0.6, "alpha": 0.55, "zorder": BELOW_BAND + 0.5}
+        for i, path in enumerate(paths):
+            ax.plot(curve.places, path, label="sample paths" if i == 0 else None, **style)
+    if "signs" in words and here.highest_order >= 1:
+        _draw_signs(ax, here, curve)
+    if "peaks" in words and here.highest_order >= 1:
+        within = (curve.places[0], curve.places[-1])
+        _draw_peaks(ax, here.maxima(within, rng=0), "^", "maxima")
+        _draw_peaks(ax, here.minima(within, rng=0), "v", "minima")
+
+
+def _draw_signs(ax: Axes, post: Posterior, curve: _Curve) -> None:
+    """Thicken the mean where it surely rises, or falls."""
+    found = post.regions(1, within=(curve.places[0], curve.places[-1]))
+    sign = found.at(curve.places)
+    for value, colour, word in ((1, RISING, "surely rises"), (-1, FALLING, "surely falls")):
+        mean = np.where(sign == value, curve.mean, np.nan)
+        style: Style = {"color": colour, "lw": 4.5, "solid_capstyle": "butt"}
+        ax.plot(curve.places, mean, label=word, zorder=ABOVE_BAND + 0.1, **style)
+    ax.plot(curve.places, curve.mean, color="black", lw=0.8, zorder=ABOVE_BAND + 0.2)
+
+
+def _draw_peaks(ax: Axes, found: Locations, marker: str, word: str) -> None:
+    """Draw events with 95 % intervals of place and height, hollow where they are doubtful."""
+    for sure in (True, False):
+        rows = np.isfinite(found.std) & ((found.probability >= 0.95) == sure)
+        if not rows.any():
+            continue
+        x = found.x[rows]
+        y, half = found.height[rows], 1.96 * found.height_std[rows]
+        ax.hlines(y, found.lower[rows], found.upper[rows], color=EVENT, lw=1.4, zorder=ON_TOP + 1)
+        ax.vlines(x, y - half, y + half, color=EVENT, lw=1.4, zorder=ON_TOP + 1)
+        face = EVENT if sure else "white"
+        style: Style = {"marker": marker, "ms": 5.5, "mfc": face, "mec": EVENT, "mew": 1.2}
+        label = f"{word}, 95 %" if sure else f"doubtful {word}"
+        ax.plot(x, y, ls="none", label=label, zorder=ON_TOP + 2, **style)
+
+
+def _shade_beyond(ax: Axes, data: Observations, grid: Array) -> None:
+    """Shade what lies beyond the data."""
+    ends = as_given(data, np.array([data.x.min(), data.x.max(), grid[0], grid[-1]]))
+    beyond: Style = {"color": "0.5", "alpha": 0.12, "lw": 0, "zorder": 0}
+    if grid[0] < data.x.min():
+        ax.axvspan(ends[2], ends[0], **beyond)
+    if grid[-1] > data.x.max():
+        ax.axvspan(ends[1], ends[3], label="beyond the data", **beyond)
+
+
+def _draw_data(ax: Axes, data: Observations, nu: int, post: Posterior) -> list[tuple[float, float]]:
+    """Draw the rows of one order; return the ranges that they need."""
+    sd, here = data.sd(post.noise), data.is_of(nu)
+    limits: list[tuple[float, float]] = []
+    style: Style
+    noisy = here & ~data.exact
+    if noisy.any():
+        x, y, bars = data.x[noisy], data.y[noisy], np.tile(sd[noisy], (2, 1))
+        label, style = "data ± 1 sd", {"ms": 3.2, "color": DATA, "ecolor": "0.45"}
+        if len(x) > MARKERS:
+            x, y, bars = binned(x, y, sd[noisy])
+            label, style = "data in bins: mean, 95 %", {"ms": 2.4, "color": DATA, "ecolor": "0.8"}
+        style |= {"fmt": "o", "mew": 0, "elinewidth": 1.0}
+        drawn = ax.errorbar(as_given(data, x), y, bars, label=label, **style)
+        drawn[0].set_zorder(ON_TOP)
+        drawn[2][0].set_zorder(BELOW_BAND - 0.5 if len(x) < noisy.sum() else ON_TOP - 0.5)
+        limits.append((float((y - bars[0]).min()), float((y + bars[1]).max())))
+    exact = np.flatnonzero(here & data.exact)
+    if len(exact):
+        shown = exact[:: 1 + len(exact) // MARKERS]
+        places, values = as_given(data, data.x[shown]), data.y[shown]
+        style = {"marker": "s", "ms": 5.5, "mfc": "white", "mec": EXACT, "mew": 1.4}
+        ax.plot(places, values, ls="none", label="exact", zorder=ON_TOP + 1, **style)
+        limits.append((float(values.min()), float(values.max())))
+    return limits
+
+
+def _finish(ax: Axes, limits: list[tuple[float, float]], label: str) -> None:
+    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    margin = 0.06 * (high - low) or 0.5
+    ax.set_ylim(low - margin, high + margin)
+    ax.margins(x=0.02)
+    ax.set_ylabel(label)
+    dress(ax)
+
+
+def _label_places(axes: NDArray[Any], labels: Labels, data: Observations, own: bool) -> None:
+    """Label the x axis of the lowest panels, and make dates short."""
+    for ax in axes:
+        place = ax.get_subplotspec()
+        if place is None or place.is_last_row():
+            ax.set_xlabel(labels.x)
+        date_axis(ax, data)
+    if own:
+        axes[0].figure.align_ylabels(list(axes))

@@ -1,0 +1,118 @@
+"""A surface of two variables and its gradient, with arrows where the slope is sure."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from smoothderiv.gradient import Gradient
+from smoothderiv.plotting.style import MARKERS, Array
+from smoothderiv.posterior import Posterior
+
+FINE, ARROWS = 60, 14
+
+
+def plot_field(
+    post: Posterior,
+    *,
+    bounds: ArrayLike | None = None,
+    level: float = 0.95,
+    ax: Axes | None = None,
+    x_unit: str | None = None,
+    y_unit: str | None = None,
+) -> Axes:
+    """Plot a fitted surface of two variables with its gradient.
+
+    Colours and lines of height are the mean. Arrows point uphill, as long as the slope is steep;
+    they are black where the gradient is surely not zero, ``g' Cov(g)^-1 g`` beyond the chi-square
+    quantile of `level` at each place, and faint elsewhere. Dots are the places of the data, at
+    most 1000 of them.
+
+    Parameters
+    ----------
+    post : Posterior
+        Of x with two dimensions, and of a model that has gradients.
+    bounds : ((low, high), (low, high)), optional
+        What to draw; the box of the data without it.
+    x_unit, y_unit : str, optional
+        Units of x, the same for both, and of y.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        x is not of two dimensions.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("Agg")
+    >>> import numpy as np, smoothderiv as sd
+    >>> X = np.random.default_rng(0).uniform(size=(30, 2))
+    >>> data = sd.observe(X, np.sin(3 * X[:, 0]) + X[:, 1], yerr=0.05)
+    >>> post = sd.GaussianProcess(sd.kernels.Matern52(scale=1.0, sigma=1.0)).condition(data)
+    >>> ax = sd.plot_field(post)
+    """
+    data = post.data
+    if data.ndim != 2:
+        raise ValueError(f"post: x has {data.ndim} dimensions, but fields of two are drawn")
+    if ax is None:
+        _, ax = pyplot.subplots(figsize=(6.2, 5.0), layout="constrained")
+    box = np.column_stack((data.x.min(axis=0), data.x.max(axis=0)))
+    box = box if bounds is None else np.asarray(bounds, dtype=np.float64)
+    if box.shape != (2, 2) or not (box[:, 0] < box[:, 1]).all():
+        raise ValueError("bounds: two ranges (low, high) with low < high are needed")
+    a, b = (np.linspace(low, high, FINE) for low, high in box)
+    mean = post(_pairs(a, b)).reshape(FINE, FINE)
+    filled = ax.contourf(a, b, mean, levels=14, cmap="cividis", alpha=0.85)
+    ax.contour(a, b, mean, levels=filled.levels, colors="white", linewidths=0.5, linestyles="-")
+    bar = ax.figure.colorbar(filled, ax=ax)
+    bar.set_label(f"f ({y_unit})" if y_unit else "f")
+    _draw_arrows(ax, post, box, level)
+    shown = data.x[:: 1 + len(data) // MARKERS]
+    ax.plot(*shown.T, ls="none", marker="o", ms=3, mfc="white", mec="black", mew=0.5)
+    for i, name in enumerate(("x₁", "x₂")):
+        (ax.set_xlabel if i == 0 else ax.set_ylabel)(f"{name} ({x_unit})" if x_unit else name)
+    ax.set_xlim(*box[0])
+    ax.set_ylim(*box[1])
+    return ax
+
+
+def _draw_arrows(ax: Axes, post: Posterior, box: Array, level: float) -> None:
+    inner = [ends[0] + np.ptp(ends) * (np.arange(ARROWS) + 0.5) / ARROWS for ends in box]
+    places = _pairs(*inner)
+    gradient = post.gradient(places)
+    shown = gradient.mean * np.ptp(box, axis=1) ** 2  # uphill as it looks on a box of unit sides
+    longest = float(np.hypot(*(shown / np.ptp(box, axis=1)).T).max()) or 1.0
+    arrows = shown / longest / ARROWS * 1.3
+    sure = is_sure(gradient, level)
+    for mask, colour, alpha in ((~sure, "0.25", 0.35), (sure, "black", 1.0)):
+        ax.quiver(
+            *places[mask].T,
+            *arrows[mask].T,
+            angles="xy",
+            scale_units="xy",
+            scale=1.0,
+            width=0.004,
+            color=colour,
+            alpha=alpha,
+            pivot="middle",
+            zorder=3,
+        )
+
+
+def is_sure(gradient: Gradient, level: float) -> NDArray[np.bool_]:
+    """Tell at each place whether zero lies outside of the gradient's ellipse of that level."""
+    solved = np.linalg.solve(gradient.cov, gradient.mean[:, :, None])[:, :, 0]
+    squares = np.einsum("na,na->n", gradient.mean, solved)
+    return np.asarray(squares > special.chdtri(gradient.mean.shape[1], 1.0 - level))
+
+
+def _pairs(a: Array, b: Array) -> Array:
+    """Return all places of a grid: (len(b) * len(a), 2), a running fastest."""
+    return np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2)

@@ -1,0 +1,132 @@
+"""What all pictures share: colours, labels with units, axes, data that are too many to draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import dates, pyplot
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from smoothderiv import _validate
+from smoothderiv.observations import Observations
+
+Array = NDArray[np.float64]
+Style = dict[str, Any]
+
+# Okabe and Ito's colours, told apart by everybody; RISING and FALLING also differ in grey
+CURVE, EXACT, DATA, EVENT = "#0072B2", "#D55E00", "#262626", "#009E73"
+RISING, FALLING, UNSURE = "#0072B2", "#E69F00", "0.93"
+SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+PRIMES = ("", "\N{PRIME}", "\N{DOUBLE PRIME}", "\N{TRIPLE PRIME}")
+MARKERS = 1000  # more rows of one order than this are drawn as means over bins
+BINS = 80
+BELOW_BAND, ABOVE_BAND, ON_TOP = 1.0, 2.0, 3.0
+
+
+class Labels:
+    """Words for the axes: names of derivatives, and their units."""
+
+    def __init__(self, data: Observations, x_unit: str | None, y_unit: str | None) -> None:
+        if data.origin is not None and x_unit not in (None, "s"):
+            raise ValueError(
+                f"x_unit: {x_unit!r}, but the data are at datetimes, and derivatives are then per "
+                "second; leave x_unit out, or give x as numbers in that unit"
+            )
+        self._x_unit = "s" if data.origin is not None else x_unit
+        self._y_unit = y_unit
+        self.x = "time" if data.origin is not None else "x"
+        if data.origin is None and x_unit:
+            self.x += f" ({x_unit})"
+
+    def y(self, nu: int) -> str:
+        """Return the label of a derivative with its unit, such as ``f″ (m/s²)``."""
+        unit = derivative_unit(self._x_unit, self._y_unit, nu)
+        return f"{derivative_name(nu)} ({unit})" if unit else derivative_name(nu)
+
+
+def derivative_name(nu: int) -> str:
+    """Return f with its primes, or with its order raised beyond three."""
+    return "f" + (PRIMES[nu] if nu < len(PRIMES) else f"⁽{_raised(nu)}⁾")
+
+
+def derivative_unit(x_unit: str | None, y_unit: str | None, nu: int) -> str:
+    """Return the unit of the derivative of order `nu`, such as ``m/s²``; empty if unknown."""
+    if nu == 0:
+        return y_unit or ""
+    if not x_unit:
+        return ""
+    below = f"({x_unit})" if any(c in x_unit for c in " /·*") else x_unit
+    below += "" if nu == 1 else _raised(nu)
+    if y_unit is None:
+        return f"per {below}"
+    above = f"({y_unit})" if any(c in y_unit for c in " /·*") else y_unit
+    return f"{above}/{below}"
+
+
+def _raised(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def as_given(data: Observations, x: Array) -> NDArray[Any]:
+    """Return float places as the user gives them: datetimes where the data have an origin."""
+    return x if data.origin is None else _validate.times(x, data.origin)
+
+
+def new_axes(count: int) -> NDArray[Any]:
+    """Return axes one below the other in a new figure."""
+    size = (6.4, 0.9 + 1.75 * count if count > 1 else 3.6)
+    _, axes = pyplot.subplots(
+        count, 1, sharex=True, squeeze=False, figsize=size, layout="constrained"
+    )
+    return np.asarray(axes[:, 0])
+
+
+def dress(ax: Axes) -> None:
+    """Take away two spines, and draw a faint grid."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="0.9", lw=0.6)
+    ax.set_axisbelow(True)
+
+
+def date_axis(ax: Axes, data: Observations) -> None:
+    """Make dates short, if there are any."""
+    if data.origin is not None:
+        locator = dates.AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+        words = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(words)
+
+
+def legend(axes: NDArray[Any], own: bool) -> None:
+    """Put one legend for all panels above those of a new figure, or inside the first one given."""
+    entries: dict[str, Any] = {}
+    for ax in axes:
+        handles, labels = ax.get_legend_handles_labels()
+        entries.update(zip(labels, handles, strict=True))
+    names = sorted(entries, key=lambda label: (label != "mean", "%" not in label))
+    handles = [entries[name] for name in names]
+    if own:
+        columns = len(names) if len(names) <= 5 and sum(map(len, names)) < 70 else 3
+        where = {"loc": "outside upper center", "ncols": columns}
+        axes[0].figure.legend(handles, names, frameon=False, fontsize="small", **where)
+    else:
+        axes[0].legend(handles, names, frameon=False, fontsize="small")
+
+
+def binned(x: Array, y: Array, sd: Array) -> tuple[Array, Array, Array]:
+    """Return weighted means of the rows in bins of x, with bars over 95 % of the rows."""
+    edges = np.linspace(x.min(), x.max(), BINS + 1)
+    where = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, BINS - 1)
+    order = np.argsort(where, kind="stable")
+    starts = np.flatnonzero(np.diff(where[order], prepend=-1))
+    weight = sd**-2 if (sd > 0).all() else np.ones_like(sd)
+    total = np.add.reduceat(weight[order], starts)
+    mean_x = np.add.reduceat((weight * x)[order], starts) / total
+    mean_y = np.add.reduceat((weight * y)[order], starts) / total
+    groups = np.split(y[order], starts[1:])
+    low, high = np.array([np.quantile(rows, (0.025, 0.975)) for rows in groups]).T
+    bars = np.maximum([mean_y - low, high - mean_y], 0.0)
+    return mean_x, mean_y, bars

@@ -1,0 +1,149 @@
+"""SiZer: where a slope is surely up or down, over a range of smoothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smoothderiv.limits import check_level, critical_along
+from smoothderiv.model import Model
+from smoothderiv.observations import Observations
+
+if TYPE_CHECKING:
+    from smoothderiv.posterior import Posterior
+
+Array = NDArray[np.float64]
+
+_WIDEST = 16.0  # times wider and narrower than the tuned smoothing
+
+
+@dataclass(frozen=True, eq=False)
+class Sizer:
+    """Where ``D^nu f`` is surely positive or negative, for each of several smoothings.
+
+    Attributes
+    ----------
+    x : (m,) array
+        Places, floats (seconds from ``data.origin`` for datetimes).
+    width : (s,) array
+        Smoothing over the tuned one, descending: 1 is what :func:`smoothderiv.smooth` takes with
+        this model, 4 averages over four times as long.
+    edf : (s,) array
+        Effective degrees of freedom.
+    sign : (s, m) array of int
+        1 or -1 where the simultaneous band of that smoothing lies above or below 0, else 0.
+    nu : int
+    level : float
+    data : Observations
+    """
+
+    x: Array
+    width: Array
+    edf: Array
+    sign: NDArray[np.int64]
+    nu: int
+    level: float
+    data: Observations
+
+
+def sizer(
+    data: Observations,
+    model: Model | None = None,
+    nu: int = 1,
+    level: float = 0.95,
+    count: int = 41,
+    x: ArrayLike | None = None,
+) -> Sizer:
+    """Return where the slope is surely up or down at each of a range of smoothings.
+
+    What shows at all but the narrowest widths is surely there; what shows only where little is
+    smoothed may be noise, and what shows only where much is smoothed is a trend. Each row is one
+    model, conditioned with its smoothing held and the tuned noise, and a band that is simultaneous
+    along x; rows are not corrected for each other.
+
+    Parameters
+    ----------
+    data : Observations
+        Of one-dimensional x.
+    model : SmoothingSpline or penalised RegressionSpline, optional
+        By default ``SmoothingSpline(order=3)``, or one order above the highest needed; unknown
+        fields are tuned.
+    nu : int
+        The derivative: 1 for rise and fall, 2 for bending up and down.
+    level : float
+        Of the band of each smoothing.
+    count : int
+        How many smoothings, from 16 times wider to 16 times narrower than the tuned one.
+    x : (m,) array, optional
+        Places; 400 over the data without it.
+
+    References
+    ----------
+    Chaudhuri & Marron, "SiZer for exploration of structures in curves", JASA 94, 1999.
+
+    Examples
+    --------
+    >>> import numpy as np, smoothderiv as sd
+    >>> t = np.linspace(0, 1, 200)
+    >>> noise = 0.1 * np.random.default_rng(0).standard_normal(200)
+    >>> found = sd.sizer(sd.observe(t, np.sin(6 * t) + noise), count=9)
+    >>> found.sign.shape, found.sign[4, [0, 200, 399]].tolist()
+    ((9, 400), [1, -1, 1])
+    """
+    from smoothderiv.statespace.smoother import SmoothingSpline
+    from smoothderiv.tuning import tune
+
+    if data.ndim > 1:
+        raise ValueError("data: x has several dimensions; SiZer is for curves of one")
+    check_level(level)
+    highest = max(int(data.nu.max(initial=0)), nu)
+    tuned = tune(SmoothingSpline(order=max(3, highest + 2)) if model is None else model, data)
+    low, high = float(data.x.min()), float(data.x.max())
+    places = np.linspace(low, high, 400) if x is None else np.sort(data.coordinates(x).ravel())
+    width = np.geomspace(_WIDEST, 1 / _WIDEST, count)
+    found = [_row(_widened(tuned, w), data, nu, level, places) for w in width]
+    return Sizer(
+        places,
+        width,
+        np.array([edf for edf, _ in found]),
+        np.array([sign for _, sign in found]),
+        nu,
+        level,
+        data,
+    )
+
+
+def _row(
+    model: Model, data: Observations, nu: int, level: float, x: Array
+) -> tuple[float, NDArray[np.int64]]:
+    post: Posterior = model.condition(data)
+    if nu > post.highest_order:
+        raise ValueError(
+            f"nu: order {nu} was asked, but {type(model).__name__} has derivatives of order 0 to "
+            f"{post.highest_order:g}; give a smoother model"
+        )
+    orders = np.full(len(x), nu)
+    c = critical_along(post, np.array([nu]), level, float(x[0]), float(x[-1]))
+    mean, std = post._mean(x, orders), np.sqrt(post._var(x, orders))
+    return post.edf, np.asarray(np.sign(mean) * (np.abs(mean) > c * std), dtype=np.int64)
+
+
+def _widened(model: Any, factor: float) -> Any:
+    """Return a model that smooths over lengths `factor` times longer: lam ~ length^(2 order)."""
+    power = factor ** (2 * getattr(model, "order", 0))
+    if getattr(model, "q", None) is not None:
+        if model.q == 0:
+            raise ValueError("model: it was tuned to a polynomial (q = 0); hold a q > 0 instead")
+        return dataclasses.replace(model, q=model.q / power, tuning=None)
+    if getattr(model, "lam", None):
+        if np.isinf(model.lam):
+            raise ValueError("model: it was tuned to a polynomial (lam = inf); hold a finite lam")
+        return dataclasses.replace(model, lam=model.lam * power, tuning=None)
+    raise ValueError(
+        f"model: {type(model).__name__} has no penalty to vary; give sd.SmoothingSpline(order) or "
+        "sd.RegressionSpline(knots, lam=None)"
+    )
