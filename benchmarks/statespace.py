@@ -193,7 +193,7 @@ def passes(n):
 
         def both(rows=rows, mean=mean, factor=factor, out=out):
             _loops.forward(rows._rows, rows.steps, rows._settled, *none, mean, factor, rows._dims)
-            _loops.smooth(mean, factor, order, rows.steps, *out, rows._dims)
+            _loops.smooth(mean, factor, order, rows._rows, rows.steps, *out, rows._dims)
 
         if order < 4:
             report(f"filter and smoother with covariances, order {order}", cpu(both), n)

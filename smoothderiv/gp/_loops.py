@@ -196,15 +196,15 @@ def mirror(matrix):
 
 
 @njit(cache=True, nogil=True)
-def chain_variance(weights, last, transition, noise):
-    """Return the variance of ``sum_k weights_k z_k[0]`` along a chain that runs backwards.
+def chain_variance(looks, last, transition, noise):
+    """Return the variance of ``sum_k looks_k z_k`` along a chain that runs backwards.
 
     ``z_k = transition_k z_(k+1) + noise_k``, the last with covariance `last`.
     """
-    n, d = len(weights), last.shape[0]
+    n, d = looks.shape
     row, total = np.zeros(d), 0.0
     for k in range(n):
-        row[0] += weights[k]
+        row += looks[k]
         if k == n - 1:
             total += row @ last @ row
         else:

@@ -20,7 +20,7 @@ from smoothderiv.gp.wiener import Wiener
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
-from smoothderiv.statespace import _loops as state_loops
+from smoothderiv.statespace import _chain_loops
 from smoothderiv.statespace.markov import Errors, MarkovRows, States, diagonal, joint
 from smoothderiv.statespace.priors import Matern
 from smoothderiv.statespace.smoother import SmoothingSpline, log_evidence, psd_root
@@ -151,9 +151,7 @@ class MarkovPosterior(Posterior):
         unit = self._rows.prior.units
         places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
         chain = self._states.chain(places)
-        cov = state_loops.joint_cov(
-            chain.cov, chain.transition, back[: len(x)], nu, back[len(x) :], nu2
-        )
+        cov = _chain_loops.joint_cov(chain.links, back[: len(x)], nu, back[len(x) :], nu2)
         return np.asarray(unit[nu][:, None] * cov * unit[nu2])
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
@@ -163,7 +161,8 @@ class MarkovPosterior(Posterior):
         chain = self._states.chain(places)
         roots = psd_root(np.concatenate((chain.noise[:-1], chain.cov[-1:])))
         paths = rng.standard_normal((size, len(places), self._rows.prior.dimension))
-        state_loops.draw(self._states.at(places)[0], roots, chain.transition, paths)
+        means = self._states.at(places)[0]
+        _chain_loops.draw(means, roots, chain.basis, chain.transition, paths)
         drawn = paths[:, back, nu] * self._rows.prior.units[nu]
         return np.asarray(drawn + self._trend.fixed(x[:, None], nu[:, None]))
 
@@ -176,7 +175,8 @@ class MarkovPosterior(Posterior):
         edges, node, weight = panels(kernel, min(a, b), max(a, b), places)
         chain = self._states.chain(node)
         unit = self._rows.prior.units[0] * weight
-        var = _loops.chain_variance(unit, chain.cov[-1], chain.transition, chain.noise)
+        looks = unit[:, None] * chain.basis[:, 0]
+        var = _loops.chain_variance(looks, chain.cov[-1], chain.transition, chain.noise)
         var += _kink_correction(kernel, np.diff(edges), len(node) // (len(edges) - 1))
         mean = weight @ self._mean(node, np.zeros(len(node), dtype=np.int64))
         return math.copysign(1.0, b - a) * float(mean), max(float(var), 0.0)

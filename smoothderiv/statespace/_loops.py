@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 MAX_DIMENSION = 12
-_SIZE = 2 * MAX_DIMENSION * (3 * MAX_DIMENSION + 1)
+_SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
 _loop = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
 
@@ -32,10 +32,10 @@ else:
 
     @intrinsic
     def _scratch(_, dims):
-        """Return a pointer to 2 d (3 d + 1) doubles on the stack; registers in unrolled loops."""
+        """Return a pointer to 8 d (d + 1) doubles on the stack; registers in unrolled loops."""
         size = _SIZE
         if isinstance(dims, types.UniTuple):
-            size = 2 * dims.count * (3 * dims.count + 1)
+            size = 8 * dims.count * (dims.count + 1)
 
         def codegen(context, builder, signature, args):
             return cgutils.alloca_once(builder, context.get_value_type(types.float64), size=size)
@@ -44,12 +44,12 @@ else:
 
 
 @_inline
-def _insert(U, D, E, mu, v, w, z, top, gains, kicks, k, d):
+def _insert(U, D, E, mu, v, w, z, top, turns, k, d):
     """Add a coordinate of mean z and variance w along v to the factors; return what is left of it.
 
     v has rows 0..top and is used up. Column j and v turn into themselves by a rotation (Agee &
-    Turner 1972); its two numbers are kept as entry (k, j) of gains and kicks, by which
-    `_turn_back` turns back.
+    Turner 1972); its gain, keep and kick are entries (k, j) of turns, by which `_turn_back` undoes
+    it.
     """
     for j in range(top, -1, -1):
         p = v[j]
@@ -70,29 +70,20 @@ def _insert(U, D, E, mu, v, w, z, top, gains, kicks, k, d):
             U[i * d + j] = keep * U[i * d + j] + gain * v[i]
             v[i] = t
         z, mu[j] = keep * z - gain * mu[j], mu[j] + p * z
-        if gains is not None:
-            gains[k * d + j] = gain
-            kicks[k * d + j] = p
+        if turns is not None:
+            turns[0][k * d + j], turns[1][k * d + j], turns[2][k * d + j] = gain, keep, p
     return w, z
 
 
 @_inline
-def _shift(a, h, d):
-    """Move Taylor coefficients by h."""
-    for k in range(d - 1):
-        for i in range(d - 2, k - 1, -1):
-            a[i] += h * a[i + 1]
-
-
-@_inline
-def _advance_wiener(U, D, E, mu, h, basis, weight, v, gains, kicks, left, d):
+def _advance_wiener(U, D, E, mu, h, basis, weight, v, turns, left, d):
     """Predict over a step of the integrated Wiener process."""
     if d > 3:
         for j in range(1, d):
             _shift_column(U, h, j, d)
         power = h
         for c in range(d - 1, -1, -1):
-            _kick(c, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+            _kick(c, power, U, D, E, mu, h, basis, weight, v, turns, left, d)
             power *= h * h
     else:  # written out, for the compiler unrolls only so deep; here and below
         if d > 1:
@@ -100,12 +91,12 @@ def _advance_wiener(U, D, E, mu, h, basis, weight, v, gains, kicks, left, d):
         power = h
         if d > 2:
             _shift_column(U, h, 2, d)
-            _kick(2, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+            _kick(2, power, U, D, E, mu, h, basis, weight, v, turns, left, d)
             power *= h * h
         if d > 1:
-            _kick(1, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+            _kick(1, power, U, D, E, mu, h, basis, weight, v, turns, left, d)
             power *= h * h
-        _kick(0, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d)
+        _kick(0, power, U, D, E, mu, h, basis, weight, v, turns, left, d)
 
 
 @_inline
@@ -117,21 +108,21 @@ def _shift_column(U, h, j, d):
 
 
 @_inline
-def _kick(c, power, U, D, E, mu, h, basis, weight, v, gains, kicks, left, d):
+def _kick(c, power, U, D, E, mu, h, basis, weight, v, turns, left, d):
     """Add the noise of a Wiener step along its column c."""
     v[c] = 1.0
     scale = 1.0
     for i in range(c - 1, -1, -1):
         scale *= h
         v[i] = basis[i, c] * scale
-    w, z = _insert(U, D, E, mu, v, weight[c] * power, 0.0, c, gains, kicks, c, d)
+    w, z = _insert(U, D, E, mu, v, weight[c] * power, 0.0, c, turns, c, d)
     if left is not None:
         left[c] = w
         left[2 * d + c] = z
 
 
 @_inline
-def _advance_dense(U, D, E, mu, A, root, v, gains, kicks, left, W, d):
+def _advance_dense(U, D, E, mu, A, root, v, turns, left, W, d):
     """Predict over a step with transition A and noise ``root root'``."""
     for c in range(d):
         for i in range(d):
@@ -148,19 +139,19 @@ def _advance_dense(U, D, E, mu, A, root, v, gains, kicks, left, W, d):
         for i in range(d):
             v[i] = W[i * d + k] if k < d else root[i, k - d]
         w, z = W[d * d + k] if k < d else 1.0, W[d * d + d + k] if k < d else 0.0
-        w, z = _insert(U, D, E, mu, v, w, z, d - 1, gains, kicks, k, d)
+        w, z = _insert(U, D, E, mu, v, w, z, d - 1, turns, k, d)
         if left is not None:
             left[k] = w
             left[2 * d + k] = z
 
 
 @_inline
-def _advance(U, D, E, mu, i, h, basis, weight, A, root, v, gains, kicks, left, W, d):
+def _advance(U, D, E, mu, i, h, basis, weight, A, root, v, turns, left, W, d):
     """Predict over step i."""
     if A is None:
-        _advance_wiener(U, D, E, mu, h[i], basis, weight, v, gains, kicks, left, d)
+        _advance_wiener(U, D, E, mu, h[i], basis, weight, v, turns, left, d)
     else:
-        _advance_dense(U, D, E, mu, A[i], root[i], v, gains, kicks, left, W, d)
+        _advance_dense(U, D, E, mu, A[i], root[i], v, turns, left, W, d)
 
 
 @_inline
@@ -180,10 +171,12 @@ def _update(U, D, mu, b, nu, y, variance, d):
         g = D[j] * f
         total = F + f * g
         lever = f * (1.0 / F if F > 0.0 else 0.0)
+        before = innovation
         innovation -= f * mu[j]
-        if total > 0.0:
-            D[j] *= F / total
-            mu[j] += g / total * innovation
+        if total > 0.0:  # keep * mu, not mu + gain * innovation: that cancels where mu was rough
+            inverse = 1.0 / total
+            D[j] *= F * inverse
+            mu[j] = F * inverse * mu[j] + g * inverse * before
         for i in range(j):
             old = U[i * d + j]
             U[i * d + j] = old - lever * b[i]
@@ -218,14 +211,14 @@ def _update_diffuse(U, D, E, mu, b, nu, y, variance, d):
             total = infinite + f * g
             if total > 0.0:
                 E[j] *= infinite / total
-                mu[j] += g / total * innovation
+                mu[j] = infinite / total * mu[j] + g / total * before
             infinite = total
         elif infinite == 0.0:
             g = D[j] * f
             total = F + f * g
             if total > 0.0:
                 D[j] *= F / total
-                mu[j] += g / total * innovation
+                mu[j] = F / total * mu[j] + g / total * before
             F = total
         for i in range(j):
             old = U[i * d + j]
@@ -267,7 +260,7 @@ def settle(rows, steps, start):
     chi, logs, count, clash = 0.0, 0.0, 0, 0
     while m < n and free > 0:
         if h[m] > 0.0:
-            _advance(U, D, E, mu, m, h, basis, weight, A, root, v, None, None, None, W, d)
+            _advance(U, D, E, mu, m, h, basis, weight, A, root, v, None, None, W, d)
         e, F, infinite = _update_diffuse(U, D, E, mu, b, component[m], y[m], variance[m], d)
         if m == room:
             room *= 2
@@ -338,7 +331,7 @@ def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims)
     product = 1.0
     for i in range(m, len(y)):
         if h[i] > 0.0:
-            _advance(U, D, None, mu, i, h, basis, weight, A, root, v, None, None, None, W, d)
+            _advance(U, D, None, mu, i, h, basis, weight, A, root, v, None, None, W, d)
         nu = component[i]
         if d > 3:
             e, F = _update(U, D, mu, b, nu, y[i], variance[i], d)
@@ -371,291 +364,269 @@ def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims)
 
 
 @_inline
-def _pull_back(r, N, i, h, A, v, d):
-    """Replace r by ``A' r`` and N by ``A' N A``."""
-    if A is None:
-        s = h[i]
-        for k in range(d - 2, -1, -1):
-            for j in range(k, d - 1):
-                r[j + 1] += s * r[j]
-                for m in range(d):
-                    N[(j + 1) * d + m] += s * N[j * d + m]
-        for k in range(d - 2, -1, -1):
-            for j in range(k, d - 1):
-                for m in range(d):
-                    N[m * d + j + 1] += s * N[m * d + j]
-    else:
-        T = A[i]
-        for j in range(d):
-            v[j] = 0.0
-            for k in range(d):
-                v[j] += T[k, j] * r[k]
-        for j in range(d):
-            r[j] = v[j]
-        for m in range(d):
-            for j in range(d):
-                v[j] = 0.0
-                for k in range(d):
-                    v[j] += T[k, j] * N[k * d + m]
-            for j in range(d):
-                N[j * d + m] = v[j]
-        for m in range(d):
-            for j in range(d):
-                v[j] = 0.0
-                for k in range(d):
-                    v[j] += T[k, j] * N[m * d + k]
-            for j in range(d):
-                N[m * d + j] = v[j]
+def _work(dims):
+    """Return the scratch of a step back: U2, D2, mu2, v, levers, shares, left, X, Y, b; turns."""
+    return (
+        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
+        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
+    ), (_scratch(dims), _scratch(dims), _scratch(dims))  # fmt: skip
 
 
 @_inline
-def _noise_moments(r, N, i, h, basis, weight, A, root, v, d):
-    """Return ``r' Q r`` and ``tr(Q N)`` of step i."""
-    penalty, excess = 0.0, 0.0
-    power = h[i] if A is None else 1.0
-    for c in range(d - 1, -1, -1):
-        top = c + 1 if A is None else d
-        scale = 1.0
-        for k in range(top - 1, -1, -1):
-            if A is None:
-                v[k] = basis[k, c] * scale if k < c else 1.0
-                scale *= h[i]
-                if k == c:
-                    scale = h[i]
-            else:
-                v[k] = root[i, k, c]
-        dot, square = 0.0, 0.0
-        for k in range(top):
-            dot += v[k] * r[k]
-            row = 0.0
-            for m in range(top):
-                row += N[k * d + m] * v[m]
-            square += v[k] * row
-        w = weight[c] * power if A is None else 1.0
-        penalty += w * dot * dot
-        excess += w * square
-        if A is None:
-            power *= h[i] * h[i]
-    return penalty, excess
+def _levers(U, D, E, nu, variance, levers, shares, d):
+    """Find what a row does to the basis: ``U_after = U T``, ``T_kj = -levers_j shares_k``, k < j.
 
-
-@_inline
-def _release(r, N, gain, innovation, inverse, variance, nu, v, g, d):
-    """Take a row into r and N, backwards; return its entries of P y and of diag P."""
-    dot, quadratic = 0.0, 0.0
-    for j in range(d):
-        dot += gain[j] * r[j]
-        v[j] = 0.0
-        for k in range(d):
-            v[j] += N[j * d + k] * gain[k]
-        quadratic += v[j] * gain[j]
-        g[j] = -gain[j]
-    pull, diagonal = innovation * inverse - dot, inverse + quadratic
-    g[nu] = variance * inverse if inverse > 0.0 else 1.0 - gain[nu]
-    dot, quadratic = innovation * inverse, inverse
-    for j in range(d):
-        dot += g[j] * r[j]
-        v[j] = 0.0
-        for k in range(d):
-            v[j] += N[j * d + k] * g[k]
-        quadratic += v[j] * g[j]
-    for j in range(d):
-        N[j * d + nu] = v[j]
-        N[nu * d + j] = v[j]
-    N[nu * d + nu] = quadratic
-    r[nu] = dot
-    return pull, diagonal
-
-
-@_loop
-def errors(rows, steps, gain, innovation, inverse, dims):
-    """Smooth backwards (de Jong 1989); return (P y (n,), diag P (n,), r'Qr, tr QN).
-
-    P is the inverse of the covariance of y less its part along the diffuse start, so that
-    residuals are ``variance * P y`` and one minus the leverages ``variance * diag P``.
+    T_kk = 1; the shares times the innovation over F are the change of the mean. Return F, infinite
+    if not 0, and `top`, -1 or a free coordinate that the row determines: then only the shares from
+    there on count for later columns, and for the mean.
     """
-    d, n = len(dims), len(innovation)
-    variance, component = rows[1], rows[2]
-    h, basis, weight, A, root = steps
-    r, N, v, g = _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims)
+    F, infinite, top = variance, 0.0, -1
     for j in range(d):
-        r[j] = 0.0
-        for k in range(d):
-            N[j * d + k] = 0.0
-    pull, diagonal = np.empty(n), np.empty(n)
-    penalty, excess = 0.0, 0.0
-    for i in range(n - 1, -1, -1):
-        for nu in range(d):
-            if component[i] == nu:
-                pull[i], diagonal[i] = _release(
-                    r, N, gain[i], innovation[i], inverse[i], variance[i], nu, v, g, d
-                )
-        if h[i] > 0.0:
-            one, two = _noise_moments(r, N, i, h, basis, weight, A, root, v, d)
-            penalty += one
-            excess += two
-            _pull_back(r, N, i, h, A, v, d)
-    return pull, diagonal, penalty, excess
+        f = U[nu * d + j] if j > nu else (1.0 if j == nu else 0.0)
+        levers[j], shares[j] = 0.0, 0.0
+        free = False
+        if E is not None:
+            free = E[j] > 0.0
+        if infinite > 0.0:
+            levers[j] = f / infinite
+            if free:
+                shares[j] = E[j] * f
+                infinite += f * shares[j]
+        elif free and f != 0.0:
+            levers[j] = f / F if F > 0.0 else 0.0
+            shares[j] = E[j] * f
+            infinite = f * shares[j]
+            top = j
+        else:
+            levers[j] = f / F if F > 0.0 else 0.0
+            shares[j] = 0.0 if free else D[j] * f
+            F += f * shares[j]
+    return (infinite if infinite > 0.0 else F), top
 
 
 @_inline
-def _turn_back(X, Y, V, gains, kicks, left, A, b, d):
-    """Turn rows of coordinates back to before a step.
+def _before_row(X, levers, shares, top, width, column, d):
+    """Turn a column of coordinates in the basis after a row into those before it."""
+    total = 0.0
+    for k in range(d - 1, -1, -1):
+        after = X[k * width + column]
+        X[k * width + column] = after - shares[k] * total
+        if k == top:
+            total = 0.0
+        total += levers[k] * after
 
-    X has a row for each of the d coordinates after the step, of width d + 2 d: along the d columns
-    of what is known about them, along the noise left in each column added (set here), and a last
-    column for the mean, which is also what is left of the columns' means. The result is in Y; its
-    rows d + k are the noise of a Wiener step along column k.
+
+@_inline
+def _mean_before_row(X, U, mu, row, F, top, levers, shares, d):
+    """Do it for a mean, and for what it is beyond the filtered one, which becomes mu."""
+    width, push = 4 * d + 4, 0.0
+    if F > 0.0:
+        push = _innovation(U, mu, row[2], row[0], d) / F
+    one, two, size_one, size_two = 0.0, -push, 0.0, abs(push)
+    for k in range(d - 1, -1, -1):
+        at = k * width + 3 * d
+        mean, beyond, size = X[at], X[at + 1], abs(shares[k])
+        X[at], X[at + 2] = mean - shares[k] * one, abs(mean) + size * size_one
+        X[at + 1], X[at + 3] = beyond - shares[k] * two, abs(beyond) + size * size_two
+        if k == top:  # those before it are not moved
+            one, two, size_one, size_two = 0.0, 0.0, 0.0, 0.0
+        one, two = one + levers[k] * mean, two + levers[k] * beyond
+        size_one, size_two = size_one + abs(levers[k] * mean), size_two + abs(levers[k] * beyond)
+        _agree(X, at, mu[k])
+
+
+@_inline
+def _innovation(U, mu, nu, y, d):
+    """Return what a row says beyond its prediction."""
+    out = y - mu[nu]
+    for j in range(nu + 1, d):
+        out -= U[nu * d + j] * mu[j]
+    return out
+
+
+@_inline
+def _turn_back(X, Y, V, last, turns, left, A, b, d):
+    """Turn coordinates after a step into those before it, undoing one rotation after the other.
+
+    X has d rows of 4 d + 4 entries: along d columns of what is known about them (the identity if V
+    is None); along the noise left over in each of up to 2 d columns that were added (set here); the
+    four of `_agree`; and d columns more, of which those before `last` are turned. The result is in
+    Y; for a Wiener step its rows d + k are the noise along column k.
     """
     if A is not None:
         for s in range(2 * d - 1, -1, -1):
             k = d - 1 - s if s < d else s
-            _turn_column(k, X, Y, V, gains, kicks, left, A, b, d)
+            _turn_column(k, X, Y, V, last, turns, left, A, b, d)
     elif V is not None:
         for k in range(d):
-            _turn_column(k, X, Y, V, gains, kicks, left, A, b, d)
+            _turn_column(k, X, Y, V, last, turns, left, A, b, d)
     else:  # written out, for the compiler unrolls no deeper
-        _turn_column(0, X, Y, V, gains, kicks, left, A, b, d)
+        _turn_column(0, X, Y, V, last, turns, left, A, b, d)
         if d > 1:
-            _turn_column(1, X, Y, V, gains, kicks, left, A, b, d)
+            _turn_column(1, X, Y, V, last, turns, left, A, b, d)
         if d > 2:
-            _turn_column(2, X, Y, V, gains, kicks, left, A, b, d)
+            _turn_column(2, X, Y, V, last, turns, left, A, b, d)
 
 
 @_inline
-def _turn_column(k, X, Y, V, gains, kicks, left, A, b, d):
-    """Turn the rotations of column k back."""
-    width, top = 3 * d + 1, k + 1 if A is None else d
+def _turn_column(k, X, Y, V, last, turns, left, A, b, d):
+    """Undo the rotations of column k."""
+    gains, keeps, kicks = turns
+    width, top = 4 * d + 4, k + 1 if A is None else d
     noises = top if A is None else 2 * d
     known = top if V is None else d  # from the identity, rows beyond have not been mixed in
     for m in range(width):
         b[m] = 0.0
     b[d + k] = 1.0
-    b[3 * d] = left[2 * d + k]
+    b[3 * d], b[3 * d + 2] = left[2 * d + k], abs(left[2 * d + k])
     for j in range(top):
-        gain, kick = gains[k * d + j], kicks[k * d + j]
+        gain, keep, kick = gains[k * d + j], keeps[k * d + j], kicks[k * d + j]
         for m in range(known):
-            b[m] += gain * X[j * width + m]
-            X[j * width + m] -= kick * b[m]
-        for m in range(noises):
-            b[d + m] += gain * X[j * width + d + m]
-            X[j * width + d + m] -= kick * b[d + m]
-        b[3 * d] += gain * X[j * width + 3 * d]
-        X[j * width + 3 * d] -= kick * b[3 * d]
+            _turn(X, b, j * width, m, gain, keep, kick)
+        for m in range(d, d + noises):
+            _turn(X, b, j * width, m, gain, keep, kick)
+        if V is not None:
+            for m in range(3 * d, 3 * d + 2):
+                _turn(X, b, j * width, m, gain, keep, kick)
+                _turn(X, b, j * width, m + 2, abs(gain), keep, -abs(kick))
+            for m in range(3 * d + 4, last):
+                _turn(X, b, j * width, m, gain, keep, kick)
     if A is None:
-        for m in range(d):
+        for m in range(width):
             Y[(d + k) * width + m] = b[m]
-        Y[(d + k) * width + 3 * d] = b[3 * d]
     elif k < d:
         for m in range(width):
             Y[k * width + m] = b[m]
 
 
 @_inline
-def _law(U, D, E, mu, m, V, i, steps, work, d):
-    """Find the state before step i given the one after it and the data so far: into Y.
+def _turn(X, b, row, m, gain, keep, kick):
+    """Undo one rotation of one entry; not X - kick * b, which cancels where little is kept."""
+    t = X[row + m]
+    X[row + m] = keep * t - kick * b[m]
+    b[m] += gain * t
 
-    From m and V None, ``z = G e + N c + offset`` for z_next = U2 e as rows [G | N | offset]; else
-    with z_next = m + V e, V unit upper triangular, as rows [along e | along c | mean]. The c are
-    independent of variances `left`, which is in `work` like Y (for a Wiener process: X) and U2.
+
+@_inline
+def _agree(X, row, mu):
+    """Make two accounts of one mean agree: as it is, and what it is beyond the filtered one, mu.
+
+    They are followed by what their terms add up to in size: that of smaller terms has lost fewer
+    digits. Which one it is changes from an exact row to a state that the filter hardly knew.
+    """
+    mean, beyond, first = X[row], X[row + 1], X[row + 2] <= X[row + 3]
+    X[row] = mean if first else mu + beyond
+    X[row + 1] = mean - mu if first else beyond
+
+
+@_inline
+def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d):
+    """Condition a filtered state on what is known a step i later, both as coordinates.
+
+    (U, D, E, mu) is the filtered state; m holds the means and what they are beyond the filtered
+    ones, (V, W) is the factor of coordinates after the step, in the basis predicted, or after a row
+    (y, variance, nu) if nu is not negative. They become those before the step, in the basis U;
+    noise its smoothed noise (Wiener); G and S (if not None) the law ``c = .. + G c_next + N(0, S)``
+    given the data so far.
     """
     h, basis, weight, A, root = steps
-    U2, D2, mu2, v, gains, kicks, left, X, Y, b = work
+    U2, D2, mu2, v, levers, shares, left, X, Y, b = work[0]
+    width, last = 4 * d + 4, 3 * d + 4 if G is None else 4 * d + 4
+    columns = d if A is None else 2 * d
     if A is None:
         Y = X  # turned in place
-    width = 3 * d + 1
-    columns = d if A is None else 2 * d
     for j in range(d):
         mu2[j], D2[j] = mu[j], D[j]
         for k in range(j):
             U2[k * d + j] = U[k * d + j]
-    _advance(U2, D2, E, mu2, i, h, basis, weight, A, root, v, gains, kicks, left, X, d)
-    for j in range(d - 1, -1, -1):
+    moves = h[i] > 0.0
+    if moves:
+        _advance(U2, D2, E, mu2, i, h, basis, weight, A, root, v, work[1], left, X, d)
+    for j in range(d):
         for k in range(width):
             X[j * width + k] = 0.0
         X[j * width + j] = 1.0
-        if V is not None:
-            _seed(j, X, U2, m, V, width, d)
-    _turn_back(X, Y, V, gains, kicks, left, A, b, d)
-    if d > 3:
-        for j in range(d):
-            for k in range(j + 1, d):
-                _raise(j, k, Y, U, width, columns, d)
-    else:
-        if d > 1:
-            _raise(0, 1, Y, U, width, columns, d)
-        if d > 2:
-            _raise(0, 2, Y, U, width, columns, d)
-            _raise(1, 2, Y, U, width, columns, d)
-
-
-@_inline
-def _seed(j, X, U2, m, V, width, d):
-    """Set row j of coordinates after a step: those of m + V e."""
-    X[j * width + 3 * d] = m[j]
-    for k in range(j + 1, d):
-        X[j * width + k] = V[j * d + k]
-    for k in range(j + 1, d):
-        for p in range(k, d):
-            X[j * width + p] -= U2[j * d + k] * X[k * width + p]
-        X[j * width + 3 * d] -= U2[j * d + k] * X[k * width + 3 * d]
-
-
-@_inline
-def _raise(j, k, Y, U, width, columns, d):
-    """Add to row j of Y what a coordinate k is to a component j of the state."""
-    for p in range(d + columns):
-        Y[j * width + p] += U[j * d + k] * Y[k * width + p]
-    Y[j * width + 3 * d] += U[j * d + k] * Y[k * width + 3 * d]
-
-
-@_inline
-def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, work, d):
-    """Condition the filtered state (U, D, E, mu) on the smoothed one a step i later.
-
-    The latter's mean m and factor (V, W) become those before the step; noise its smoothed noise
-    (Wiener); G and S (if not None) the law ``z = .. + G z_next + N(0, S)`` given the data so far.
-    """
-    left, Y = work[6], work[7] if steps[3] is None else work[8]
-    width = 3 * d + 1
-    columns = d if steps[3] is None else 2 * d
-    _law(U, D, E, mu, m, V, i, steps, work, d)
+        X[j * width + 3 * d], X[j * width + 3 * d + 1] = m[2 * j], m[2 * j + 1]
+        X[j * width + 3 * d + 4 + j] = 1.0
+        for k in range(j + 1, d):
+            X[j * width + k] = V[j * d + k]
+    if row[2] >= 0:
+        F, top = _levers(U2, D2, E, row[2], row[1], levers, shares, d)
+        for k in range(d):
+            _before_row(X, levers, shares, top, width, k, d)
+            _before_row(X, levers, shares, top, width, 3 * d + 4 + k, d)
+        _mean_before_row(X, U2, mu2, row, F, top, levers, shares, d)
     for j in range(d):
-        m[j] = Y[j * width + 3 * d]
+        at = j * width + 3 * d
+        X[at + 2], X[at + 3] = abs(X[at]), abs(X[at + 1])
+    if moves:
+        _turn_back(X, Y, V, last, work[1], left, A, b, d)
+    else:
+        columns, Y = 0, X
+    for j in range(d):
+        if moves:
+            _agree(Y, j * width + 3 * d, mu[j])
+        m[2 * j], m[2 * j + 1] = Y[j * width + 3 * d], Y[j * width + 3 * d + 1]
         if noise is not None:
-            noise[j] = Y[(d + j) * width + 3 * d]
+            if A is not None:
+                noise[j] = m[2 * j + 1]
+            else:
+                noise[j] = 0.0
+                if moves:
+                    _agree(Y, (d + j) * width + 3 * d, 0.0)
+                    noise[j] = Y[(d + j) * width + 3 * d]
     if G is not None:
         for j in range(d):
             for k in range(d):
-                G[j * d + k] = Y[j * width + k]
-                for p in range(k):
-                    G[j * d + k] -= G[j * d + p] * V[p * d + k]
+                G[j * d + k] = Y[j * width + 3 * d + 4 + k]
                 S[j * d + k] = 0.0
                 for p in range(columns):
                     S[j * d + k] += left[p] * Y[j * width + d + p] * Y[k * width + d + p]
-    _orthogonalise(Y, W, left, V, columns, width, d)
+    if moves:
+        _orthogonalise(Y, W, left, V, columns, width, d)
+    else:
+        for j in range(d):
+            for k in range(j + 1, d):
+                V[j * d + k] = Y[j * width + k]
 
 
 @_inline
-def _look_back_fast(U, D, mu, m, V, noise, i, steps, work, d):
-    """Do the same for a Wiener step, d at most 3, and a full V; what needs no V runs ahead."""
-    U2, left, Y, H, e = work[0], work[6], work[7], work[3], work[9]
-    width = 3 * d + 1
-    _law(U, D, None, mu, None, None, i, steps, work, d)
-    for j in range(d - 1, -1, -1):
-        e[j] = m[j]
-        for k in range(j + 1, d):
-            e[j] -= U2[j * d + k] * e[k]
-    _move(0, m, noise, e, Y, width, d)
+def _look_back_fast(U, D, mu, m, V, noise, i, steps, row, work, d):
+    """Do the same for rows of a Wiener process, d at most 3, and a full V and m as it is.
+
+    That is as accurate where the noise is even: see ``MarkovRows``. What needs no V runs ahead: it
+    is the chain of V's that takes the time.
+    """
+    h, basis, weight, A, root = steps
+    U2, D2, mu2, v, levers, shares, left, Y, H, b = work[0]
+    width = 4 * d + 4
+    for j in range(d):
+        mu2[j], D2[j] = mu[j], D[j]
+        for k in range(j):
+            U2[k * d + j] = U[k * d + j]
+    for j in range(d):
+        for k in range(3 * d):
+            Y[j * width + k] = 0.0
+            Y[(d + j) * width + k] = 0.0
+        Y[j * width + j] = 1.0
+        left[j], left[2 * d + j] = 0.0, 0.0
+    if h[i] > 0.0:
+        _advance(U2, D2, None, mu2, i, h, basis, weight, A, root, v, work[1], left, Y, d)
+        _turn_back(Y, Y, None, 0, work[1], left, A, b, d)
+    _levers(U2, D2, None, row[2], row[1], levers, shares, d)
+    for j in range(d):
+        b[j] = m[j]
+    _before_row(b, levers, shares, -1, 1, 0, d)
+    _move(0, m, noise, b, left, Y, width, d)
     if d > 1:
-        _move(1, m, noise, e, Y, width, d)
+        _move(1, m, noise, b, left, Y, width, d)
     if d > 2:
-        _move(2, m, noise, e, Y, width, d)
-    for j in range(d):  # into the gain
-        if d > 1:
-            Y[j * width + 1] -= Y[j * width] * U2[1]
-        if d > 2:
-            Y[j * width + 2] -= Y[j * width] * U2[2] + Y[j * width + 1] * U2[d + 2]
+        _move(2, m, noise, b, left, Y, width, d)
+    _through_row(0, Y, levers, shares, width, d)
+    if d > 1:
+        _through_row(1, Y, levers, shares, width, d)
+    if d > 2:
+        _through_row(2, Y, levers, shares, width, d)
     _weigh(0, H, Y, V, width, d)
     if d > 1:
         _weigh(1, H, Y, V, width, d)
@@ -669,13 +640,24 @@ def _look_back_fast(U, D, mu, m, V, noise, i, steps, work, d):
 
 
 @_inline
-def _move(j, m, noise, e, Y, width, d):
-    """Set entry j of the mean and of the noise."""
-    m[j] = Y[j * width + 3 * d]
-    noise[j] = Y[(d + j) * width + 3 * d]
+def _through_row(j, Y, levers, shares, width, d):
+    """Multiply row j of Y by the T of `_levers`."""
+    total = 0.0
     for k in range(d):
-        m[j] += Y[j * width + k] * e[k]
-        noise[j] += Y[(d + j) * width + k] * e[k]
+        before = Y[j * width + k]
+        Y[j * width + k] = before - levers[k] * total
+        total += shares[k] * before
+
+
+@_inline
+def _move(j, m, noise, after, left, Y, width, d):
+    """Set entry j of the mean and of the noise from the mean after the step."""
+    m[j], noise[j] = 0.0, 0.0
+    for k in range(d):
+        for p in range(0, d + 1, d):
+            one, two = Y[j * width + p + k], Y[(d + j) * width + p + k]
+            m[j] += one * (after[k] if p == 0 else left[2 * d + k])
+            noise[j] += two * (after[k] if p == 0 else left[2 * d + k])
 
 
 @_inline
@@ -762,60 +744,46 @@ def _unpack(triangle, U, D, d):
 
 
 @_inline
-def _work(dims):
-    """Return the scratch of `_look_back`."""
-    return (
-        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
-        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
-    )  # fmt: skip
-
-
-@_inline
-def _read_back(mean, factor, E, m, V, W, noise, G, S, i, steps, state, work, d):
-    """Load one filtered row and condition it on (m, V, W), the smoothed state step i later."""
+def _read_back(mean, factor, E, m, V, W, noise, G, S, i, steps, row, state, work, d):
+    """Load one filtered row and condition it on (m, V, W), what is known a step i later."""
     U, D, mu = state
     _unpack(factor, U, D, d)
     for j in range(d):
         mu[j] = mean[j]
-    _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, work, d)
-
-
-@_inline
-def _mean(U, mu, m, d):
-    """Set ``m = U mu``."""
-    for j in range(d):
-        m[j] = mu[j]
-        for k in range(j + 1, d):
-            m[j] += U[j * d + k] * mu[k]
+    _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d)
 
 
 @_loop
-def smooth(mean, factor, first, steps, smoothed, spread, noise, dims):
+def smooth(mean, factor, first, rows, steps, smoothed, spread, noise, dims):
     """Smooth the rows from `first` on, backwards; fill smoothed (n, d), spread (n, packed), noise.
 
-    mean (coordinates) and factor are those of `forward`; smoothed are means, spread factors of the
-    covariance. noise (n, d) is what `_look_back` finds for the step after each row.
+    mean and factor are those of `forward`; smoothed and spread are mean and factor of the same
+    coordinates given all data: the state is U c, U from `factor`. noise (n, d) is the smoothed
+    noise of the step after each row, along the columns of the Wiener factor.
     """
     d, n = len(dims), len(mean)
+    y, variance, component = rows
     m, V, work = _scratch(dims), _scratch(dims), _work(dims)
     U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
     _unpack(factor[n - 1], U, D, d)
-    _mean(U, mean[n - 1], m, d)
     for j in range(d):
+        m[j] = mean[n - 1, j]
         smoothed[n - 1, j] = m[j]
-        for i in range(j + 1):
-            V[i * d + j] = (U[i * d + j] if i < j else 1.0) * D[j]
-            for k in range(j + 1, d):
-                V[i * d + j] += U[i * d + k] * D[k] * U[j * d + k]
-            V[j * d + i] = V[i * d + j]
+        for k in range(d):
+            V[j * d + k] = D[j] if j == k else 0.0
+            U[j * d + k] = 0.0
     _pack(U, D, spread[n - 1], d)
-    h = steps[0]
     for i in range(n - 2, first - 1, -1):
-        if h[i + 1] > 0.0:
-            _unpack(factor[i], U, D, d)
-            for j in range(d):
-                mu[j] = mean[i, j]
-            _look_back_fast(U, D, mu, m, V, noise[i], i + 1, steps, work, d)
+        _unpack(factor[i], U, D, d)
+        for j in range(d):
+            mu[j] = mean[i, j]
+        nu, k = component[i + 1], i + 1
+        if d > 2 and nu == 2:
+            _look_back_fast(U, D, mu, m, V, noise[i], k, steps, (y[k], variance[k], 2), work, d)
+        elif d > 1 and nu == 1:
+            _look_back_fast(U, D, mu, m, V, noise[i], k, steps, (y[k], variance[k], 1), work, d)
+        else:
+            _look_back_fast(U, D, mu, m, V, noise[i], k, steps, (y[k], variance[k], 0), work, d)
         _factor(V, U, D, d)
         for j in range(d):
             smoothed[i, j] = m[j]
@@ -835,46 +803,54 @@ def predict(mean, factor, E, steps, dims):
             _unpack(factor[i], U, D, d)
             for j in range(d):
                 mu[j] = mean[i, j]
-            _advance(U, D, E[i], mu, i, h, basis, weight, A, root, v, None, None, None, W, d)
+            _advance(U, D, E[i], mu, i, h, basis, weight, A, root, v, None, None, W, d)
             for j in range(d):
                 mean[i, j] = mu[j]
             _pack(U, D, factor[i], d)
 
 
 @_loop
-def look_back(mean, factor, E, steps, smoothed, spread, noise, ahead, dims):
-    """Condition filtered states on the smoothed ones a step later; from the last to the first.
+def look_back(mean, factor, infinite, steps, rows, beyond, smoothed, spread, aside, ahead, dims):
+    """Condition filtered states on what is known a step later; from the last to the first.
 
-    State i is conditioned on entry i + ahead of smoothed (.., d) and spread (.., packed) by step
-    i + ahead, and written to entry i: with ahead = 1 a smoother, with 0 independent answers. Fills
-    noise where it has rows.
+    State i, whose E is infinite[i] if there is such a row, is conditioned on entry i + ahead of
+    smoothed (.., d) and spread (.., packed), which hold coordinates after row i + ahead of `rows`,
+    by step i + ahead, and written to entry i: with ahead = 1 a smoother, with 0 independent
+    answers. `beyond` says what the smoothed means are beyond the filtered ones: of the last entry,
+    or of all. `aside`, if it has rows, is filled with the noise of the step for a Wiener process,
+    and else with what the means found are beyond the filtered ones.
     """
     d = len(dims)
     m, V, W, work, kept = _scratch(dims), _scratch(dims), _scratch(dims), _work(dims), np.zeros(d)
     state = (_scratch(dims), _scratch(dims), _scratch(dims))
+    y, variance, component = rows
+    finite = np.zeros(d)
     for i in range(len(mean) - 1, -1, -1):
         k = i + ahead
-        for j in range(d):
-            m[j] = smoothed[k, j]
+        if ahead == 0 or i == len(mean) - 1:
+            for j in range(d):
+                m[2 * j], m[2 * j + 1] = smoothed[k, j], beyond[(1 - ahead) * i, j]
         _unpack(spread[k], V, W, d)
-        if steps[0][k] > 0.0:
-            _read_back(
-                mean[i], factor[i], E[i], m, V, W, kept, None, None, k, steps, state, work, d
-            )
+        E = infinite[i] if i < len(infinite) else finite
+        _read_back(
+            mean[i], factor[i], E, m, V, W, kept, None, None, k, steps,
+            (y[k], variance[k], component[k]), state, work, d,
+        )  # fmt: skip
         for j in range(d):
-            smoothed[i, j] = m[j]
-            if len(noise) > 0:
-                noise[i, j] = kept[j]
-            kept[j] = 0.0
+            smoothed[i, j] = m[2 * j]
+            if len(aside) > 0:
+                aside[i, j] = kept[j]
         _pack(V, W, spread[i], d)
 
 
 @_loop
-def chain(mean, factor, E, steps, last_mean, last_spread, marked, dims):
-    """Smooth along stops; return mean, factor, G and S of the k marked ones.
+def chain(mean, factor, infinite, steps, rows, last_spread, marked, dims):
+    """Smooth along stops; return basis, factor, G and S of the k marked ones.
 
-    ``z_i - mean_i = G_i (z_next - mean_next) + N(0, S_i)`` given all data, next the next marked
-    stop. Shapes (k, d), (k, packed), (k, d, d), (k, d, d).
+    Stop i is row i of `rows`, or none where its component is negative. Of the coordinates c, the
+    state being ``U c``, ``c_i - mean_i = G_i (c_next - mean_next) + N(0, S_i)`` given all data,
+    next the next marked stop; last_spread is the factor at the last stop. Shapes (k, d, d), (k,
+    packed), (k, d, d), (k, d, d).
     """
     d, n, k = len(dims), len(mean), 0
     for i in range(n):
@@ -883,20 +859,21 @@ def chain(mean, factor, E, steps, last_mean, last_spread, marked, dims):
     G, S, T, step_G, step_S = (
         _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
     )  # fmt: skip
-    state = (_scratch(dims), _scratch(dims), _scratch(dims))
-    means, spreads = np.empty((k, d)), np.empty((k, d * (d + 1) // 2))
-    all_G, all_S = np.empty((k, d, d)), np.empty((k, d, d))
+    state, finite = (_scratch(dims), _scratch(dims), _scratch(dims)), np.zeros(d)
+    spreads, (y, variance, component) = np.empty((k, d * (d + 1) // 2)), rows
+    bases, all_G, all_S = np.zeros((k, d, d)), np.empty((k, d, d)), np.empty((k, d, d))
     _unpack(last_spread, V, W, d)
     for j in range(d):
-        m[j] = last_mean[j]
+        m[2 * j], m[2 * j + 1] = 0.0, 0.0
         for p in range(d):
             G[j * d + p] = 0.0
             S[j * d + p] = 0.0
     for i in range(n - 1, -1, -1):
-        if i < n - 1 and steps[0][i + 1] > 0.0:
+        if i < n - 1:
+            E = infinite[i] if i < len(infinite) else finite
             _read_back(
-                mean[i], factor[i], E[i], m, V, W, None, step_G, step_S, i + 1, steps, state, work,
-                d,
+                mean[i], factor[i], E, m, V, W, None, step_G, step_S, i + 1, steps,
+                (y[i + 1], variance[i + 1], component[i + 1]), state, work, d,
             )  # fmt: skip
             _multiply(step_G, S, T, d)
             for j in range(d):
@@ -911,13 +888,15 @@ def chain(mean, factor, E, steps, last_mean, last_spread, marked, dims):
             k -= 1
             _pack(V, W, spreads[k], d)
             for j in range(d):
-                means[k, j] = m[j]
                 for p in range(d):
+                    bases[k, j, p] = 1.0 if j == p else 0.0
+                    if p > j:
+                        bases[k, j, p] = factor[i, p * (p + 1) // 2 + j]
                     all_G[k, j, p] = G[j * d + p]
                     all_S[k, j, p] = S[j * d + p]
                     G[j * d + p] = 1.0 if j == p else 0.0
                     S[j * d + p] = 0.0
-    return means, spreads, all_G, all_S
+    return bases, spreads, all_G, all_S
 
 
 @_inline
@@ -932,246 +911,38 @@ def _multiply(A, B, out, d):
 
 
 @_loop
-def joint_cov(covs, G, place, nu, place2, nu2):
-    """Return the covariances between components nu at places of a chain and nu2 at place2."""
-    k, d = len(covs), covs.shape[1]
-    out, table = np.empty((len(place), len(place2))), np.empty((k, d))
-    row, fresh = np.empty(d), np.empty(d)
-    for q in range(len(place2)):
-        j, c = place2[q], nu2[q]
-        for i in range(d):
-            table[j, i] = covs[j, i, c]
-            row[i] = 1.0 if i == c else 0.0
-        for i in range(j - 1, -1, -1):
-            for a in range(d):
-                table[i, a] = 0.0
-                for b in range(d):
-                    table[i, a] += G[i, a, b] * table[i + 1, b]
-        for i in range(j + 1, k):
-            for a in range(d):
-                fresh[a] = 0.0
-                for b in range(d):
-                    fresh[a] += row[b] * G[i - 1, b, a]
-            for a in range(d):
-                row[a] = fresh[a]
-            for a in range(d):
-                table[i, a] = 0.0
-                for b in range(d):
-                    table[i, a] += row[b] * covs[i, b, a]
-        for p in range(len(place)):
-            out[p, q] = table[place[p], nu[p]]
-    return out
+def express(mean, factor, spread):
+    """Turn means and factors of coordinates into those of the state, ``U c``; in place."""
+    d = mean.shape[1]
+    for i in range(len(mean)):
+        for j in range(d):
+            for k in range(j + 1, d):
+                at = k * (k + 1) // 2
+                u = factor[i, at + j]
+                mean[i, j] += u * mean[i, k]
+                for p in range(k + 1, d):  # row j of U V, from the left, since V's rows are needed
+                    spread[i, p * (p + 1) // 2 + j] += u * spread[i, p * (p + 1) // 2 + k]
+                spread[i, at + j] += u
 
 
 @_loop
-def draw(means, roots, G, normal):
-    """Turn normal (size, k, d) into paths along a chain, from its end; roots (k, d, d) of S.
-
-    The last root is that of its covariance.
-    """
-    size, k, d = normal.shape
-    delta = np.empty(d)
-    for s in range(size):
-        for i in range(k - 1, -1, -1):
-            for j in range(d):
-                total = 0.0
-                for p in range(d):
-                    total += roots[i, j, p] * normal[s, i, p]
-                    if i < k - 1:
-                        total += G[i, j, p] * (normal[s, i + 1, p] - means[i + 1, p])
-                delta[j] = total
-            for j in range(d):
-                normal[s, i, j] = means[i, j] + delta[j]
-
-
-@_loop
-def project(w, rows, steps, gain, inverse, dims):
-    """Return ``P w``, P as in `errors`, for other data w: (n,)."""
-    d, n = len(dims), len(w)
-    variance, component = rows[1], rows[2]
-    h, A = steps[0], steps[3]
-    a, N, v, e, pull = _scratch(dims), _scratch(dims), _scratch(dims), np.empty(n), np.empty(n)
-    for j in range(d):
-        a[j] = 0.0
-    for i in range(n):
-        if h[i] > 0.0:
-            _shift_mean(a, i, h, A, v, d)
+def variances(factor, spread, component):
+    """Return the variance of one component of each state ``U c``, spread the factor of c: (m,)."""
+    m, d = len(component), 1
+    while d * (d + 1) // 2 < factor.shape[1]:
+        d += 1
+    out = np.empty(m)
+    for i in range(m):
         nu = component[i]
-        e[i] = w[i] - a[nu]
-        for j in range(d):
-            a[j] += gain[i, j] * e[i]
-        if inverse[i] > 0.0:
-            a[nu] = w[i] - variance[i] * inverse[i] * e[i]
-    for j in range(d):
-        a[j] = 0.0
-        for k in range(d):
-            N[j * d + k] = 0.0
-    for i in range(n - 1, -1, -1):
-        nu, dot = component[i], 0.0
-        for j in range(d):
-            dot += gain[i, j] * a[j]
-        pull[i] = e[i] * inverse[i] - dot
-        keep = variance[i] * inverse[i] * a[nu] if inverse[i] > 0.0 else a[nu] - gain[i, nu] * a[nu]
-        a[nu] = e[i] * inverse[i] + keep - (dot - gain[i, nu] * a[nu])
-        if h[i] > 0.0:
-            _pull_back(a, N, i, h, A, v, d)
-    return pull
-
-
-@_inline
-def _shift_mean(a, i, h, A, v, d):
-    """Predict a mean over step i."""
-    if A is None:
-        _shift(a, h[i], d)
-    else:
-        for j in range(d):
-            v[j] = 0.0
-            for k in range(d):
-                v[j] += A[i, j, k] * a[k]
-        for j in range(d):
-            a[j] = v[j]
-
-
-@_loop
-def spread(c, rows, steps, gain, inverse, dims):
-    """Return ``diag(P diag(c) P)``, P as in `errors`, for weights c of any sign: (n,).
-
-    The covariance of P y if y had independent entries of variance c: a forward recursion for that
-    of the filtered mean, a backward one for that of what later rows add (Lyapunov's equations).
-    """
-    d, n = len(dims), len(c)
-    component, h, A = rows[2], steps[0], steps[3]
-    out, before, v, z = np.empty(n), np.empty((n, d * d)), _scratch(dims), _scratch(dims)
-    S, N, M, T, g, q = (
-        _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
-        _scratch(dims),
-    )  # fmt: skip
-    for j in range(d):
-        z[j] = 0.0
-        for k in range(d):
-            S[j * d + k], N[j * d + k], M[j * d + k] = 0.0, 0.0, 0.0
-    for i in range(n):
-        if h[i] > 0.0:
-            for _ in range(2):  # rows, then columns
-                for j in range(d):
-                    for k in range(d):
-                        z[k] = S[j * d + k]
-                    _shift_mean(z, i, h, A, v, d)
-                    for k in range(d):
-                        T[k * d + j] = z[k]
-                for j in range(d * d):
-                    S[j] = T[j]
-        for j in range(d * d):
-            before[i, j] = S[j]
-        nu = component[i]
-        for j in range(d):
-            q[j] = S[j * d + nu]
-        for j in range(d):
-            for k in range(d):
-                product = gain[i, j] * gain[i, k] * (q[nu] + c[i])
-                S[j * d + k] += product - gain[i, j] * q[k] - q[j] * gain[i, k]
-    for j in range(d):
-        z[j] = 0.0
-    for i in range(n - 1, -1, -1):
-        # g = h / F - (I - K h)' N K is what earlier rows put into P y, D = 1 / F + K' N K
-        nu, dot, total = component[i], 0.0, 0.0
-        for j in range(d):
-            q[j] = 0.0
-            for k in range(d):
-                q[j] += N[j * d + k] * gain[i, k]
-            dot += gain[i, j] * q[j]
-        D = inverse[i] + dot
-        for j in range(d):
-            g[j] = -q[j]
-        g[nu] = D - q[nu]
-        for j in range(d):
-            for k in range(d):
-                total += g[j] * before[i, j * d + k] * g[k]
-                total += gain[i, j] * M[j * d + k] * gain[i, k]
-        out[i] = D * D * c[i] + total
-        _release_moment(N, gain[i], nu, T, d)
-        N[nu * d + nu] += inverse[i]
-        _release_moment(M, gain[i], nu, T, d)
-        for j in range(d):
-            for k in range(d):
-                M[j * d + k] += c[i] * g[j] * g[k]
-        if h[i] > 0.0:
-            _pull_back(z, N, i, h, A, v, d)
-            _pull_back(z, M, i, h, A, v, d)
+        total = spread[i, nu * (nu + 1) // 2 + nu]
+        for k in range(nu + 1, d):
+            at = k * (k + 1) // 2
+            u = spread[i, at + nu] + factor[i, at + nu]
+            for p in range(nu + 1, k):
+                u += factor[i, p * (p + 1) // 2 + nu] * spread[i, at + p]
+            total += u * u * spread[i, at + k]
+        out[i] = total
     return out
-
-
-@_loop
-def spread_along(weight, place, component, covs, G):
-    """Return ``diag(V diag(weight) V)``, V the covariance of what rows observe given all data.
-
-    From the places as a chain, covs (k, d, d) and G (k, d, d) as of `chain`: for s < t the states'
-    covariance is ``G_s .. G_(t-1) V_t``. Weights of any sign; place ascending.
-    """
-    n, k, d = len(weight), len(covs), covs.shape[1]
-    out, M, T = np.zeros(n), np.zeros((d, d)), np.zeros((d, d))
-    last = 0
-    for r in range(n):  # what earlier places say
-        i, a = place[r], component[r]
-        if i != last:
-            _congruence(G[last], M, T, True, d)
-            last = i
-        for j in range(d):
-            for p in range(d):
-                out[r] += covs[i, j, a] * M[j, p] * covs[i, p, a]
-        if r + 1 < n and place[r + 1] != i:
-            for s in range(r, -1, -1):
-                if place[s] != i:
-                    break
-                M[component[s], component[s]] += weight[s]
-    M[:] = 0.0
-    last, r = k - 1, n - 1
-    while r >= 0:  # and the others
-        i, first = place[r], r
-        if i != last:
-            _congruence(G[i], M, T, False, d)
-            last = i
-        while first >= 0 and place[first] == i:
-            a = component[first]
-            for j in range(d):
-                for p in range(d):
-                    M[j, p] += weight[first] * covs[i, j, a] * covs[i, p, a]
-            first -= 1
-        for s in range(first + 1, r + 1):
-            out[s] += M[component[s], component[s]]
-        r = first
-    return out
-
-
-@_inline
-def _congruence(G, M, T, transposed, d):
-    """Replace M by ``G' M G`` or ``G M G'``."""
-    for j in range(d):
-        for p in range(d):
-            T[j, p] = 0.0
-            for q in range(d):
-                T[j, p] += (G[q, j] if transposed else G[j, q]) * M[q, p]
-    for j in range(d):
-        for p in range(d):
-            M[j, p] = 0.0
-            for q in range(d):
-                M[j, p] += T[j, q] * (G[q, p] if transposed else G[p, q])
-
-
-@_inline
-def _release_moment(N, gain, nu, v, d):
-    """Replace N by ``(I - K h)' N (I - K h)``."""
-    total = 0.0
-    for j in range(d):
-        v[j] = N[j * d + nu]
-        for k in range(d):
-            v[j] -= N[j * d + k] * gain[k]
-    for j in range(d):
-        total += v[j] * ((1.0 if j == nu else 0.0) - gain[j])
-    for j in range(d):
-        N[j * d + nu] = v[j]
-        N[nu * d + j] = v[j]
-    N[nu * d + nu] = total
 
 
 @_loop
@@ -1200,7 +971,7 @@ def take(state, table, x, y, sd, nu, basis, weight):
         unit *= max(j, 1) if j <= nu else 1
     h = x - state[0]
     if state[1] > 0.0 and h > 0.0:
-        _advance_wiener(U, D, E, mu, h, basis, weight, v, None, None, None, d)
+        _advance_wiener(U, D, E, mu, h, basis, weight, v, None, None, d)
     fresh[0], fresh[1] = x, 1.0
     if not math.isnan(y):
         scaled, variance = y / unit, (sd / unit) * (sd / unit)
@@ -1218,113 +989,3 @@ def take(state, table, x, y, sd, nu, basis, weight):
         U[j * d + j] = D[j]
     state[:] = fresh
     return 0
-
-
-@_loop
-def matern_steps(t, powers, density, panels, nodes, weights, transition, root):
-    """Fill ``exp(F t)`` and a square root of its noise for each t: (n, d, d) both.
-
-    ``exp(F t) = exp(-t) sum_k t**k powers[k]``, and the noise is
-    ``density int_0^t g g' ds``, g the last column of ``exp(F s)``: Gauss's rule on panels
-    [panels[i], panels[i + 1]], its rows made orthogonal, which takes no differences.
-    """
-    n, d, m = len(t), len(powers), len(nodes)
-    kicks = np.empty((m * (len(panels) - 1), d))
-    for i in range(n):
-        A, R, h = transition[i], root[i], t[i]
-        if i > 0 and h == t[i - 1]:
-            A[:], R[:] = transition[i - 1], root[i - 1]
-            continue
-        # beyond t = 50 less than a rounding error is left, and its powers would underflow
-        decay = math.exp(-h) if h < 50.0 else 0.0
-        for a in range(d):
-            for b in range(d):
-                total = 0.0
-                for k in range(d - 1, -1, -1):
-                    total = total * h + powers[k, a, b]
-                A[a, b] = decay * total
-        count = 0
-        for p in range(len(panels) - 1):
-            width = min(h, panels[p + 1]) - panels[p]
-            if width <= 0.0:
-                break
-            for j in range(m):
-                s = panels[p] + width * nodes[j]
-                size = math.exp(-s) * math.sqrt(density * width * weights[j])
-                for a in range(d):
-                    total = 0.0
-                    for k in range(d - 1, -1, -1):
-                        total = total * s + powers[k, a, d - 1]
-                    kicks[count, a] = size * total
-                count += 1
-        for a in range(d):
-            total = 0.0
-            for j in range(count):
-                total += kicks[j, a] * kicks[j, a]
-            R[a, a] = math.sqrt(total)
-            inverse = 1.0 / R[a, a] if total > 0.0 else 0.0
-            for b in range(a + 1, d):
-                total = 0.0
-                for j in range(count):
-                    total += kicks[j, a] * kicks[j, b]
-                total *= inverse
-                R[a, b], R[b, a] = 0.0, total
-                total *= inverse
-                for j in range(count):
-                    kicks[j, b] -= total * kicks[j, a]
-
-
-@_loop
-def errors_and_stretch(rows, steps, gain, innovation, inverse, mean, factor, drift, density, dims):
-    """Do what `errors` does, and differentiate by the lengths of the steps too.
-
-    For ``dz = F z dx + white noise of density on the last component`` with dense steps; mean and
-    factor as `forward` filled them. A step longer by dh changes minus the log likelihood by
-    ``(-r'F m + tr((N - r r') F P) + density (N_dd - r_d**2) / 2) dh``, m and P the filtered
-    moments before it and r, N the backward recursions there, as F and exp(F h) commute. Return
-    (P y, diag P, tr QN - r'Qr summed, that derivative times h summed, r, N before the first row).
-    """
-    d, n = len(dims), len(innovation)
-    variance, component = rows[1], rows[2]
-    h, basis, weight, A, root = steps
-    r, N, v, g = np.zeros(d), np.zeros(d * d), np.empty(d), np.empty(d)
-    U, D, m, P = np.empty(d * d), np.empty(d), np.empty(d), np.empty((d, d))
-    pull, diagonal = np.empty(n), np.empty(n)
-    size, stretch = 0.0, 0.0
-    for i in range(n - 1, -1, -1):
-        pull[i], diagonal[i] = _release(
-            r, N, gain[i], innovation[i], inverse[i], variance[i], component[i], v, g, d
-        )
-        if i == 0 or not h[i] > 0.0:
-            continue
-        penalty, excess = _noise_moments(r, N, i, h, basis, weight, A, root, v, d)
-        size += excess - penalty
-        _pull_back(r, N, i, h, A, v, d)
-        _unpack(factor[i - 1], U, D, d)
-        _mean(U, mean[i - 1], m, d)
-        _square(U, D, P, d)
-        for a in range(d):
-            moved = 0.0
-            for b in range(d):
-                v[b] = 0.0
-                moved += drift[a, b] * m[b]
-                for c in range(d):
-                    v[b] += drift[a, c] * P[c, b]
-            stretch -= h[i] * r[a] * moved
-            for b in range(d):
-                stretch += h[i] * (N[a * d + b] - r[a] * r[b]) * v[b]
-        last = d * d - 1
-        stretch += 0.5 * h[i] * density * (N[last] - r[d - 1] * r[d - 1])
-    return pull, diagonal, size, stretch, r, N
-
-
-@_inline
-def _square(U, D, P, d):
-    """Set ``P = U diag(D) U'``."""
-    for a in range(d):
-        for b in range(a, d):
-            total = (U[a * d + b] if a < b else 1.0) * D[b]
-            for k in range(b + 1, d):
-                total += U[a * d + k] * D[k] * U[b * d + k]
-            P[a, b] = total
-            P[b, a] = total

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _loops
+from smoothderiv.statespace import _error_loops, _loops
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import Matern
 
@@ -51,7 +51,7 @@ def matern_score(rows: MarkovRows) -> Score:
     data, dims = (rows.y, rows.variance, rows.nu), np.zeros(d, dtype=np.int64)
     found = rows._checked(_loops.forward(data, rows.steps, rows._settled, *filled, dims))
     drift, density = prior.drift()
-    pull, diagonal, size, stretch, r, N = _loops.errors_and_stretch(
+    pull, diagonal, size, stretch, r, N = _error_loops.errors_and_stretch(
         data, rows.steps, *filled, drift, density, dims
     )
     start = prior.stationary()

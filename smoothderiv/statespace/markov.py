@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _loops
+from smoothderiv.statespace import _chain_loops, _error_loops, _loops
 from smoothderiv.statespace.priors import MarkovPrior, Steps
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 _FULL = 0.999  # a leverage beyond which one minus it has lost digits
+_EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
 _UNROLLED = 3  # state dimensions up to which loops are compiled for their dimension
 
 
@@ -48,12 +49,20 @@ class Errors(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Places in ascending order as a Markov chain given the data: see ``_loops.chain``."""
+    """Places in ascending order as a Markov chain given the data: see ``_loops.chain``.
 
-    mean: Array
+    The state at each is ``basis c``; cov, transition and noise are those of c.
+    """
+
+    basis: Array
     cov: Array
     transition: Array
     noise: Array
+
+    @property
+    def links(self) -> tuple[Array, Array, Array]:
+        """What the loops along a chain ask for."""
+        return self.basis, self.cov, self.transition
 
 
 def _rolled(dimension: int) -> NDArray[np.int64]:
@@ -127,6 +136,14 @@ class MarkovRows:
         return (0,) * d if unrolled else _rolled(d)
 
     @property
+    def _is_even(self) -> bool:
+        """Whether the noise of each order is even enough for full covariances to keep digits."""
+        if not self.nu.any():
+            return bool(self.variance.max() <= _EVEN * self.variance.min())
+        parts = [self.variance[self.nu == k] for k in range(self.prior.dimension)]
+        return all(part.max() <= _EVEN * part.min() for part in parts if len(part))
+
+    @property
     def free(self) -> int:
         """How many diffuse state components the rows leave undetermined."""
         return int(self._settled[2][3])
@@ -168,7 +185,7 @@ class MarkovRows:
         Without `diagonal` that of P is rough, which is quicker from three dimensions on.
         """
         gain, innovation, inverse, found = self._gains
-        pull, left, penalty, excess = _loops.errors(
+        pull, left, penalty, excess = _error_loops.errors(
             self._rows, self.steps, gain, innovation, inverse, self._dims
         )
         if diagonal and self._is_stiff:
@@ -192,9 +209,11 @@ class MarkovRows:
     @cached_property
     def _shares(self) -> Array:
         """Leverages of the sorted rows by their smoothed variances, 1 for exact rows."""
-        spread = diagonal(self.states().spread, self.nu)
+        states = self.states()
+        spread = _loops.variances(states.factor, states.spread, self.nu)
         random = self.variance > 0
-        return np.divide(spread, self.variance, out=np.ones_like(spread), where=random)
+        out = np.ones_like(self.variance)
+        return np.asarray(np.divide(spread, self.variance, out=out, where=random))
 
     @cached_property
     def _plain(self) -> bool:
@@ -207,7 +226,9 @@ class MarkovRows:
         gain, _, inverse, _ = self._gains
         unit = self.prior.units[self.nu]
         d = _rolled(self.prior.dimension)
-        found = _loops.project(w[self.sorting] / unit, self._rows, self.steps, gain, inverse, d)
+        found = _error_loops.project(
+            w[self.sorting] / unit, self._rows, self.steps, gain, inverse, d
+        )
         return self._given(found / unit)
 
     def spread(self, c: Array) -> Array:
@@ -219,7 +240,7 @@ class MarkovRows:
         else:
             gain, _, inverse, _ = self._gains
             d = _rolled(self.prior.dimension)
-            found = _loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
+            found = _error_loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
         return self._given(found / unit**2)
 
     def _spread_along(self, c: Array) -> Array:
@@ -230,7 +251,7 @@ class MarkovRows:
         places, place = np.unique(self.x, return_inverse=True)
         chain = self.states().chain(places)
         weight = c * precision**2
-        moment = _loops.spread_along(weight, place, self.nu, chain.cov, chain.transition)
+        moment = _chain_loops.spread_along(weight, place, self.nu, chain.links)
         return np.asarray(precision**2 * (c * (1.0 - 2.0 * self._shares) + moment))
 
     def _given(self, values: Array) -> Array:
@@ -249,57 +270,61 @@ class MarkovRows:
         mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
         none = (None, None, None)
         _loops.forward(self._rows, self.steps, self._settled, *none, mean, factor, self._dims)
-        smoothed, spread, noise = np.empty_like(mean), np.empty_like(factor), np.zeros_like(mean)
+        smoothed, spread, aside = np.empty_like(mean), np.empty_like(factor), np.zeros_like(mean)
         diffuse = np.array(self._settled[0][5])
-        if isinstance(self._dims, tuple):  # full covariances: fast, and accurate in few dimensions
+        if isinstance(self._dims, tuple) and self._is_even:  # full covariances: fast
             rest = min(len(diffuse), n - 1)
-            _loops.smooth(mean, factor, rest, self.steps, smoothed, spread, noise, self._dims)
+            _loops.smooth(
+                mean, factor, rest, self._rows, self.steps, smoothed, spread, aside, self._dims
+            )
         else:
             rest = n - 1
-            smoothed[-1], spread[-1] = multiplied(factor[-1:], mean[-1:])[0], factor[-1]
-        infinite = np.zeros((rest, d))
-        infinite[: len(diffuse)] = diffuse[:rest]
-        early = (mean[:rest], factor[:rest], infinite)
-        _loops.look_back(*early, self.steps, smoothed, spread, noise, 1, _rolled(d))
-        return States(
-            self.prior, self.x, self.steps.h, mean, factor, diffuse, smoothed, spread, noise
-        )
+            smoothed[-1], spread[-1] = mean[-1], known(factor[-1])
+        beyond = smoothed[rest : rest + 1] - mean[rest : rest + 1]
+        _loops.look_back(
+            mean[:rest], factor[:rest], diffuse, self.steps, self._rows, beyond, smoothed, spread,
+            aside, 1, _rolled(d),
+        )  # fmt: skip
+        return States(self, mean, factor, diffuse, smoothed, spread, aside)
 
 
 @dataclass(frozen=True, eq=False)
 class States:
     """Filtered and smoothed states of sorted rows, and from them the state anywhere.
 
-    Arrays are in units of the state; factors are packed (see ``_loops``). The filtered means are
-    kept as coordinates, ``U mean``; the smoothed ones are themselves, with factors `spread`.
-    `noise` (n, d) holds the smoothed noise of the step after each row, along the columns of the
-    Wiener factor.
+    A state is ``U c``, U the unit upper triangle of `factor` (packed, see ``_loops``) and c its
+    coordinates, which given the rows so far are independent, of means `mean` and variances on the
+    diagonal of `factor`. Given all rows their means are `smoothed` and their factor is `spread`.
+    `aside` (n, d) holds the smoothed noise of the step after each row, along the columns of the
+    Wiener factor; for another prior ``smoothed - mean``, which has more digits than the difference.
     """
 
-    prior: MarkovPrior
-    x: Array
-    h: Array
+    rows: MarkovRows
     mean: Array
     factor: Array
     diffuse: Array
     smoothed: Array
     spread: Array
-    noise: Array
+    aside: Array
+
+    def means(self, rows: NDArray[np.intp]) -> Array:
+        """Return the smoothed states of some rows: (m, d)."""
+        return multiplied(self.factor[rows], self.smoothed[rows])
 
     def _filtered(self, x: Array) -> tuple[NDArray[np.intp], Array, Array, Array]:
         """Return the row before each place, and the state given the rows up to there."""
-        k = np.searchsorted(self.x, x, side="right") - 1
+        prior, rows = self.rows.prior, self.rows
+        k = np.searchsorted(rows.x, x, side="right") - 1
         mean, factor = self.mean[k], self.factor[k]
         E = np.zeros_like(mean)
         known = (k >= 0) & (k < len(self.diffuse))
         E[known] = self.diffuse[k[known]]
         before = k < 0
         if before.any():
-            U, diffuse = self.prior.start()
-            mean[before], E[before] = 0.0, diffuse
-            factor[before] = pack(U)
-        h = np.where(before, 0.0, x - self.x[k])
-        _loops.predict(mean, factor, E, self.prior.steps(h), _rolled(self.prior.dimension))
+            mean[before], E[before] = 0.0, prior.start()[1]
+            factor[before] = pack(prior.earlier(rows.x[0] - x[before]))
+        h = np.where(before, 0.0, x - rows.x[k])
+        _loops.predict(mean, factor, E, prior.steps(h), _rolled(prior.dimension))
         return k, mean, factor, E
 
     def at(self, x: Array) -> tuple[Array, Array]:
@@ -307,53 +332,64 @@ class States:
 
         Between rows: the filtered state before, conditioned on the smoothed one after.
         """
-        k = np.searchsorted(self.x, x, side="right") - 1
-        smoothed, spread = self.smoothed[k], self.spread[k]
-        off = (k < 0) | (x != self.x[k])
+        k = np.searchsorted(self.rows.x, x, side="right") - 1
+        mean, factor, spread = self.smoothed[k], self.factor[k], self.spread[k]
+        off = (k < 0) | (x != self.rows.x[k])
         if off.any():
-            smoothed[off], spread[off] = self._between(x[off])
-        return smoothed, spread
+            mean[off], factor[off], spread[off] = self._between(x[off])
+        _loops.express(mean, factor, spread)
+        return mean, spread
 
-    def _between(self, x: Array) -> tuple[Array, Array]:
+    def _between(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return coordinates given all rows, the basis, and the factor of the coordinates."""
+        rows = self.rows
         k, mean, factor, E = self._filtered(x)
-        last = k == len(self.x) - 1
+        last = k == len(rows.x) - 1
         after = np.where(last, k, k + 1)
         smoothed, spread = self.smoothed[after], self.spread[after]
-        steps = self.prior.steps(np.where(last, 0.0, self.x[after] - x))
-        d = _rolled(self.prior.dimension)
-        noise = np.empty((0, 0))
-        _loops.look_back(mean, factor, E, steps, smoothed, spread, noise, 0, d)
-        if last.any():
-            smoothed[last], spread[last] = multiplied(factor[last], mean[last]), factor[last]
-        return smoothed, spread
+        steps = rows.prior.steps(np.where(last, 0.0, rows.x[after] - x))
+        later = (rows.y[after], rows.variance[after], np.where(last, -1, rows.nu[after]))
+        d, none = _rolled(rows.prior.dimension), np.empty((0, 0))
+        beyond = smoothed - self.mean[after] if steps.transition is None else self.aside[after]
+        _loops.look_back(mean, factor, E, steps, later, beyond, smoothed, spread, none, 0, d)
+        smoothed[last], spread[last] = mean[last], known(factor[last])
+        return smoothed, factor, spread
 
     def chain(self, x: Array) -> Chain:
         """Return the places x, ascending and distinct, as a Markov chain given all data.
 
         O(rows between the first and the last place).
         """
+        rows, n, m = self.rows, len(self.rows.x), len(x)
         k, mean, factor, E = self._filtered(x)
-        n, m = len(self.x), len(x)
         end = min(k[-1] + 2, n)
-        rows = np.arange(k[0] + 1, end)
-        rows = rows[(rows == n - 1) | (self.h[np.minimum(rows + 1, n - 1)] > 0)]
-        places = np.concatenate((self.x[rows], x))
+        used = np.arange(k[0] + 1, end)
+        places = np.concatenate((rows.x[used], x))
         order = np.argsort(places, kind="stable")
-        row_E = np.zeros((len(rows), mean.shape[1]))
-        known = rows < len(self.diffuse)
-        row_E[known] = self.diffuse[rows[known]]
-        means = np.concatenate((self.mean[rows], mean))[order]
-        factors = np.concatenate((self.factor[rows], factor))[order]
-        if k[-1] < n - 1:
-            last_mean, last_spread = self.smoothed[end - 1], self.spread[end - 1]
-        else:
-            last_mean, last_spread = multiplied(factor[-1:], mean[-1:])[0], factor[-1]
-        steps = self.prior.steps(np.diff(places[order], prepend=places[order[0]]))
-        marked = (order >= len(rows)) & (order < len(rows) + m)
+        row_E = np.zeros((len(used), mean.shape[1]))
+        early = used < len(self.diffuse)
+        row_E[early] = self.diffuse[used[early]]
+        means = np.concatenate((self.mean[used], mean))[order]
+        factors = np.concatenate((self.factor[used], factor))[order]
+        y = np.concatenate((rows.y[used], np.zeros(m)))[order]
+        nu = np.concatenate((rows.nu[used], np.full(m, -1)))[order]
+        variance = np.concatenate((rows.variance[used], np.zeros(m)))[order]
+        last = self.spread[end - 1] if k[-1] < n - 1 else known(factor[-1])
+        steps = rows.prior.steps(np.diff(places[order], prepend=places[order[0]]))
         infinite = np.concatenate((row_E, E))[order]
-        d = _rolled(self.prior.dimension)
-        found = _loops.chain(means, factors, infinite, steps, last_mean, last_spread, marked, d)
+        found = _loops.chain(
+            means, factors, infinite, steps, (y, variance, nu), last, order >= len(used),
+            _rolled(rows.prior.dimension),
+        )  # fmt: skip
         return Chain(found[0], covariances(found[1]), found[2], found[3])
+
+
+def known(factor: Array) -> Array:
+    """Return the factor of coordinates of which nothing more is known than the filter says."""
+    d = _dimension(np.atleast_2d(factor))
+    out, diagonal = np.zeros_like(factor), np.arange(d) * (np.arange(d) + 3) // 2
+    out[..., diagonal] = factor[..., diagonal]
+    return out
 
 
 def pack(square: Array) -> Array:

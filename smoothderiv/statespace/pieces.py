@@ -24,10 +24,10 @@ def pieces(states: States, rows: NDArray[np.intp]) -> Array:
     """
     d = states.smoothed.shape[1]
     out = np.zeros((len(rows), 2 * d))
-    out[:, :d] = states.smoothed[rows]
-    h = np.append(states.h[1:], 0.0)[rows]
+    out[:, :d] = states.means(rows)
+    h = np.append(states.rows.steps.h[1:], 0.0)[rows]
     inside = np.flatnonzero(h > 0)
-    inverse, noise = 1.0 / h[inside], states.noise[rows[inside]]
+    inverse, noise = 1.0 / h[inside], states.aside[rows[inside]]
     table = _noise_polynomials(d)
     for c in range(d):
         noise[:, c] *= inverse ** (d - c)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _loops
+from smoothderiv.statespace import _step_loops
 
 Array = NDArray[np.float64]
 
@@ -93,6 +93,10 @@ class MarkovPrior(ABC):
             return np.zeros((d, d)), np.ones(d)
         return unit_upper_factor(cov), np.zeros(d)
 
+    def earlier(self, h: Array) -> Array:
+        """Return the U of `start` at distances `h` before the first place: (m, d, d)."""
+        return np.tile(self.start()[0], (len(h), 1, 1))
+
 
 @dataclass(frozen=True)
 class IntegratedWiener(MarkovPrior):
@@ -144,6 +148,17 @@ class IntegratedWiener(MarkovPrior):
         basis, weight = wiener_factor(self.order)
         scaled = self.q * self.span ** (2 * self.order - 1) * weight
         return Steps(np.asarray(h, dtype=np.float64) / self.span, basis, scaled, None, None)
+
+    def earlier(self, h: Array) -> Array:
+        """Return the basis that becomes the identity at the first place: (m, d, d).
+
+        Every basis is as diffuse, but what later rows say is told in that of the first place.
+        """
+        out = np.zeros((len(h), self.order, self.order))
+        for i in range(self.order):
+            for j in range(i + 1, self.order):
+                out[:, i, j] = math.comb(j, i) * (-h / self.span) ** (j - i)
+        return out
 
     def covariance(self, h: float) -> Array:
         """Return the noise of ``(f, f', ..)`` over a step `h`: (d, d), in units of y and x."""
@@ -223,7 +238,7 @@ class Matern(MarkovPrior):
         for k in range(1, d):
             powers.append(powers[-1] @ (drift + np.eye(d)) / k)
         transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
-        _loops.matern_steps(t, np.array(powers), density, _PANELS, *_gauss(), transition, root)
+        _step_loops.matern_steps(t, np.array(powers), density, _PANELS, *_gauss(), transition, root)
         return Steps(t, np.empty((0, 0)), np.empty(0), transition, root)
 
     def drift(self) -> tuple[Array, float]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
-from smoothderiv.statespace import _loops
+from smoothderiv.statespace import _chain_loops, _loops
 from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, States, diagonal, joint
 from smoothderiv.statespace.pieces import pieces, taylor
 from smoothderiv.statespace.polynomials import free_polynomial
@@ -238,7 +238,7 @@ class _SplinePosterior(Posterior):
 
     @cached_property
     def _pieces(self) -> Array:
-        return pieces(self.states, np.arange(len(self.states.x)))
+        return pieces(self.states, np.arange(len(self.states.rows.x)))
 
     def to_ppoly(self) -> PPoly:
         """Return the mean between the data as a piecewise polynomial, exactly.
@@ -249,7 +249,7 @@ class _SplinePosterior(Posterior):
         """
         from scipy.interpolate import PPoly
 
-        x, steps = self.states.x, np.append(np.diff(self.states.x), 0.0)
+        x, steps = self.states.rows.x, np.append(np.diff(self.states.rows.x), 0.0)
         inside = steps > 0
         if not inside.any():
             raise ValueError("to_ppoly: all rows are at one place; there is no piece")
@@ -266,7 +266,7 @@ class _SplinePosterior(Posterior):
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         span = self.rows.prior.span  # type: ignore[attr-defined]
-        nodes = self.states.x
+        nodes = self.states.rows.x
         if "_pieces" in self.__dict__ or len(x) >= len(nodes):
             return taylor(self._pieces, nodes, span, x, nu)
         rows = np.unique(np.maximum(np.searchsorted(nodes, x, side="right") - 1, 0))
@@ -288,7 +288,7 @@ class _SplinePosterior(Posterior):
         if not len(x) or not len(x2):
             return np.zeros((len(x), len(x2)))
         chain = self.states.chain(places)
-        cov = _loops.joint_cov(chain.cov, chain.transition, back[: len(x)], nu, back[len(x) :], nu2)
+        cov = _chain_loops.joint_cov(chain.links, back[: len(x)], nu, back[len(x) :], nu2)
         return np.asarray(unit[nu][:, None] * cov * unit[nu2])
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
@@ -298,7 +298,8 @@ class _SplinePosterior(Posterior):
         chain = self.states.chain(places)
         roots = psd_root(np.concatenate((chain.noise[:-1], chain.cov[-1:])))
         paths = rng.standard_normal((size, len(places), self.model.order))
-        _loops.draw(self._means(places), roots, chain.transition, paths)
+        means = self._means(places)
+        _chain_loops.draw(means, roots, chain.basis, chain.transition, paths)
         return np.asarray(paths[:, back, nu] * self.rows.prior.units[nu])
 
     def _means(self, x: Array) -> Array:

@@ -1,0 +1,62 @@
+"""Compiled loops that make the steps of a prior."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+_loop = njit(cache=True, error_model="numpy")
+
+
+@_loop
+def matern_steps(t, powers, density, panels, nodes, weights, transition, root):
+    """Fill ``exp(F t)`` and a square root of its noise for each t: (n, d, d) both.
+
+    ``exp(F t) = exp(-t) sum_k t**k powers[k]``, and the noise is
+    ``density int_0^t g g' ds``, g the last column of ``exp(F s)``: Gauss's rule on panels
+    [panels[i], panels[i + 1]], its rows made orthogonal, which takes no differences.
+    """
+    n, d, m = len(t), len(powers), len(nodes)
+    kicks = np.empty((m * (len(panels) - 1), d))
+    for i in range(n):
+        A, R, h = transition[i], root[i], t[i]
+        if i > 0 and h == t[i - 1]:
+            A[:], R[:] = transition[i - 1], root[i - 1]
+            continue
+        # beyond t = 50 less than a rounding error is left, and its powers would underflow
+        decay = math.exp(-h) if h < 50.0 else 0.0
+        for a in range(d):
+            for b in range(d):
+                total = 0.0
+                for k in range(d - 1, -1, -1):
+                    total = total * h + powers[k, a, b]
+                A[a, b] = decay * total
+        count = 0
+        for p in range(len(panels) - 1):
+            width = min(h, panels[p + 1]) - panels[p]
+            if width <= 0.0:
+                break
+            for j in range(m):
+                s = panels[p] + width * nodes[j]
+                size = math.exp(-s) * math.sqrt(density * width * weights[j])
+                for a in range(d):
+                    total = 0.0
+                    for k in range(d - 1, -1, -1):
+                        total = total * s + powers[k, a, d - 1]
+                    kicks[count, a] = size * total
+                count += 1
+        for a in range(d):
+            total = 0.0
+            for j in range(count):
+                total += kicks[j, a] * kicks[j, a]
+            R[a, a] = math.sqrt(total)
+            inverse = 1.0 / R[a, a] if total > 0.0 else 0.0
+            for b in range(a + 1, d):
+                total = 0.0
+                for j in range(count):
+                    total += kicks[j, a] * kicks[j, b]
+                total *= inverse
+                R[a, b], R[b, a] = 0.0, total
+                total *= inverse
+                for j in range(count):
+                    kicks[j, b] -= total * kicks[j, a]
