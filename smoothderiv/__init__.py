@@ -10,6 +10,7 @@ from smoothderiv.smooth import differentiate as differentiate
 from smoothderiv.smooth import smooth as smooth  # at once: its module shares its name
 
 if TYPE_CHECKING:
+    from smoothderiv import dynamics as dynamics
     from smoothderiv import splines as splines
     from smoothderiv.diagnosis import NoiseWarning as NoiseWarning
     from smoothderiv.gp import kernels as kernels
@@ -36,6 +37,7 @@ _HOME = {
     "RegressionSpline": "smoothderiv.splines.regression",
     "SmoothingSpline": "smoothderiv.statespace.smoother",
     "TuningWarning": "smoothderiv.tuning",
+    "dynamics": "smoothderiv.dynamics",
     "kernels": "smoothderiv.gp.kernels",
     "load": "smoothderiv.storage",
     "observe": "smoothderiv.observations",

@@ -19,6 +19,7 @@ PUBLIC = [
     "SmoothingSpline",
     "TuningWarning",
     "differentiate",
+    "dynamics",
     "kernels",
     "load",
     "observe",

