@@ -88,6 +88,19 @@ def test_measured_slopes_tighten_the_curve(output):
     assert reference_with < 0.5 * reference
 
 
+def test_constants_of_the_motor_move_it_where_it_should_be(output):
+    text = output(ROOT / "examples" / "20_motor.py")
+    (by_differences,) = numbers(text, r"difference +Feedforward.*\n +off by ([\d.]+)")
+    (by_likelihood,) = numbers(text, r"kalman +Feedforward.*\n +off by ([\d.]+)")
+    assert by_likelihood < 0.2 * by_differences
+
+
+def test_the_census_grows_as_pearl_and_reed_saw_it(output):
+    text = output(ROOT / "examples" / "21_growth.py")
+    low, high = numbers(text, r"censuses to 1920[\s\S]*?K [\d.]+ \(([\d.]+) to ([\d.]+)\)")
+    assert low < 197.3 < high
+
+
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     assert blocks
