@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from smoothderiv.tuning import Search, Tuning
 if TYPE_CHECKING:
     from scipy.interpolate import PPoly
 
+    from smoothderiv.statespace.blocks import BlockwiseSmoothing
     from smoothderiv.statespace.stream import Stream
 
 Array = NDArray[np.float64]
@@ -166,6 +168,56 @@ class SmoothingSpline(Model):
         from smoothderiv.statespace.stream import Stream
 
         return Stream.of(self)
+
+    def smooth_blocks(
+        self,
+        blocks: Iterable[Observations],
+        folder: str | os.PathLike[str],
+        nu: int | Sequence[int] = (0, 1),
+        at: Any = None,
+    ) -> BlockwiseSmoothing:
+        """Smooth a series longer than memory: the same answers, with one block in memory at a time.
+
+        Parameters
+        ----------
+        blocks : iterable of Observations
+            In order of x; rows in a block in any order. Asked for one after the other.
+        folder : path
+            New or empty. States of the filter are written there, then replaced by answers:
+            ``m (m + 3) / 2 + 4`` floats a row for the former, ``1 + 2 len(nu)`` for the latter.
+        nu : int or sequence of int
+            Orders to answer for.
+        at : array, optional
+            Where to answer; by default at every row.
+
+        Returns
+        -------
+        BlockwiseSmoothing
+            Iterate over it for x, mean and std, block by block; it has `log_evidence` and `edf`.
+
+        Raises
+        ------
+        ValueError
+            q or a noise level is unknown (tune the model on some of the rows), blocks out of
+            order, or what :meth:`condition` refuses.
+
+        Examples
+        --------
+        >>> import numpy as np, smoothderiv as sd, tempfile
+        >>> sevens = np.full(100, 7.0)
+        >>> days = (sd.observe(np.linspace(k, k + 1, 100), sevens, 0.1) for k in range(9))
+        >>> model = sd.SmoothingSpline(order=2, q=1.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = model.smooth_blocks(days, folder)
+        ...     print(len(found), all(np.allclose(mean, [7.0, 0.0]) for x, mean, std in found))
+        9 True
+        """
+        from smoothderiv.statespace.blocks import smooth_blocks
+
+        if self.q is None:
+            raise ValueError("q: unknown. Tune the model on some of the rows first, or give q")
+        orders = tuple(int(order) for order in np.atleast_1d(np.asarray(nu)))
+        return smooth_blocks(self, blocks, folder, orders, at)
 
     def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
         names = () if self.q is not None else ("q",)

@@ -1,0 +1,316 @@
+"""The same smoothing spline for a series longer than memory, block by block.
+
+The filter goes forward and writes its states to disk; the smoother comes back over them. From one
+block to the next passes the state at the border alone, so the answer is that of one pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import operator
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smoothderiv import _validate
+from smoothderiv.model import UndeterminedError
+from smoothderiv.observations import Observations
+from smoothderiv.statespace import _loops
+from smoothderiv.statespace.markov import MarkovRows, States, diagonal, known
+from smoothderiv.statespace.priors import IntegratedWiener
+
+if TYPE_CHECKING:
+    from smoothderiv.statespace.smoother import SmoothingSpline
+
+Array = NDArray[np.float64]
+
+
+class Block(NamedTuple):
+    """Answers at some places, ascending: x (n,), mean and std (n, number of orders asked)."""
+
+    x: NDArray[Any]
+    mean: Array
+    std: Array
+
+
+@dataclass(frozen=True)
+class BlockwiseSmoothing:
+    """A curve fitted block by block; iterate over it for its answers, from the first x to the last.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the answers are: ``answer-000000.npy``, .., columns x, then mean and std of each
+        order.
+    nu : tuple of int
+    rows, blocks : int
+        How many rows were taken in, and how many blocks.
+    log_evidence, edf : float
+        As of the posterior in memory.
+    origin : numpy.datetime64 or None
+        What the x of the files counts from, in seconds, where x are datetimes.
+    """
+
+    folder: Path
+    nu: tuple[int, ...]
+    rows: int
+    blocks: int
+    log_evidence: float
+    edf: float
+    origin: np.datetime64 | None
+
+    def __len__(self) -> int:
+        return self.blocks
+
+    def __iter__(self) -> Iterator[Block]:
+        for number in range(self.blocks):
+            table = np.load(_answer(self.folder, number))
+            x = table[:, 0] if self.origin is None else _validate.times(table[:, 0], self.origin)
+            yield Block(x, table[:, 1::2], table[:, 2::2])
+
+
+def smooth_blocks(
+    model: SmoothingSpline,
+    blocks: Iterable[Observations],
+    folder: str | os.PathLike[str],
+    nu: tuple[int, ...],
+    at: ArrayLike | None,
+) -> BlockwiseSmoothing:
+    """Smooth a series that comes in blocks; see :meth:`SmoothingSpline.smooth_blocks`."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    if any(path.iterdir()):
+        raise ValueError(f"folder: {path} is not empty; name a new one, for states and answers")
+    for order in nu:
+        if not 0 <= order < model.order:
+            raise ValueError(
+                f"nu: {order!r} was asked, but SmoothingSpline(order={model.order}) has "
+                f"derivatives of order 0 to {model.order - 1}"
+            )
+    forward = _Forward(model, path)
+    for data in _determined(model, blocks):
+        forward.take(data)
+    if forward.count == 0:
+        raise ValueError("blocks: there is no row to fit; give at least one observation")
+    places = None if at is None else np.sort(_validate.coordinates(at, "at", forward.origin))
+    edf = _back(forward, nu, places)
+    evidence = forward.log_evidence()
+    return BlockwiseSmoothing(path, nu, forward.rows, forward.count, evidence, edf, forward.origin)
+
+
+def _determined(model: SmoothingSpline, blocks: Iterable[Observations]) -> Iterator[Observations]:
+    """Yield blocks with rows, the first ones joined until they determine the curve."""
+    waiting: list[Observations] = []
+    settled = False
+    for data in blocks:
+        if not len(data):
+            continue
+        if settled:
+            yield data
+            continue
+        waiting.append(data)
+        joined = functools.reduce(operator.add, waiting)
+        try:
+            model.rows(joined)
+        except UndeterminedError:
+            continue
+        settled = True
+        yield joined
+    if waiting and not settled:
+        model.rows(functools.reduce(operator.add, waiting))  # says what is missing
+
+
+class _Filter:
+    """A filter that goes on from block to block."""
+
+    def __init__(self, prior: IntegratedWiener) -> None:
+        self.prior, self.logs = prior, 0.0
+        self.summary = np.zeros(5)
+        self._settled: Any = None
+
+    def take(self, rows: MarkovRows) -> tuple[Array, Array, Array]:
+        """Filter a block; return mean and factor of each row, and E of the first ones."""
+        n, d = len(rows.y), self.prior.dimension
+        settled = rows._settled if self._settled is None else self._settled
+        mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
+        none = (None, None, None)
+        summary = _loops.forward(rows._rows, rows.steps, settled, *none, mean, factor, rows._dims)
+        rows._checked(summary)
+        self.logs += 2 * rows._unit_logs
+        state = np.zeros((d + 1, d))
+        at = 0
+        for j in range(d):
+            state[: j + 1, j] = factor[-1, at : at + j + 1]
+            at += j + 1
+        state[d] = mean[-1]
+        diffuse = np.array(settled[0][5])
+        self._settled = (tuple(part[:0] for part in settled[0]), state, summary)
+        self.summary = summary
+        return mean, factor, diffuse
+
+
+class _Forward:
+    """The way forward: rows in, states on disk."""
+
+    def __init__(self, model: SmoothingSpline, folder: Path) -> None:
+        self.model, self.folder = model, folder
+        self.count, self.rows = 0, 0
+        self.origin: np.datetime64 | None = None
+        self.diffuse = np.zeros((0, model.order))
+        self._last = -math.inf
+
+    def take(self, data: Observations) -> None:
+        """Filter one block and write its states."""
+        self.model._check(data)
+        x = data.x
+        if self.count == 0:
+            self.origin = data.origin
+            self._begin(x)
+        else:
+            x = x + _validate.seconds_between(self.origin, data.origin)
+        rows = MarkovRows.of(self.prior, x, data.y, data.sd(self.model.noise), data.nu)
+        if rows.x[0] < self._last:
+            raise ValueError(
+                f"blocks: block {self.count} begins at x = {rows.x[0]:g}, before the end of the "
+                f"block before it at {self._last:g}; give blocks in order of x"
+            )
+        rows = self._joined(rows)
+        mean, factor, diffuse = self._filter.take(rows)
+        if self.count == 0:
+            self.diffuse = diffuse
+        self._sums += power_sums((rows.x - self._first) / self.prior.span, rows.nu, len(self._sums))
+        columns = (rows.x, rows.y, rows.variance, rows.nu)
+        np.save(_state(self.folder, self.count), np.column_stack((*columns, mean, factor)))
+        self._last = float(rows.x[-1])
+        self.count, self.rows = self.count + 1, self.rows + len(x)
+
+    def _begin(self, x: Array) -> None:
+        assert self.model.q is not None
+        d, span = self.model.order, float(np.ptp(x)) or 1.0
+        self.prior = IntegratedWiener(d, float(self.model.q), span)
+        self._filter = _Filter(self.prior)
+        self._first = float(x.min())
+        self._sums = np.zeros((d, 2 * d - 1))
+
+    def _joined(self, rows: MarkovRows) -> MarkovRows:
+        """Return rows whose first step is the one from the block before."""
+        before = rows.x[0] if self.count == 0 else self._last
+        steps = rows.prior.steps(np.diff(rows.x, prepend=before))
+        out = dataclasses.replace(rows)
+        out.__dict__["steps"] = steps
+        return out
+
+    def log_evidence(self) -> float:
+        """Return Harville's restricted likelihood of all rows."""
+        chi, logs, rank = self._filter.summary[:3]
+        constant = rank * math.log(2 * math.pi)
+        ratio = self.prior.span / ((self._last - self._first) or 1.0)
+        flat = log_gram(self._sums, ratio)
+        return float(-0.5 * (chi + logs + self._filter.logs + constant - flat))
+
+
+def power_sums(u: Array, nu: NDArray[np.int64], order: int) -> Array:
+    """Return ``sum u**p`` over the rows of each order below `order`: (order, 2 order - 1)."""
+    powers = np.vander(u, 2 * order - 1, increasing=True)
+    return np.array([powers[nu == k].sum(axis=0) for k in range(order)])
+
+
+def log_gram(sums: Array, ratio: float) -> float:
+    """Return ``log|X'X|`` from sums of powers of u, rows of order nu scaled by ``ratio**-nu``.
+
+    X are the rows ``D^nu u**j``; the determinant is taken in powers of ``ratio u``, from 0 to 1.
+    """
+    d = len(sums)
+    gram = np.zeros((d, d))
+    for nu in range(d):
+        for j in range(nu, d):
+            for k in range(nu, d):
+                power = j + k - 2 * nu
+                weight = math.perm(j, nu) * math.perm(k, nu)
+                gram[j, k] += weight * ratio**power * sums[nu, power]
+    return float(np.linalg.slogdet(gram)[1]) - d * (d - 1) * math.log(ratio)
+
+
+def _back(forward: _Forward, nu: tuple[int, ...], places: Array | None) -> float:
+    """Smooth from the last block to the first; turn states on disk into answers; return edf."""
+    after: _Border | None = None
+    edf, end = 0.0, 0 if places is None else len(places)
+    for number in range(forward.count - 1, -1, -1):
+        table = np.load(_state(forward.folder, number))
+        diffuse = forward.diffuse if number == 0 else forward.diffuse[:0]
+        states = _smoothed(forward.prior, table, diffuse, after)
+        n = len(table)
+        if places is None:
+            asked = table[:, 0]
+        else:
+            begin = 0 if number == 0 else int(np.searchsorted(places, table[0, 0]))
+            asked, end = places[begin:end], begin
+        np.save(_answer(forward.folder, number), _answers(states, asked, nu))
+        _state(forward.folder, number).unlink()
+        component, variance = states.rows.nu[:n], states.rows.variance[:n]
+        explained = _loops.variances(states.factor[:n], states.spread[:n], component)
+        share = np.ones(n)
+        edf += float(np.divide(explained, variance, out=share, where=variance > 0).sum())
+        after = _Border(table[:1], states.smoothed[:1], states.spread[:1])
+    return edf
+
+
+class _Border(NamedTuple):
+    """The first row of a block: what the filter wrote of it, and what all rows say of it."""
+
+    table: Array
+    smoothed: Array
+    spread: Array
+
+
+def _smoothed(
+    prior: IntegratedWiener, table: Array, diffuse: Array, after: _Border | None
+) -> States:
+    """Return the states of a block given all rows, with the first row of the next as its last."""
+    d = prior.dimension
+    if after is not None:
+        table = np.concatenate((table, after.table))
+    columns = (np.ascontiguousarray(column) for column in table[:, :4].T)
+    x, y, variance, component = columns
+    mean, factor = (np.ascontiguousarray(part) for part in np.split(table[:, 4:], [d], axis=1))
+    rows = MarkovRows(prior, x, y, variance, component.astype(np.int64), np.arange(len(x)))
+    smoothed, spread, aside = np.empty_like(mean), np.empty_like(factor), np.zeros_like(mean)
+    if after is None:
+        smoothed[-1], spread[-1] = mean[-1], known(factor[-1])
+    else:
+        smoothed[-1:], spread[-1:] = after.smoothed, after.spread
+    rest = len(x) - 1
+    beyond = smoothed[rest:] - mean[rest:]
+    _loops.look_back(
+        mean[:rest], factor[:rest], diffuse, rows.steps, rows._rows, beyond, smoothed, spread,
+        aside, 1, np.zeros(d, dtype=np.int64),
+    )  # fmt: skip
+    return States(rows, mean, factor, diffuse, smoothed, spread, aside)
+
+
+def _answers(states: States, x: Array, nu: tuple[int, ...]) -> Array:
+    """Return x, then mean and standard deviation of each order: (n, 1 + 2 orders)."""
+    unit = states.rows.prior.units
+    out = np.empty((len(x), 1 + 2 * len(nu)))
+    out[:, 0] = x
+    mean, factor = states.at(x)
+    for k, order in enumerate(nu):
+        variance = diagonal(factor, np.full(len(x), order))
+        out[:, 1 + 2 * k] = mean[:, order] * unit[order]
+        out[:, 2 + 2 * k] = np.sqrt(variance) * unit[order]
+    return out
+
+
+def _state(folder: Path, number: int) -> Path:
+    return folder / f"state-{number:06d}.npy"
+
+
+def _answer(folder: Path, number: int) -> Path:
+    return folder / f"answer-{number:06d}.npy"
