@@ -149,13 +149,13 @@ class Fit:
         x, nu = data.x.reshape(len(data), -1)[rows], data.nu.reshape(len(data), -1)[rows]
         white = factor.halve(((data.y[rows] - trend.fixed(x, nu)) * factor.scale)[None])[0]
         design = factor.halve(np.ascontiguousarray((trend.rows(x, nu) * factor.scale[:, None]).T))
-        log_gram = _log_gram(trend, x, nu)
+        gram = log_gram(trend, x, nu)
         basis, triangle = np.linalg.qr(design.T)
         share = basis.T @ white
         white = white - basis @ share
         beta = np.linalg.solve(triangle, share)
         alpha = factor.unhalve(white[None].copy())[0] * factor.scale
-        total = factor.log_det + white @ white + (len(x) - len(beta)) * LOG_2PI - log_gram
+        total = factor.log_det + white @ white + (len(x) - len(beta)) * LOG_2PI - gram
         total += 2.0 * float(np.log(np.abs(np.diag(triangle))).sum())
         return cls(white, alpha, np.ascontiguousarray(basis.T), triangle, beta, -0.5 * float(total))
 
@@ -177,7 +177,7 @@ def check_size(n: int) -> None:
         )
 
 
-def _log_gram(trend: Trend, x: Array, nu: NDArray[np.int64]) -> float:
+def log_gram(trend: Trend, x: Array, nu: NDArray[np.int64]) -> float:
     """Return log |X'X| of the free monomials, in pure numbers."""
     return 2.0 * float(np.log(require_determined(trend, x, nu)).sum())
 

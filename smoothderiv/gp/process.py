@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp import dense_posterior, iterative, markov
+from smoothderiv.gp.band import posterior as band
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
@@ -20,7 +21,7 @@ from smoothderiv.tuning import Search, Tuning
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
-SOLVERS = ("auto", "dense", "markov", "iterative")
+SOLVERS = ("auto", "dense", "markov", "band", "iterative")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +43,15 @@ class GaussianProcess(Model):
         A number; a polynomial whose coefficients are estimated with a flat prior; or a callable
         ``mean(x, nu)`` that returns the derivative of order nu (a multi-index tuple for d > 1) at
         the places x, such as a scipy BSpline.
-    solver : {"auto", "dense", "markov", "iterative"}
+    solver : {"auto", "dense", "markov", "band", "iterative"}
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
         filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
         or Wiener, a mean that is not estimated, and gaps between places up to about four scales.
-        "auto": "markov" where it is exact, else "dense". Tuning by evidence goes the same way, O(n)
-        an evaluation, gaps of any length; by "loo" with the dense matrix.
+        "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential without exact rows,
+        any mean: white noise on a grid, smoothed, which is the same to rounding (see
+        :mod:`smoothderiv.gp.band.grid`). "auto": "markov" where it is exact, "band" where it can
+        and pays, else "dense". Tuning by evidence goes the same way, O(n) an evaluation, gaps of
+        any length; by "loo" with the dense matrix.
         "iterative": conjugate gradients, for more rows in several dimensions than a matrix fits;
         approximate, to a stated accuracy (see :class:`~smoothderiv.gp.iterative.IterativePosterior`
         for what it refuses), and tuned on about 1200 of the rows.
@@ -98,6 +102,11 @@ class GaussianProcess(Model):
                 "solver: 'markov' is for one kernel Matern 1/2 to 7/2 or Wiener and a mean that is "
                 f"a number or callable, not {self.kernel!r} with mean={self.mean!r}; use 'dense'"
             )
+        if self.solver == "band" and not band.is_band(self.kernel):
+            raise ValueError(
+                f"solver: 'band' is for one SquaredExponential kernel, not {self.kernel!r}; use "
+                "'dense'"
+            )
         check_noise(self.noise)
 
     def unknown(self, data: Observations) -> tuple[str, ...]:
@@ -126,11 +135,13 @@ class GaussianProcess(Model):
             return markov.condition(self, data)
         if self.solver == "iterative":
             return iterative.condition(self, data)
+        if band.solves(self, data):
+            return band.condition(self, data)
         return dense_posterior.condition(self, data)
 
     def _may_be_markov(self, data: Observations) -> bool:
         """Tell whether the Markov solver is asked for, or exact; gaps aside."""
-        if self.solver in ("dense", "iterative"):
+        if self.solver in ("dense", "band", "iterative"):
             return False
         if data.ndim > 1 and self.solver == "markov":
             raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
@@ -169,8 +180,15 @@ class GaussianProcess(Model):
 
         if self.solver == "iterative":
             data = iterative.sample(data)
-        by_markov = criterion == "evidence" and self._may_be_markov(data)
-        return process_search(self, data, criterion, by_markov)
+        return process_search(self, data, criterion, self._tuner(data, criterion))
+
+    def _tuner(self, data: Observations, criterion: str) -> str:
+        """Return the solver that tunes."""
+        if criterion != "evidence":
+            return "dense"
+        if self._may_be_markov(data):
+            return "markov"
+        return "band" if band.solves(self, data) else "dense"
 
     def merit(self, data: Observations, criterion: str) -> float:
         """Return log evidence, or the sum of leave-one-out log densities."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.gp.band.criterion import BandCriterion
 from smoothderiv.gp.criteria import DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.unknowns import Unknowns
@@ -23,7 +24,10 @@ Loss: TypeAlias = Callable[[Array], tuple[float, Array]]
 Ends: TypeAlias = tuple[tuple[str, str], ...]
 
 _FEW_NUMBERS = 6  # unknowns up to which Newton steps pay
-_FEW_DENSE, _FEW_MARKOV = 128, 1000  # rows up to which the whole range is searched on all of them
+_LINEAR: dict[str, type[MarkovCriterion | BandCriterion]]
+_LINEAR = {"markov": MarkovCriterion, "band": BandCriterion}
+# rows up to which the whole range is searched on all of them
+_FEW = {"dense": 128, "markov": 1000, "band": 500}
 _BASINS = 3
 _STEPS, _HALVINGS = 40, 8
 _DIFFERENCE = 1e-2
@@ -33,7 +37,7 @@ _HOPELESS_NATS = 20.0
 
 
 def process_search(
-    model: GaussianProcess, data: Observations, criterion: str, by_markov: bool
+    model: GaussianProcess, data: Observations, criterion: str, solver: str
 ) -> Search:
     """Return the search of the unknown numbers of a Gaussian process."""
     if criterion == "gcv":
@@ -43,15 +47,15 @@ def process_search(
         )
 
     def losses(unknowns: Unknowns) -> Loss:
-        markov = MarkovCriterion(unknowns) if by_markov else None
-        return _remembered((markov or DenseCriterion(unknowns, criterion)).loss)
+        linear = _LINEAR[solver](unknowns) if solver in _LINEAR else None
+        return _remembered((linear or DenseCriterion(unknowns, criterion)).loss)
 
     unknowns = Unknowns(model, data)
     loss, ends = losses(unknowns), unknowns.ends
     lower, upper = unknowns.bounds
     starts, curvature = unknowns.starts(), None
     if criterion == "evidence" and len(lower) <= _FEW_NUMBERS and not unknowns.has_period:
-        few = _FEW_MARKOV if by_markov else _FEW_DENSE
+        few = _FEW[solver]
         if len(data) <= few:
             points = _basins(loss, starts, lower, upper)
         else:

@@ -1,0 +1,1 @@
+"""The band solver: the squared exponential on a line as white noise on a grid, smoothed."""

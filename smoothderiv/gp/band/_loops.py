@@ -1,0 +1,374 @@
+"""Compiled loops of the band solver: rows on the grid, banded QR, roots of windows.
+
+A band R (K, b) is upper triangular: row j holds its entries j .. j + b - 1. Segments are runs of
+columns between which no row reaches; `edges` (S + 1,) are where they begin and end.
+"""
+
+import numpy as np
+from numba import njit
+
+_TINY = 1e-290
+
+
+@njit(cache=True, nogil=True)
+def fill(x, nu, weight, step, scale, half, first, rows, slopes):
+    """Fill rows (n, b) with ``weight phi^(nu)(t) / scale^nu``, ``phi(t) = exp(-t^2)``.
+
+    ``t = (x - step g) / scale`` for the grid places g from ``first`` on. If `slopes` has rows, they
+    become the derivatives by log scale of ``rows / sqrt(scale)``, the grid held.
+    """
+    apart, width = step / scale, 2 * half + 1
+    table = np.empty(half + 1)
+    for k in range(half + 1):
+        table[k] = np.exp(-((apart * k) ** 2))
+    with_slopes = len(slopes) > 0
+    for i in range(len(x)):
+        middle = np.round(x[i] / step)
+        first[i] = np.int64(middle) - half
+        order = nu[i]
+        t0 = (x[i] - middle * step) / scale
+        size = weight[i] * scale ** (-order) * np.exp(-t0 * t0)
+        up, down = np.exp(2.0 * t0 * apart), np.exp(-2.0 * t0 * apart)
+        right, left = size, size
+        row = rows[i]
+        for k in range(half + 1):
+            row[half + k] = right * table[k]
+            row[half - k] = left * table[k]
+            right *= up
+            left *= down
+        if order == 0:
+            if with_slopes:
+                for k in range(width):
+                    t = t0 - apart * (k - half)
+                    slopes[i, k] = (2.0 * t * t - 0.5) * row[k]
+            continue
+        for k in range(width):
+            t = t0 - apart * (k - half)
+            before, here = 0.0, 1.0
+            for j in range(order):
+                before, here = here, -2.0 * (t * here + j * before)
+            if with_slopes:
+                after = -2.0 * (t * here + order * before)
+                slopes[i, k] = -((order + 0.5) * here + t * after) * row[k]
+            row[k] *= here
+
+
+@njit(cache=True, nogil=True)
+def _reflect(top, shared, block, m, k, start, offset, length):
+    """Apply ``I - u u' / tau`` to row `top` and rows of the block; u in `shared`, `block[:, k]`.
+
+    `shared` holds 1 / tau, the first entry of u, and room for the products.
+    """
+    inverse, first = shared[0], shared[1]
+    product = shared[2:]
+    for c in range(length):
+        product[c] = first * top[start + c]
+    for i in range(m):
+        here = block[i, k]
+        row = block[i, offset : offset + length]
+        for c in range(length):
+            product[c] += here * row[c]
+    for c in range(length):
+        product[c] *= inverse
+        top[start + c] -= first * product[c]
+    for i in range(m):
+        here = block[i, k]
+        row = block[i, offset : offset + length]
+        for c in range(length):
+            row[c] -= here * product[c]
+
+
+@njit(cache=True, nogil=True)
+def _eliminate(top, rhs, shared, block, m, k, length, q, at):
+    """Make column k of the block zero against the diagonal ``top[0] > 0`` by one reflection."""
+    total = 0.0
+    for i in range(m):
+        total += block[i, k] * block[i, k]
+    if total <= _TINY:
+        return
+    before = top[0]
+    after = np.sqrt(before * before + total)
+    shared[1] = -total / (before + after)
+    shared[0] = 2.0 / (shared[1] * shared[1] + total)
+    top[0] = after
+    _reflect(top, shared, block, m, k, 1, k + 1, length - 1)
+    _reflect(rhs, shared, block, m, k, 0, at, q)
+
+
+@njit(cache=True, nogil=True)
+def factor(column, rows, rhs, band, right, tail, most):
+    """Bring rows (n, b), sorted by column, with right sides (n, q), into the triangle of the band.
+
+    The band starts as the prior, the unit matrix, `right` (K, q) as zeros. What is left of the
+    right sides goes into the triangle `tail` (q, q), zeros at first.
+    """
+    n, b = rows.shape
+    q = rhs.shape[1]
+    block = np.empty((most, b + q))
+    shared = np.empty(b + q + 2)
+    i = 0
+    while i < n:
+        m, col = 0, column[i]
+        while i < n and m < most and column[i] == col:
+            block[m, :b] = rows[i]
+            block[m, b:] = rhs[i]
+            m += 1
+            i += 1
+        for k in range(b):
+            _eliminate(band[col + k], right[col + k], shared, block, m, k, b - k, q, b)
+        for k in range(q):
+            _eliminate(tail[k, k:], tail[k, q:], shared, block, m, b + k, q - k, 0, 0)
+
+
+@njit(cache=True, nogil=True)
+def back_solve(band, right):
+    """Overwrite `right` (K, q) with ``R^-1 right``."""
+    count, b = band.shape
+    q = right.shape[1]
+    for j in range(count - 1, -1, -1):
+        row, here = band[j], right[j]
+        for k in range(1, min(b, count - j)):
+            for c in range(q):
+                here[c] -= row[k] * right[j + k, c]
+        for c in range(q):
+            here[c] /= row[0]
+
+
+@njit(cache=True, nogil=True)
+def apply(column, rows, coefficients, out):
+    """Fill ``out (n, q) = rows @ coefficients`` (K, q)."""
+    n, b = rows.shape
+    q = coefficients.shape[1]
+    for i in range(n):
+        col = column[i]
+        for c in range(q):
+            total = 0.0
+            for k in range(b):
+                total += rows[i, k] * coefficients[col + k, c]
+            out[i, c] = total
+
+
+@njit(cache=True, nogil=True)
+def _halve(window, lower, here, length):
+    """Overwrite `here` with ``T'^-1 here``, T the triangle in rows `lower` .. of the window."""
+    for i in range(length):
+        row = window[lower + i]
+        here[i] /= row[0]
+        value = here[i]
+        for k in range(1, length - i):
+            here[i + k] -= value * row[k]
+
+
+@njit(cache=True, nogil=True)
+def _step_left(buffer, top, b):
+    """Drop the last column of the window at `top`, which integrates its variable out."""
+    spare = np.zeros(b)
+    spare[b - 1] = buffer[top + b - 1, 0]
+    for i in range(b - 2, -1, -1):
+        row = buffer[top + i]
+        last = row[b - 1 - i]
+        size = np.sqrt(last * last + spare[b - 1] * spare[b - 1])
+        cosine, sine = spare[b - 1] / size, last / size
+        spare[b - 1] = size
+        for c in range(b - 1 - i):
+            a, d = row[c], spare[i + c]
+            row[c] = cosine * a - sine * d
+            spare[i + c] = sine * a + cosine * d
+
+
+@njit(cache=True, nogil=True)
+def _last_window(band, end, buffer):
+    """Put the last b rows of a segment at the bottom of the buffer; return where they begin."""
+    b = band.shape[1]
+    top = buffer.shape[0] - b
+    for i in range(b):
+        buffer[top + i] = band[end - b + i]
+    return top
+
+
+@njit(cache=True, nogil=True)
+def _window_left(band, j, buffer, top):
+    """Turn the root of window j + 1 into that of window j; return where it begins."""
+    b = band.shape[1]
+    _step_left(buffer, top, b)
+    if top == 0:
+        top = buffer.shape[0] - b + 1
+        for i in range(b - 2, -1, -1):
+            buffer[top + i] = buffer[i]
+    buffer[top - 1] = band[j]
+    return top - 1
+
+
+@njit(cache=True, nogil=True)
+def spreads(band, edges, column, rows, slopes, own, cross):
+    """Fill ``own = r C r'`` and ``cross = r C s'`` for each row r and its slope s, C = (R'R)^-1.
+
+    The root of a window of b columns, T with ``T'T = C[window]^-1``, goes from right to left: row
+    j of R joins above, the last column is rotated into one row, and that row is dropped.
+    """
+    n, b = rows.shape
+    buffer = np.empty((5 * b, b))
+    here, along = np.empty(b), np.empty(b)
+    with_slopes = len(slopes) > 0
+    i = n - 1
+    for segment in range(len(edges) - 2, -1, -1):
+        start, end = edges[segment], edges[segment + 1]
+        top = _last_window(band, end, buffer)
+        for j in range(end - b, start - 1, -1):
+            if j < end - b:
+                top = _window_left(band, j, buffer, top)
+            while i >= 0 and column[i] == j:
+                here[:] = rows[i]
+                _halve(buffer, top, here, b)
+                total = 0.0
+                for k in range(b):
+                    total += here[k] * here[k]
+                own[i] = total
+                if with_slopes:
+                    along[:] = slopes[i]
+                    _halve(buffer, top, along, b)
+                    total = 0.0
+                    for k in range(b):
+                        total += here[k] * along[k]
+                    cross[i] = total
+                i -= 1
+
+
+@njit(cache=True, nogil=True)
+def windows(band, edges, stride, first, roots):
+    """Keep the root of every `stride`-th window, from the end of each segment on.
+
+    ``first[s]`` is where those of segment s begin in `roots` (count, b, b).
+    """
+    b = band.shape[1]
+    buffer = np.empty((5 * b, b))
+    for segment in range(len(edges) - 1):
+        start, end = edges[segment], edges[segment + 1]
+        top = _last_window(band, end, buffer)
+        for j in range(end - b, start - 1, -1):
+            if j < end - b:
+                top = _window_left(band, j, buffer, top)
+            k = end - b - j
+            if k % stride == 0:
+                roots[first[segment] + k // stride] = buffer[top : top + b]
+
+
+@njit(cache=True, nogil=True)
+def _segment_of(places, place, b):
+    """Return the last segment that begins before ``place + b``, -1 if there is none."""
+    return np.searchsorted(places, place + b - 1, side="right") - 1
+
+
+@njit(cache=True, nogil=True)
+def _overlap(places, edges, segment, place, b):
+    """Return the first and last column that a row shares with a segment, and where in the row."""
+    start, end = edges[segment], edges[segment + 1]
+    low = max(place, places[segment])
+    high = min(place + b, places[segment] + end - start)
+    return start + low - places[segment], start + high - places[segment], low - place
+
+
+@njit(cache=True, nogil=True)
+def joint(band, edges, places, stride, kept, roots, first, rows, out):
+    """Fill out (m, P, P) with the covariances of the rows (m, P, b) at each place.
+
+    Functions that no data touch are as before the data: independent, of variance 1.
+    """
+    m, count, b = rows.shape
+    width = b + stride
+    half = np.empty((count, width))
+    for i in range(m):
+        fresh = np.ones(b)
+        for segment in range(_segment_of(places, first[i], b), -1, -1):
+            low, high, shift = _overlap(places, edges, segment, first[i], b)
+            if low >= high:
+                break
+            end = edges[segment + 1]
+            fresh[shift : shift + high - low] = 0.0
+            last = end - b
+            k = max(last - low, 0) // stride
+            window, before = roots[kept[segment] + k], last - k * stride - low
+            length = b + before
+            for p in range(count):
+                here = half[p]
+                here[:length] = 0.0
+                here[: high - low] = rows[i, p, shift : shift + high - low]
+                for j in range(before):
+                    row = band[low + j]
+                    here[j] /= row[0]
+                    for c in range(1, b):
+                        here[j + c] -= here[j] * row[c]
+                skip = max(before, 0)
+                _halve(window, max(-before, 0), here[skip:], length - skip)
+            for p in range(count):
+                for r in range(p + 1):
+                    total = 0.0
+                    for c in range(length):
+                        total += half[p, c] * half[r, c]
+                    out[i, p, r] += total
+        for p in range(count):
+            for r in range(p + 1):
+                total = out[i, p, r]
+                for c in range(b):
+                    total += fresh[c] * rows[i, p, c] * rows[i, r, c]
+                out[i, p, r] = total
+                out[i, r, p] = total
+
+
+@njit(cache=True, nogil=True)
+def halves(band, edges, places, first, rows, fresh, stored, beyond):
+    """Fill the columns of ``V = R'^-1 rows'``: stored (m, K), beyond (m, F).
+
+    `beyond` are the functions `fresh`, sorted places of the grid, that no data touch.
+    """
+    m, b = rows.shape
+    for i in range(m):
+        for k in range(b):
+            at = np.searchsorted(fresh, first[i] + k)
+            if at < len(fresh) and fresh[at] == first[i] + k:
+                beyond[i, at] = rows[i, k]
+        for segment in range(_segment_of(places, first[i], b), -1, -1):
+            low, high, shift = _overlap(places, edges, segment, first[i], b)
+            if low >= high:
+                break
+            here, end = stored[i], edges[segment + 1]
+            here[low:high] = rows[i, shift : shift + high - low]
+            for j in range(low, end):
+                row = band[j]
+                here[j] /= row[0]
+                value = here[j]
+                if value != 0.0:
+                    for c in range(1, min(b, end - j)):
+                        here[j + c] -= value * row[c]
+
+
+@njit(cache=True, nogil=True)
+def ask(edges, places, first, rows, coefficients, out):
+    """Fill ``out (m, q) = rows @ coefficients`` (K, q), those beyond the data being 0."""
+    m, b = rows.shape
+    q = coefficients.shape[1]
+    for i in range(m):
+        out[i] = 0.0
+        for segment in range(_segment_of(places, first[i], b), -1, -1):
+            low, high, shift = _overlap(places, edges, segment, first[i], b)
+            if low >= high:
+                break
+            for c in range(q):
+                total = 0.0
+                for k in range(high - low):
+                    total += rows[i, shift + k] * coefficients[low + k, c]
+                out[i, c] += total
+
+
+@njit(cache=True, nogil=True)
+def whole(band, edges, here):
+    """Return the variance of one row (K,) over all columns; the row is lost."""
+    b, total = band.shape[1], 0.0
+    for segment in range(len(edges) - 1):
+        end = edges[segment + 1]
+        for j in range(edges[segment], end):
+            here[j] /= band[j, 0]
+            total += here[j] * here[j]
+            for c in range(1, min(b, end - j)):
+                here[j + c] -= here[j] * band[j, c]
+    return total

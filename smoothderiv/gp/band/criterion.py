@@ -1,0 +1,54 @@
+"""The evidence of the band solver with its exact gradient, in O(n)."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.gp.band.fit import BandFit
+from smoothderiv.gp.unknowns import Unknowns
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+class BandCriterion:
+    """Minus the log evidence of a squared exponential on a line, in the log unknowns.
+
+    The same function as the dense one. With rows r_i and errors e_i over the noise, the rows'
+    derivatives s_i by log scale, the posterior mean v and covariance C of the coefficients and of
+    the p coefficients of the mean, and leverages ``h_i = r_i C r_i'``:
+
+        d/d log sigma = sum h_i - p - v'v,    d/d log scale = sum_i (s_i C r_i' - e_i s_i v),
+
+        d/d log noise = sum_i (1 - h_i - e_i^2) over the rows of an order.
+
+    Here ``dK = dS S' + S dS'`` with S the rows times the noise, and ``S'P = C r' / noise``.
+    """
+
+    def __init__(self, unknowns: Unknowns) -> None:
+        self._unknowns, data = unknowns, unknowns.data
+        self._data = data[np.argsort(data.x, kind="stable")]
+        self._groups = [self._data.is_of(o) & self._data.estimated for o in unknowns.orders]
+
+    def loss(self, point: Array) -> tuple[float, Array]:
+        """Return the criterion in nats and its gradient."""
+        values = np.exp(point)
+        kernel, sd = self._unknowns.filled(values), self._data.sd(self._unknowns.noise(values))
+        try:
+            fit = BandFit.of(kernel, self._unknowns.trend, self._data, sd, slopes=True)
+        except np.linalg.LinAlgError:
+            return math.inf, np.zeros(len(point))
+        (leverage, cross), errors, v = fit.shares, fit.errors, fit.coefficients
+        steep = fit.applied(fit.slopes, v[:, None])[:, 0]
+        slopes = {
+            "amplitude": float(leverage.sum() - len(fit.beta) - v @ v),
+            "length": float(cross.sum() - errors @ steep),
+        }
+        by_row = 1.0 - leverage - errors**2
+        gradient = [slopes[p.kind] for p in self._unknowns.free]
+        gradient += [float(by_row[rows].sum()) for rows in self._groups]
+        prior, slope = self._unknowns.prior(point)
+        return prior - fit.log_evidence, np.array(gradient) + slope

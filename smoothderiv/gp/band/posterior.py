@@ -1,0 +1,281 @@
+"""The posterior of a squared exponential process on a line by the band solver."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from smoothderiv.gp.band import _loops
+from smoothderiv.gp.band.fit import BandFit
+from smoothderiv.gp.kernel import Kernel
+from smoothderiv.gp.kernels import SquaredExponential
+from smoothderiv.gp.quadrature import panels
+from smoothderiv.gp.trend import Trend
+from smoothderiv.model import Noise
+from smoothderiv.observations import Observations
+from smoothderiv.posterior import Posterior
+
+if TYPE_CHECKING:
+    from smoothderiv.gp.process import GaussianProcess
+
+Array: TypeAlias = NDArray[np.float64]
+Orders: TypeAlias = NDArray[np.int64]
+Places: TypeAlias = NDArray[np.int64]
+
+_MANY = 100  # rows from which it is quicker than the dense matrix
+_STRIDE = 16  # windows from one whose root is kept to the next
+
+
+def is_band(kernel: Kernel) -> bool:
+    """Tell whether a kernel is what the band solver knows."""
+    return isinstance(kernel, SquaredExponential)
+
+
+def solves(model: GaussianProcess, data: Observations) -> bool:
+    """Tell whether the band solver is asked for, or can and pays."""
+    if model.solver not in ("auto", "band"):
+        return False
+    if model.solver == "band":
+        _require(data)
+        return True
+    can = data.ndim == 1 and is_band(model.kernel) and not data.exact.any()
+    return can and len(data) >= _MANY
+
+
+def _require(data: Observations) -> None:
+    """Refuse what the band solver cannot do."""
+    if data.ndim > 1:
+        raise ValueError(f"solver: 'band' is for 1-D x, not {data.ndim} dimensions")
+    if data.exact.any():
+        raise ValueError(
+            f"solver: row {int(np.argmax(data.exact))} is exact (yerr=0), which 'band' cannot hold "
+            "to; use solver='dense'"
+        )
+
+
+def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
+    """Return the posterior by the band solver; the model's numbers must be known."""
+    trend = Trend.of(model.mean, -1, data)
+    order = np.argsort(data.x, kind="stable")
+    fit = BandFit.of(model.kernel, trend, data[order], data.sd(model.noise)[order])
+    used = {order: (model.noise or {})[order] for order in data.estimated_orders}
+    return BandPosterior(
+        data, model, MappingProxyType(used), fit.log_evidence, trend, fit, _order=order
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class BandPosterior(Posterior):
+    """The posterior of a squared exponential :class:`GaussianProcess` on a line, in O(n).
+
+    With the functions of the grid, ``f = sum_j v_j psi_j + trend``: a variance is a sum of squares,
+    over the functions that data touch by the triangle R of the coefficients, over the others, which
+    are as before the data, by themselves. Nothing cancels, so that small variances keep their
+    digits. A question about one place costs O(1), by roots of windows of R.
+
+    Attributes
+    ----------
+    beta : (p,) array
+        Estimated coefficients of the mean in the monomials of ``(x - centre) / span``.
+    """
+
+    data: Observations
+    model: GaussianProcess
+    noise: Noise
+    log_evidence: float
+    _trend: Trend = field(repr=False)
+    _fit: BandFit = field(repr=False)
+    _order: NDArray[np.intp] = field(repr=False)
+
+    @property
+    def beta(self) -> Array:
+        """The estimated coefficients of the mean: (p,)."""
+        return self._fit.beta
+
+    @property
+    def highest_order(self) -> float:  # noqa: D102
+        return self.model.kernel.smoothness
+
+    @cached_property
+    def edf(self) -> float:  # type: ignore[override]
+        """Effective degrees of freedom, the sum of the leverages; when first asked."""
+        return float(self._leverage().sum())
+
+    @cached_property
+    def dof(self) -> float:  # type: ignore[override]
+        """Residual degrees of freedom of the rows whose noise was estimated, else infinite."""
+        estimated = self.data.estimated
+        if not estimated.any():
+            return np.inf
+        return max(float((1.0 - self._leverage()[estimated]).sum()), 1.0)
+
+    def residuals(self) -> Array:
+        """Return ``y_i - D^nu_i f(x_i)`` for each row: (n,)."""
+        return self._unsorted(self._fit.errors) * self.data.sd(self.noise)
+
+    def _leverage(self) -> Array:
+        return np.clip(self._unsorted(self._fit.shares[0]), 0.0, 1.0)
+
+    def _unsorted(self, values: Array) -> Array:
+        out = np.empty(len(values))
+        out[self._order] = values
+        return out
+
+    def _mean(self, x: Array, nu: Orders) -> Array:
+        first, rows, _ = self._fit.grid.rows(x, nu, 1.0)
+        out = self._applied(first, rows, self._fit.coefficients[:, None])[:, 0]
+        out += self._trend.fixed(x[:, None], nu[:, None])
+        return np.asarray(out + self._trend.rows(x[:, None], nu[:, None]) @ self._fit.beta)
+
+    def _applied(self, first: Places, rows: Array, coefficients: Array) -> Array:
+        """Return rows (m, b) times coefficients (K, q) of the functions that data touch: (m, q)."""
+        out = np.empty((len(rows), coefficients.shape[1]))
+        segments = self._fit.segments
+        _loops.ask(segments.edges, segments.places, first, rows, coefficients, out)
+        return out
+
+    def _free(self, x: Array, nu: Orders, first: Places, rows: Array) -> Array:
+        """Return the root of what the estimated trend adds to the variance: (m, p)."""
+        trend = self._trend.rows(x[:, None], nu[:, None])
+        if not trend.shape[1]:
+            return trend
+        return self._fit.halved(trend - self._applied(first, rows, self._fit.free))
+
+    @cached_property
+    def _windows(self) -> tuple[Places, Array]:
+        """Where the kept roots of windows of each segment begin, and the roots."""
+        edges, width = self._fit.segments.edges, self._fit.grid.width
+        count = 1 + (np.diff(edges) - width) // _STRIDE
+        begin = np.concatenate(([0], np.cumsum(count)))
+        roots = np.empty((begin[-1], width, width))
+        _loops.windows(self._fit.band, edges, _STRIDE, begin, roots)
+        return begin, roots
+
+    def _var(self, x: Array, nu: Orders) -> Array:
+        return self._together(x, nu[:, None])[:, 0, 0]
+
+    def _joint(self, x: Array, orders: Orders) -> Array:
+        return self._together(x, np.broadcast_to(orders, (len(x), len(orders))))
+
+    def _together(self, x: Array, nu: Orders) -> Array:
+        """Return the covariance of the orders nu (m, P) at each place: (m, P, P)."""
+        m, count = nu.shape
+        places, orders = np.repeat(x, count), nu.ravel()
+        first, rows, _ = self._fit.grid.rows(places, orders, 1.0)
+        free = self._free(places, orders, first, rows).reshape(m, count, -1)
+        out = free @ free.transpose(0, 2, 1)
+        segments, (begin, roots) = self._fit.segments, self._windows
+        _loops.joint(
+            self._fit.band,
+            segments.edges,
+            segments.places,
+            _STRIDE,
+            begin,
+            roots,
+            first[::count],
+            rows.reshape(m, count, -1),
+            out,
+        )
+        return out
+
+    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
+        same = x is x2 and nu is nu2
+        if same:
+            root = self._root(x, nu)
+            return root @ root.T
+        root = self._root(np.concatenate((x, x2)), np.concatenate((nu, nu2)))
+        return root[: len(x)] @ root[len(x) :].T
+
+    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
+        root = self._root(x, nu)
+        return self._mean(x, nu) + rng.standard_normal((size, root.shape[1])) @ root.T
+
+    def _root(self, x: Array, nu: Orders) -> Array:
+        """Return V with ``V V' = cov`` of the questions: (m, functions in reach)."""
+        first, rows, _ = self._fit.grid.rows(x, nu, 1.0)
+        return np.column_stack((self._halves(first, rows), self._free(x, nu, first, rows)))
+
+    def _halves(self, first: Places, rows: Array) -> Array:
+        """Return ``rows R^-1`` for the functions in reach, those beyond the data last."""
+        if not len(first):
+            return np.zeros((0, 0))
+        width = rows.shape[1]
+        asked = np.unique(first)
+        touched = np.unique((asked[:, None] + np.arange(width)).ravel())
+        column = self._columns(touched)
+        fresh, used = touched[column < 0], column[column >= 0]
+        beyond = np.zeros((len(rows), len(fresh)))
+        begin, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+        band, edges, places = self._part(begin, end)
+        stored = np.zeros((len(rows), len(band)))
+        _loops.halves(band, edges, places, first, rows, fresh, stored, beyond)
+        return np.hstack((stored, beyond))
+
+    def _columns(self, places: Places) -> Places:
+        """Return the columns of places of the grid, -1 where no data touch: (m,)."""
+        segments = self._fit.segments
+        run = np.maximum(np.searchsorted(segments.places, places, side="right") - 1, 0)
+        column = segments.edges[run] + places - segments.places[run]
+        inside = (places >= segments.places[run]) & (column < segments.edges[run + 1])
+        return np.where(inside, column, -1)
+
+    def _part(self, begin: int, end: int) -> tuple[Array, Places, Places]:
+        """Return a triangle of the functions `begin` .. `end` and few more, and its segments."""
+        segments, band, width = self._fit.segments, self._fit.band, self._fit.grid.width
+        edges = segments.edges
+        if begin == end:
+            return band[:0], np.zeros_like(edges), segments.places
+        run = int(np.searchsorted(edges, end - 1, side="right") - 1)
+        last, (kept, roots) = int(edges[run + 1]) - width, self._windows
+        k = min(last - end + width, last - int(edges[run])) // _STRIDE
+        at = last - k * _STRIDE
+        window = roots[kept[run] + k][max(begin - at, 0) :]
+        part = np.concatenate((band[begin : max(at, begin)], window))
+        places = segments.places + np.clip(begin - edges[:-1], 0, np.diff(edges))
+        return part, np.clip(edges - begin, 0, len(part)), places
+
+    def _integral(self, a: float, b: float) -> tuple[float, float]:
+        """Integrate each function: ``int phi = sqrt(pi)/2 (erf(b) - erf(a))``."""
+        if a == b:
+            return 0.0, 0.0
+        grid, trend = self._fit.grid, self._trend
+        low, high = (int(np.round(end / grid.step)) for end in (min(a, b), max(a, b)))
+        places = np.arange(low - grid.half, high + grid.half + 1)
+        size = 0.5 * np.sqrt(np.pi) * grid.scale * grid.size
+        left, right = ((end - places * grid.step) / grid.scale for end in (a, b))
+        row = size * np.where(
+            left + right > 0,
+            special.erfc(left) - special.erfc(right),
+            special.erfc(-right) - special.erfc(-left),
+        )
+        column = self._columns(places)
+        stored, inside = column[column >= 0], row[column >= 0]
+        node, weight = self._nodes(a, b)
+        value = np.zeros((len(node), 1), dtype=np.int64)
+        mean = inside @ self._fit.coefficients[stored] + weight @ trend.fixed(node, value)
+        flat = weight @ trend.rows(node, value)
+        mean += flat @ self._fit.beta
+        free = self._fit.halved((flat - inside @ self._fit.free[stored])[None])
+        var = (row[column < 0] ** 2).sum() + (free**2).sum()
+        if len(stored):
+            begin, end = int(stored[0]), int(stored[-1]) + 1
+            band, edges, _ = self._part(begin, end)
+            here = np.zeros(len(band))
+            here[stored - begin] = inside
+            var += _loops.whole(band, edges, here)
+        return float(mean), float(var)
+
+    def _nodes(self, a: float, b: float) -> tuple[Array, Array]:
+        """Return Gauss nodes (m, 1) and weights for the mean, which is a polynomial or smooth."""
+        if callable(self._trend.mean):
+            _, node, weight = panels(self.model.kernel, min(a, b), max(a, b))
+            return node[:, None], math.copysign(1.0, b - a) * weight
+        node, weight = np.polynomial.legendre.leggauss(3)
+        return 0.5 * (a + b) + 0.5 * (b - a) * node[:, None], 0.5 * (b - a) * weight
