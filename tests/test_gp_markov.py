@@ -88,8 +88,8 @@ def test_what_it_cannot_do_is_refused():
         sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="markov").condition(plane)
 
 
-@pytest.mark.parametrize("gap", [1e-5, 1.0, 3.5, 60.0, 1e4])
-@pytest.mark.parametrize("kernel", KERNELS[:2], ids=str)
+@pytest.mark.parametrize("gap", [1e-5, 1.0, 3.5, 8.0, 14.0, 30.0, 60.0, 1e4])
+@pytest.mark.parametrize("kernel", KERNELS[:3], ids=str)
 def test_gaps_short_and_forgotten(kernel, gap):
     x = 0.2 * np.r_[0, 1, 2, 2 + gap, 3 + gap, 3 + 2 * gap]
     data = sd.observe(x, np.sin(x), yerr=0.1) + sd.observe(x, np.cos(x), yerr=0.5, nu=1)
@@ -99,15 +99,6 @@ def test_gaps_short_and_forgotten(kernel, gap):
     for nu in (0, 1):
         assert_allclose(markov(ask, nu), dense(ask, nu), atol=1e-9)
         assert_allclose(markov.std(ask, nu), dense.std(ask, nu), rtol=1e-7)
-
-
-def test_a_gap_that_it_cannot_smooth_across_is_refused():
-    x = np.r_[np.linspace(0, 1, 600), 3.0]
-    data = sd.observe(x, np.sin(x), yerr=0.1)
-    kernel = kernels.Matern52(0.2, 1.0)
-    with pytest.raises(ValueError, match=r"gap between places is 2\.8 times longer"):
-        sd.GaussianProcess(kernel, solver="markov").condition(data)
-    assert not isinstance(sd.GaussianProcess(kernel).condition(data), MarkovPosterior)
 
 
 def test_long_series_take_time_in_proportion():

@@ -31,27 +31,12 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
-_MOST_DECAY = 8.0  # rate * gap up to which an answer keeps 11 digits
-_FORGOTTEN = 50.0
 _MATERN = (Matern12, Matern32, Matern52, Matern72)
 
 
 def is_markov(kernel: Kernel, mean: object) -> bool:
     """Tell whether kernel and mean are what the Markov solver knows."""
     return isinstance(kernel, (*_MATERN, Wiener)) and not isinstance(mean, str)
-
-
-def longest_gap(kernel: Kernel, data: Observations) -> float:
-    """Return the longest gap between places that the solver must smooth across, over its limit.
-
-    Smoothing turns a step of length h back, which costs ``exp(rate h)`` rounding errors; beyond
-    ``rate h = 50`` nothing is left to turn back. An integrated Wiener process forgets nothing.
-    """
-    if not isinstance(kernel, _MATERN):
-        return 0.0
-    rate = math.sqrt(2.0 * kernel.smoothness + 1.0) / kernel.resolution
-    t = np.diff(np.unique(data.x)) * rate
-    return float(t[t < _FORGOTTEN].max(initial=0.0)) / _MOST_DECAY
 
 
 def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:

@@ -46,12 +46,12 @@ class GaussianProcess(Model):
     solver : {"auto", "dense", "markov", "band", "iterative"}
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
         filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
-        or Wiener, a mean that is not estimated, and gaps between places up to about four scales.
+        or Wiener and a mean that is not estimated.
         "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential without exact rows,
         any mean: white noise on a grid, smoothed, which is the same to rounding (see
         :mod:`smoothderiv.gp.band.grid`). "auto": "markov" where it is exact, "band" where it can
-        and pays, else "dense". Tuning by evidence goes the same way, O(n) an evaluation, gaps of
-        any length; by "loo" with the dense matrix.
+        and pays, else "dense". Tuning by evidence goes the same way, O(n) an evaluation; by "loo"
+        with the dense matrix.
         "iterative": conjugate gradients, for more rows in several dimensions than a matrix fits;
         approximate, to a stated accuracy (see :class:`~smoothderiv.gp.iterative.IterativePosterior`
         for what it refuses), and tuned on about 1200 of the rows.
@@ -139,25 +139,13 @@ class GaussianProcess(Model):
             return band.condition(self, data)
         return dense_posterior.condition(self, data)
 
-    def _may_be_markov(self, data: Observations) -> bool:
-        """Tell whether the Markov solver is asked for, or exact; gaps aside."""
+    def _by_markov(self, data: Observations) -> bool:
+        """Tell whether the Markov solver is asked for, or exact."""
         if self.solver in ("dense", "band", "iterative"):
             return False
         if data.ndim > 1 and self.solver == "markov":
             raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
         return data.ndim == 1 and markov.is_markov(self.kernel, self.mean)
-
-    def _by_markov(self, data: Observations) -> bool:
-        """Tell whether the Markov solver conditions."""
-        if not self._may_be_markov(data):
-            return False
-        gap = markov.longest_gap(self.kernel, data)
-        if gap > 1 and self.solver == "markov":
-            raise ValueError(
-                f"solver: a gap between places is {gap:.1f} times longer than 'markov' can smooth "
-                f"across with full accuracy for {self.kernel!r}; use solver='dense'"
-            )
-        return gap <= 1
 
     def require_fit(self, data: Observations) -> None:
         """Refuse data that no process of this kernel can have."""
@@ -186,7 +174,7 @@ class GaussianProcess(Model):
         """Return the solver that tunes."""
         if criterion != "evidence":
             return "dense"
-        if self._may_be_markov(data):
+        if self._by_markov(data):
             return "markov"
         return "band" if band.solves(self, data) else "dense"
 
