@@ -16,11 +16,12 @@ exits, the tube formula ``length / pi exp(-c^2 / 2)`` of Sun & Loader (1994). Wh
 as those of the highest derivative that a Markov process has, Z is locally an Ornstein-Uhlenbeck
 process, which leaves at a known rate, less by Siegmund's correction when it is seen at places
 alone. Exits far apart are nearly independent, so ``P(none) = P(inside at first) exp(-sum of
-hazards)``.
+hazards)``. A mixture is left as often as its members leave its band, on the average.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
-_STRATA = 2000  # pieces of the way; each is seen at Gauss nodes of its own
-_GRID = 400  # of them equally long
+_STRATA = 700  # pieces of the way; each is seen at Gauss nodes of its own
+_GRID = 300  # of them equally long
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(3)
 _U, _V = np.polynomial.legendre.leggauss(32)
 _BINS = np.concatenate(([0.0], np.geomspace(1e-4, 0.5 * math.pi, 120), [math.inf]))
@@ -47,36 +48,58 @@ _SIEGMUND = 0.5825971579390107  # -zeta(1/2) / sqrt(2 pi)
 
 @dataclass(frozen=True)
 class Way:
-    """How a standardised curve of one order goes from its first place to its last.
+    """How a standardised curve of one order goes from its first place to its last, in pieces.
 
     Attributes
     ----------
-    angles, steps : (m,) arrays
-        Smooth paths: the turn of each piece in radians, and the steps that it is seen in, infinite
-        where it is seen everywhere.
-    times, rough_steps : (m,) arrays
-        Rough paths: the duration of each piece in units of the Ornstein-Uhlenbeck process.
+    length : (m,) array
+        Smooth paths: the turn of each piece in radians. Rough paths: its duration in units of the
+        Ornstein-Uhlenbeck process.
+    steps : (m,) array
+        The steps that each piece is seen in, infinite where it is seen everywhere.
+    rough : bool
     jumps : int
         Places where the curve starts anew.
+    wider, off : (l,) arrays or None
+        Of a member of a mixture: the standard deviation of the mixture over its own, and its mean
+        from that of the mixture over its own standard deviation; for each piece, or for the one
+        place if there are no pieces.
     """
 
-    angles: Array
+    length: Array
     steps: Array
-    times: Array
-    rough_steps: Array
+    rough: bool
     jumps: int
+    wider: Array | None = None
+    off: Array | None = None
 
-    def hazard(self, c: Array) -> Array:
-        """Return the expected number of exits from ``-c .. c`` after the first place."""
-        total = self.jumps * _outside(c)
-        if len(self.angles):
-            total = total + turning(self.angles, self.steps, c)
-        if len(self.times):
-            total = total + wandering(self.times, self.rough_steps, c)
-        return total
+    def log_stay(self, c: float, scales: Array) -> Array:
+        """Return the log probability that ``scale Z`` stays in ``-c .. c``, for each scale."""
+        z = self._level(c, scales)
+        outside = _outside(z)
+        hazard = self.jumps * outside
+        if len(self.length):
+            hazard = hazard + (wandering if self.rough else turning)(self.length, self.steps, z)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log1p(-outside) - hazard / (1.0 - outside))
+
+    def _level(self, c: float, scales: Array) -> Array:
+        """Return the level that is left as often as the limits ``c wider -+ off`` are."""
+        if self.wider is None or self.off is None:
+            return c * scales
+        weight = self.length if self.length.sum() > 0 else np.ones(len(self.wider))
+        ends = [scales[:, None] * (c * self.wider + side * self.off) for side in (-1, 1)]
+        each = [np.exp(-0.5 * np.maximum(end, 0.0) ** 2) for end in ends]
+        with np.errstate(divide="ignore"):
+            logs = np.log(0.5 * (each[0] + each[1]) @ (weight / weight.sum()))
+        return np.asarray(np.sqrt(np.minimum(-2.0 * logs, 1400.0)))
 
 
-def critical_value(ways: Sequence[Way], level: float, dof: float) -> float:
+Ways = Sequence[tuple[float, Sequence[Way]]]
+"""For each member of a mixture its weight, and its way for each order."""
+
+
+def critical_value(members: Ways, level: float, dof: float) -> float:
     """Return c such that all curves stay within ``mean -+ c std`` with probability `level`.
 
     With finite `dof` the common scale of all deviations is unknown too (Student).
@@ -85,17 +108,16 @@ def critical_value(ways: Sequence[Way], level: float, dof: float) -> float:
 
     def excess(c: float) -> float:
         """Return the log probability of an exit, over that allowed."""
-        z = c * scales
-        outside = _outside(z)
-        with np.errstate(divide="ignore"):
-            stay = sum(np.log1p(-outside) - way.hazard(z) / (1.0 - outside) for way in ways)
-        return math.log(float(weights @ -np.expm1(stay))) - math.log1p(-level)
+        leave = sum(
+            share * -np.expm1(sum(way.log_stay(c, scales) for way in ways))
+            for share, ways in members
+        )
+        return math.log(max(float(weights @ leave), 1e-300)) - math.log1p(-level)
 
-    low = float(
-        special.stdtrit(dof, 0.5 + 0.5 * level)
-        if dof < math.inf
-        else special.ndtri(0.5 + 0.5 * level)
-    )
+    if not any(ways for _, ways in members):
+        return 0.0
+    p = 0.5 + 0.5 * level
+    low = float(special.stdtrit(dof, p) if dof < math.inf else special.ndtri(p))
     if excess(low) <= 0.0:
         return low
     high = 1.5 * low + 1.0
@@ -151,40 +173,65 @@ def exit_rate(c: Array) -> Array:
     return np.asarray(0.5 * (low + high))
 
 
-def ways_through(post: Moments, x: Array, nu: Orders) -> list[Way]:
+def ways_through(post: Moments, x: Array, nu: Orders) -> Ways:
     """Return the way of each order through its places, flat arrays of the same length."""
-    ways = []
+    routes = []
     for order in np.unique(nu):
         places = np.unique(x[nu == order])
         at = np.unique(np.linspace(0, len(places) - 1, min(len(places), _STRATA)).astype(int))
-        ways.append(_way(post, int(order), places[at], np.diff(at).astype(np.float64)))
-    return ways
+        routes.append((int(order), places[at], np.diff(at).astype(np.float64)))
+    return _ways(post, routes)
 
 
-def ways_along(post: Moments, nu: Orders, low: float, high: float) -> list[Way]:
+def ways_along(post: Moments, nu: Orders, low: float, high: float) -> Ways:
     """Return the way of each order over a whole range."""
     inside = post.data.places[(post.data.places > low) & (post.data.places < high)]
     thinned = inside[:: 1 + len(inside) // (_STRATA - _GRID)]
     places = np.unique(np.concatenate((np.linspace(low, high, _GRID), thinned)))
     steps = np.full(len(places) - 1, np.inf)
-    return [_way(post, int(order), places, steps) for order in np.unique(nu)]
+    return _ways(post, [(int(order), places, steps) for order in np.unique(nu)])
+
+
+def _ways(post: Moments, routes: list[tuple[int, Array, Array]]) -> Ways:
+    parts = post._parts()
+    if len(parts) == 1:
+        return [(1.0, [_way(post, *route) for route in routes])]
+    whole = [_moments(post, nu, places) for nu, places, _ in routes]
+    out = []
+    for weight, part in parts:
+        ways = []
+        for (mean, std), route in zip(whole, routes, strict=True):
+            own_mean, own_std = _moments(part, *route[:2])
+            inverse = _over(1.0, own_std)
+            off = (own_mean - mean) * inverse
+            ways.append(dataclasses.replace(_way(part, *route), wider=std * inverse, off=off))
+        out.append((weight, ways))
+    return out
+
+
+def _moments(post: Moments, nu: int, places: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation amid the pieces, or at the one place."""
+    x = 0.5 * (places[1:] + places[:-1]) if len(places) > 1 else places
+    orders = np.full(len(x), nu)
+    return post._mean(x, orders), np.sqrt(post._var(x, orders))
 
 
 def _way(post: Moments, nu: int, places: Array, steps: Array) -> Way:
     """Integrate over each piece between places by Gauss-Legendre's rule."""
-    none, jumps = np.empty(0), _jumps_between(post._jumps(nu), places, steps)
+    jumps = _jumps_between(post._jumps(nu), places, steps)
     half = 0.5 * np.diff(places)[:, None]
-    if not len(half):
-        return Way(none, none, none, none, jumps)
-    x = (0.5 * (places[1:] + places[:-1])[:, None] + half * _NODE).ravel()
     diffusion = post._diffusion(nu)
+    if not len(half):
+        return Way(np.empty(0), np.empty(0), diffusion > 0.0, jumps)
+    x = (0.5 * (places[1:] + places[:-1])[:, None] + half * _NODE).ravel()
     if diffusion > 0.0:
         rate = _over(0.5 * diffusion, post._var(x, np.full(len(x), nu)))
-        return Way(none, none, (half * _WEIGHT * rate.reshape(half.size, -1)).sum(1), steps, jumps)
-    joint = post._joint(x, np.array([nu, nu + 1]))
-    var, cross, slope = joint[:, 0, 0], joint[:, 0, 1], joint[:, 1, 1]
-    rate = np.sqrt(_over(np.maximum(slope - _over(cross, var) * cross, 0.0), var))
-    return Way((half * _WEIGHT * rate.reshape(half.size, -1)).sum(1), steps, none, none, jumps)
+    else:
+        joint = post._joint(x, np.array([nu, nu + 1]))
+        var, cross, slope = joint[:, 0, 0], joint[:, 0, 1], joint[:, 1, 1]
+        rate = np.sqrt(_over(np.maximum(slope - _over(cross, var) * cross, 0.0), var))
+    length = (half * _WEIGHT * rate.reshape(half.size, -1)).sum(axis=1)
+    return Way(length, steps, diffusion > 0.0, jumps)
 
 
 def _jumps_between(jumps: Array, places: Array, steps: Array) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import Model
+from smoothderiv.moments import Moments
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 
@@ -86,3 +87,9 @@ class Derivative(Posterior):
 
     def _jumps(self, nu: int) -> Array:
         return self.base._jumps(nu + self.shift)
+
+    def _parts(self) -> Sequence[tuple[float, Moments]]:
+        parts = self.base._parts()
+        if len(parts) == 1:
+            return ((1.0, self),)
+        return [(w, Derivative.of(cast(Posterior, part), self.shift)) for w, part in parts]

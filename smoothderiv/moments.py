@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,10 @@ class Moments(ABC):
         count = len(orders)
         blocks = (np.repeat(place[None], count, axis=0) for place in x)
         return np.array([self._cov(block, orders, block, orders) for block in blocks])
+
+    def _parts(self) -> Sequence[tuple[float, Moments]]:
+        """Return the weights and members of a mixture; of a Gaussian that it is its own."""
+        return ((1.0, self),)
 
     def _diffusion(self, nu: int) -> float:
         """Return the quadratic variation of ``D^nu f`` per unit of x; 0 where paths are smooth."""

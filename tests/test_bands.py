@@ -136,6 +136,43 @@ def test_exact_places_have_no_width_and_do_not_count():
     assert_allclose((upper - post([0.2, 0.5]))[0] / post.std(0.2), special.ndtri(0.975), rtol=1e-6)
 
 
+class Mixture:
+    """Three beliefs of very different smoothness about the same data, with weights."""
+
+    data, dof = DATA, np.inf
+    weights = np.array([0.2, 0.5, 0.3])
+    members = tuple(
+        sd.GaussianProcess(sd.kernels.SquaredExponential(s, 1.0), solver="dense").condition(DATA)
+        for s in (0.06, 0.1, 0.15)
+    )
+
+    def _mean(self, x, nu):
+        return sum(w * m._mean(x, nu) for w, m in self._parts())
+
+    def _var(self, x, nu):
+        mean = self._mean(x, nu)
+        return sum(w * (m._var(x, nu) + (m._mean(x, nu) - mean) ** 2) for w, m in self._parts())
+
+    def _parts(self):
+        return list(zip(self.weights, self.members, strict=True))
+
+
+@pytest.mark.parametrize("nu", [0, 1])
+@pytest.mark.parametrize("count", [12, 300])
+def test_a_mixture_is_held_as_often_as_it_says(nu, count):
+    mixture, size = Mixture(), 10_000
+    x = np.linspace(X[0], X[-1], count)
+    orders = np.full(count, nu)
+    c = bands.critical_value(bands.ways_through(mixture, x, orders), 0.95, np.inf)
+    mean, std = mixture._mean(x, orders), np.sqrt(mixture._var(x, orders))
+    rng = np.random.default_rng(1)
+    paths = [m._sample(x, orders, int(size * w), rng) for w, m in mixture._parts()]
+    held = (np.abs(np.concatenate(paths) - mean) <= c * std).all(axis=1).mean()
+    assert 0.935 < held < 0.965
+    whole = bands.critical_value(bands.ways_along(mixture, orders[:1], x[0], x[-1]), 0.95, np.inf)
+    assert c <= whole * (1 + 1e-9)
+
+
 def test_several_dimensions_are_drawn():
     X2 = RNG.uniform(size=(30, 2))
     kernel = sd.kernels.Matern52(scale=0.5, sigma=1.0)

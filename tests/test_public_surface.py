@@ -66,7 +66,7 @@ MAY_IMPORT = {
     "diagnosis": BASE,
     "summary": BASE | {"diagnosis"},
     "posterior": BASE | ANSWERS | {"derivative"},
-    "derivative": BASE | {"model", "posterior"},
+    "derivative": BASE | {"model", "moments", "posterior"},
     "tuning": BASE | {"model", "posterior"},
     "splines": SEAM,
     "statespace": SEAM,
