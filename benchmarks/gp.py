@@ -3,6 +3,7 @@
 python benchmarks/gp.py accuracy [SURFACE,.. [N,.. [DESIGNS [COLUMN,..]]]]
 python benchmarks/gp.py speed
 python benchmarks/gp.py markov
+python benchmarks/gp.py large [N,..]
 
 Needs the packages it compares with: gpytorch, tinygp (jax), celerite2, spleaf; those that are
 missing are left out. Everything in float64 on the CPU.
@@ -17,6 +18,7 @@ Franke's peaks of different widths.
 
 import sys
 import time
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -277,6 +279,42 @@ def tinygp_1d(x, y, v, ask):
     return lambda: tuple(np.asarray(part) for part in solve())
 
 
+# The iterative solver.
+
+
+def large(counts):
+    """Values and gradients at n places of the plane: dense and iterative, seconds and memory."""
+    print("conditioning, 500 means of f, 64 standard deviations of f, seconds; peak of memory\n")
+    for n in counts:
+        rng = np.random.default_rng(0)
+        x = rng.uniform(0, np.sqrt(n) / 8, (n, 2))
+        data = sd.observe(x, np.sin(x).prod(axis=1) + 0.05 * rng.standard_normal(n), yerr=0.05)
+        for a in (0, 1):
+            slope = np.cos(x[:, a]) * np.sin(x[:, 1 - a]) + 0.05 * rng.standard_normal(n)
+            data = data + sd.observe(x, slope, yerr=0.05, nu=np.eye(2, dtype=int)[a])
+        for kernel in (sd.kernels.SquaredExponential(1.5, 1.0), sd.kernels.Matern52(1.5, 1.0)):
+            for solver in ("dense", "iterative"):
+                model = sd.GaussianProcess(kernel, solver=solver)
+                model.condition(data[:30]).std(x[:2])
+                tracemalloc.start()
+                start = time.perf_counter()
+                try:
+                    post = model.condition(data)
+                except ValueError as error:
+                    print(f"{n} places: {str(error)[:70]}")
+                    continue
+                marks = [time.perf_counter()]
+                post(x[:500] + 0.01)
+                marks.append(time.perf_counter())
+                post.std(x[:64] + 0.01)
+                marks.append(time.perf_counter())
+                peak = tracemalloc.get_traced_memory()[1] / 2**20
+                tracemalloc.stop()
+                took = "".join(f"{s:9.2f}" for s in np.diff([start, *marks]))
+                name = type(kernel).__name__
+                print(f"{n:6d} places  {name:20}{solver:10}{took}{peak:9.0f} MiB", flush=True)
+
+
 # The Markov solver.
 
 
@@ -368,3 +406,5 @@ if __name__ == "__main__":
         speed()
     elif section == "markov":
         markov()
+    elif section == "large":
+        large([int(n) for n in rest[0].split(",")] if rest else [1000, 3000, 10_000])
