@@ -1,11 +1,11 @@
 """A grid several times the memory of the workers, smoothed by a Dask cluster of two.
 
-    python benchmarks/dask_memory.py [--times 3] [--limit 600] [--rows 20000]
+    python benchmarks/dask_memory.py [--times 3] [--limit 600] [--rows 20000] [--nu 0 1]
 
-The grid is simulated lazily, chunk by chunk, `--times` the limit (MB) of both workers together; f,
-f' and their standard deviations are made of every value and reduced to means over the grid. Printed
-are the sizes, the largest memory that a worker's process had, and how it compares with the limit.
-The fit has its numbers given, so that the passage of data is what is tried.
+The grid is simulated lazily, chunk by chunk, `--times` the limit (MB) of both workers together;
+mean and standard deviation of the orders `--nu` are made of every value and reduced to means over
+the grid. Printed are the sizes and the largest memory that each worker's process had. The fit has
+its numbers given, so that the passage of data is what is tried.
 """
 
 import argparse
@@ -31,6 +31,7 @@ def main():
     parser.add_argument("--times", type=float, default=3.0)
     parser.add_argument("--limit", type=int, default=600)
     parser.add_argument("--rows", type=int, default=20000)
+    parser.add_argument("--nu", type=int, nargs="*", default=[0])
     given = parser.parse_args()
     series = int(given.times * 2 * given.limit * 1e6 / (8 * given.rows))
     cluster = LocalCluster(
@@ -46,7 +47,7 @@ def main():
         t = np.linspace(0, 100, given.rows)
         field = xr.DataArray(np.sin(t) + 0.1 * noise, dims=("cell", "t"), coords={"t": t})
         model = sd.SmoothingSpline(order=3, q=1.0, noise={0: 0.1})
-        found = smooth(field, "t", model=model)
+        found = smooth(field, "t", given.nu, model=model)
         begun = time.perf_counter()
         mean = found.mean("cell").compute()
         taken = time.perf_counter() - begun
@@ -58,7 +59,7 @@ def main():
     print(
         f"limit {given.limit} MB a worker, peaks {', '.join(f'{p:.0f}' for p in peaks.values())} MB"
     )
-    print(f"largest error of the mean slope {error:.2g}")
+    print(f"largest error of the mean curve {error:.2g}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """Many series at once, tuned one by one, with limits for f and f': seconds beside others.
 
-    python benchmarks/panels.py [--series 10000] [--rows 1000] [--others] [--models order-2 ..]
+    python benchmarks/panels.py [--series 10000] [--rows 1000] [--models "order 2"] [--others 20]
 
 Each series is a wave at irregular places with noise of unknown size; f and f' with 95 % limits are
 asked at its own places. For each model: the mean of some series done one by one in this process,
 all of them by `sd.smooth_panel` on all cores, from table to table, and the ratio of that to
 (series x one series) / cores, by the clock and by CPU seconds of all processes (the ratio that a
-machine busy with other things does not spoil). With ``--others N`` N series by a joblib loop over
+machine busy with other things does not spoil). ``--others N``: a joblib loop over N series by
 statsmodels (smooth trend by likelihood, f and slope with standard errors; it takes the places for
-even, knowing no other) and over PyNumDiff (`rtsdiff` by its own blind tuning; no limits), and what
-that is for all.
+even, knowing no other), and over N / 5 by PyNumDiff (`rtsdiff` of order 2, smoothed as its own
+blind tuning says, told the band limit; no limits), and what that would be for all.
 """
 
 import argparse
@@ -85,21 +85,24 @@ def by_statsmodels(number, rows):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = UnobservedComponents(y, "smooth trend").fit(disp=False)
-    state, cov = found.smoothed_state, found.smoothed_state_cov
-    return state[:2], np.sqrt(np.diagonal(cov).T[:2])
+        state, cov = found.smoothed_state, found.smoothed_state_cov
+        return state[:2], np.sqrt(np.diagonal(cov).T[:2])
 
 
 def by_pynumdiff(number, rows):
-    """Choose the parameters of one method by PyNumDiff's own blind loss, then differentiate."""
+    """Choose the smoothing of one method by PyNumDiff's own blind loss, then differentiate."""
     import pynumdiff
     from pynumdiff.optimize import optimize
 
     x, y = wave(number, rows)
+    method, step = pynumdiff.kalman_smooth.rtsdiff, (x[-1] - x[0]) / (len(x) - 1)
+    fixed = {"forwardbackward": False, "order": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dt = (x[-1] - x[0]) / (len(x) - 1)
-        given, _ = optimize(pynumdiff.kalman_smooth.rtsdiff, y, dt, tvgamma=1.0)
-        return pynumdiff.kalman_smooth.rtsdiff(y, x, **given)
+        given, _ = optimize(
+            method, y, step, bandlimit=1.0, search_space_updates=fixed, parallel=False
+        )
+        return method(y, x, **given)
 
 
 def by_joblib(function, series, rows, cores):
@@ -122,6 +125,7 @@ def main():
     parser.add_argument("--others", type=int, default=0, help="series for each other package")
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
+    warnings.simplefilter("ignore")  # of statsmodels and PyNumDiff
     table = Table(box=None)
     for name in ("", "one series, ms", "series", "all, s", "ratio, clock", "ratio, CPU"):
         table.add_column(name, justify="right")
@@ -134,10 +138,14 @@ def main():
         words = f"{alone[0] * 1e3:.1f}", str(series), f"{taken[0]:.1f}"
         table.add_row(f"smoothderiv, {name}", *words, f"{clock * cores:.2f}", f"{cpu:.2f}")
     if given.others:
-        for name, function in (("statsmodels", by_statsmodels), ("PyNumDiff", by_pynumdiff)):
-            taken = by_joblib(function, given.others, given.rows, cores)
-            scaled = taken * given.series / given.others
-            words = f"{taken / given.others * cores * 1e3:.0f}", f"{given.others}"
+        few = max(given.others // 5, cores)
+        for name, function, count in (
+            ("statsmodels", by_statsmodels, given.others),
+            ("PyNumDiff", by_pynumdiff, few),
+        ):
+            taken = by_joblib(function, count, given.rows, cores)
+            scaled = taken * given.series / count
+            words = f"{taken / count * cores * 1e3:.0f}", f"{count}"
             table.add_row(f"joblib, {name}", *words, f"{taken:.1f}, all {scaled:.0f}", "", "")
     Console(width=100).print(table)
 
