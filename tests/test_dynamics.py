@@ -395,6 +395,23 @@ def test_a_spring_and_a_function(motor):
         sd.dynamics.fit(t, x[0], u, terms=("rate", cubic, "input"))
 
 
+@pytest.mark.parametrize("method", ["kalman", "integral", "modulating", "fourier", "gradient"])
+def test_nothing_but_the_input(motor, method):
+    t, u, _ = motor
+    x = motion(t, u, (0.0, 0.0))[0]
+    terms = ("input", "constant")
+    near(sd.dynamics.fit(t, noisy(x, 1e-3), u, terms=terms, method=method), [2.0, -1.0])
+
+
+def test_motions_that_run_away_or_swing_for_long(motor):
+    t, u, _ = motor
+    away = motion(t, u, (0.0, 0.8))[0]
+    near(sd.dynamics.fit(t, noisy(away, 1e-3), u), [0.8, 2.0, -1.0])
+    swing = motion(t, u, (-900.0, -0.5))[0]
+    terms = ("position", "rate", "input", "constant")
+    near(sd.dynamics.fit(t, noisy(swing, 1e-3), u, terms=terms), [-900.0, -0.5, 2.0, -1.0])
+
+
 def test_a_disturbed_system_is_known_less(motor):
     """White noise drives x'': the intervals know of it, and its strength is found."""
     t, u, _ = motor
@@ -412,15 +429,15 @@ def test_a_disturbed_system_is_known_less(motor):
 
 
 def test_intervals_hold_the_truth():
-    """Coverage over 60 data sets of three coefficients; 0.86 is 5 standard errors from 0.95."""
+    """Coverage over 40 data sets of three coefficients; 0.78 is 5 standard errors from 0.95."""
     t, u = 0.05 * np.arange(120), switching(120, 12)
     x = motion(t, u, (0.0, -3.0))[0]
     hits = []
-    for seed in range(60):
+    for seed in range(40):
         limits = sd.dynamics.fit(t, noisy(x, 0.01, seed), u).interval()
         hits.append([a < c < b for (a, b), c in zip(limits.values(), (-3, 2, -1), strict=True)])
-    assert (np.mean(hits, axis=0) > 0.86).all()
-    assert np.mean(hits) < 0.995
+    assert (np.mean(hits, axis=0) > 0.78).all()
+    assert np.mean(hits) > 0.86
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -476,12 +493,12 @@ def test_the_trajectory_obeys_the_laws_of_posteriors(motor, strength):
 def test_the_trajectory_covers_the_truth(motor):
     t, u, states = motor
     hits = np.zeros((2, 400))
-    for seed in range(10):
+    for seed in range(6):
         post = sd.dynamics.fit(t, noisy(states[0], 1e-2, seed), u).trajectory
         for nu in (0, 1):
             low, high = post.interval(t, nu)
             hits[nu] += (low < states[nu]) & (states[nu] < high)
-    assert (hits.mean(axis=1) > 7.5).all()  # of 10; places of one motion hang together
+    assert (hits.mean(axis=1) > 4.5).all()  # of 6; places of one motion hang together
 
 
 def test_simulation_agrees_with_scipy(motor):

@@ -79,8 +79,8 @@ class _Lagged:
         """Return for each sample the one about 1/|a| later: (k,), of the first k samples."""
         times = self.t[self.seen]
         step = (times[-1] - times[0]) / (len(times) - 1)
-        wanted = 1.0 / abs(a) if a else np.inf
-        m = int(np.clip(round(wanted / step), 1, max(len(times) // 5, 1)))
+        most = max(len(times) // 5, 1)
+        m = most if abs(a) * step * most <= 1.0 else max(round(1.0 / (abs(a) * step)), 1)
         return np.arange(m, len(times))
 
     def answers(self, a: float) -> tuple[Array, Array]:

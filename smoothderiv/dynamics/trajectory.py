@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class EquationOfMotion(Model):
     """``D^order x = drift . state + input + noise`` with known numbers, as a model of a curve.
 
@@ -36,10 +36,10 @@ class EquationOfMotion(Model):
     noise : mapping from order to level
     """
 
-    likelihood: Likelihood
-    point: Point
+    likelihood: Likelihood = field(repr=False)
+    point: Point = field(repr=False)
     noise: Noise
-    tuning: Tuning | None = None
+    tuning: Tuning | None = field(default=None, repr=False)
 
     def condition(self, data: Observations) -> Trajectory:
         """Return the motion given other observations of it, under the same input."""
