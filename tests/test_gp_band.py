@@ -139,6 +139,26 @@ def test_the_evidence_and_its_gradient_are_those_of_dense(scale, mean):
     assert_allclose(gradient, slope, atol=1e-9 * np.abs(slope).max())
 
 
+@pytest.mark.parametrize("mean", [0.3, "cubic"])
+def test_many_rows_in_a_panel_are_reduced_and_change_nothing(mean):
+    """Three groups crowd each panel: known noise, unknown noise, slopes."""
+    data = mixed_data(known=False, n=(150, 120, 90)) + mixed_data(1, n=(90, 0, 0)).of(0)
+    model = sd.GaussianProcess(kernels.SquaredExponential(0.3, 1.3), mean=mean)
+    free = dataclasses.replace(model, kernel=kernels.SquaredExponential())
+    unknowns, point = Unknowns(free, data), np.log([1.3, 0.3, 0.1, 0.5, 5.0])
+    loss, gradient = BandCriterion(unknowns).loss(point)
+    dense, slope = DenseCriterion(unknowns, "evidence").loss(point)
+    assert loss == pytest.approx(dense, rel=1e-11)
+    assert_allclose(gradient, slope, atol=1e-9 * np.abs(slope).max())
+    known = dataclasses.replace(model, noise={0: 0.1, 1: 0.5, 2: 5.0})
+    posts = [dataclasses.replace(known, solver=s).condition(data) for s in ("dense", "band")]
+    assert len(posts[1]._fit.reduced.rows) < 0.8 * len(data)
+    for nu in range(4):
+        mean_, std = (posts[0].mean(data.x, nu), posts[0].std(data.x, nu))
+        assert_allclose(posts[1](data.x, nu), mean_, atol=1e-11 * np.abs(mean_).max())
+        assert_allclose(posts[1].std(data.x, nu), std, atol=1e-10 * std.max())
+
+
 def test_priors_and_given_numbers_are_tuned_too():
     data = mixed_data(known=False)
     for kernel in (

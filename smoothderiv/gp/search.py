@@ -27,7 +27,7 @@ _FEW_NUMBERS = 6  # unknowns up to which Newton steps pay
 _LINEAR: dict[str, type[MarkovCriterion | BandCriterion]]
 _LINEAR = {"markov": MarkovCriterion, "band": BandCriterion}
 # rows up to which the whole range is searched on all of them
-_FEW = {"dense": 128, "markov": 1000, "band": 500}
+_FEW = {"dense": 128, "markov": 1000, "band": 1000}
 _BASINS = 3
 _STEPS, _HALVINGS = 40, 8
 _DIFFERENCE = 1e-2

@@ -11,11 +11,12 @@ _TINY = 1e-290
 
 
 @njit(cache=True, nogil=True)
-def fill(x, nu, weight, step, scale, half, first, rows, slopes):
+def fill(x, nu, weight, step, scale, half, panel, first, rows, slopes):
     """Fill rows (n, b) with ``weight phi^(nu)(t) / scale^nu``, ``phi(t) = exp(-t^2)``.
 
-    ``t = (x - step g) / scale`` for the grid places g from ``first`` on. If `slopes` has rows, they
-    become the derivatives by log scale of ``rows / sqrt(scale)``, the grid held.
+    ``t = (x - step g) / scale`` for the grid places g from ``first`` on, the same for all rows of
+    a panel; a row is 0 but for its nearest ``2 half + 1`` places. If `slopes` has rows, they become
+    the derivatives by log scale of ``rows / sqrt(scale)``, the grid held.
     """
     apart, width = step / scale, 2 * half + 1
     table = np.empty(half + 1)
@@ -24,24 +25,22 @@ def fill(x, nu, weight, step, scale, half, first, rows, slopes):
     with_slopes = len(slopes) > 0
     for i in range(len(x)):
         middle = np.round(x[i] / step)
-        first[i] = np.int64(middle) - half
+        offset = np.int64(middle - panel * np.floor(middle / panel))
+        first[i] = np.int64(middle) - offset - half
         order = nu[i]
         t0 = (x[i] - middle * step) / scale
         size = weight[i] * scale ** (-order) * np.exp(-t0 * t0)
         up, down = np.exp(2.0 * t0 * apart), np.exp(-2.0 * t0 * apart)
         right, left = size, size
-        row = rows[i]
+        rows[i] = 0.0
+        row = rows[i, offset : offset + width]
         for k in range(half + 1):
             row[half + k] = right * table[k]
             row[half - k] = left * table[k]
             right *= up
             left *= down
-        if order == 0:
-            if with_slopes:
-                for k in range(width):
-                    t = t0 - apart * (k - half)
-                    slopes[i, k] = (2.0 * t * t - 0.5) * row[k]
-            continue
+        if with_slopes:
+            slopes[i] = 0.0
         for k in range(width):
             t = t0 - apart * (k - half)
             before, here = 0.0, 1.0
@@ -49,7 +48,7 @@ def fill(x, nu, weight, step, scale, half, first, rows, slopes):
                 before, here = here, -2.0 * (t * here + j * before)
             if with_slopes:
                 after = -2.0 * (t * here + order * before)
-                slopes[i, k] = -((order + 0.5) * here + t * after) * row[k]
+                slopes[i, offset + k] = -((order + 0.5) * here + t * after) * row[k]
             row[k] *= here
 
 
@@ -118,6 +117,50 @@ def factor(column, rows, rhs, band, right, tail, most):
             _eliminate(band[col + k], right[col + k], shared, block, m, k, b - k, q, b)
         for k in range(q):
             _eliminate(tail[k, k:], tail[k, q:], shared, block, m, b + k, q - k, 0, 0)
+
+
+@njit(cache=True, nogil=True)
+def compress(starts, slot, tau, weight, sides, basis, steep, rows, slopes, out):
+    """Turn each run of rows into as few as their panel has dimensions, with the same sums.
+
+    Rows of a run, ``starts[k]`` to ``starts[k + 1]``, are ``weight T(tau) basis[slot[k]]``, with
+    Chebyshev polynomials T, at most r of them. Rows and right sides (n, q) become the triangle
+    of their QR decomposition, r + q rows: all sums of products over the run stay as they are.
+    """
+    rank, q = basis.shape[1], sides.shape[1]
+    size, most = rank + q, 32
+    block = np.empty((most, size))
+    shared = np.empty(size + 2)
+    triangle = np.empty((size, size))
+    for run in range(len(starts) - 1):
+        triangle[:] = 0.0
+        i = starts[run]
+        while i < starts[run + 1]:
+            m = 0
+            while m < most and i < starts[run + 1]:
+                before, here = tau[i] * weight[i], weight[i]
+                for k in range(rank):
+                    block[m, k] = here
+                    before, here = here, 2.0 * tau[i] * here - before
+                block[m, rank:] = sides[i]
+                m += 1
+                i += 1
+            for k in range(size):
+                top = triangle[k, k:]
+                _eliminate(top, top[:0], shared, block, m, k, size - k, 0, 0)
+        at = run * size
+        for k in range(size):
+            rows[at + k] = 0.0
+            for j in range(k, rank):
+                for c in range(rows.shape[1]):
+                    rows[at + k, c] += triangle[k, j] * basis[slot[run], j, c]
+            if len(slopes):
+                slopes[at + k] = 0.0
+                for j in range(k, rank):
+                    for c in range(rows.shape[1]):
+                        slopes[at + k, c] += triangle[k, j] * steep[slot[run], j, c]
+            for c in range(q):
+                out[at + k, c] = triangle[k, rank + c] if rank + c >= k else 0.0
 
 
 @njit(cache=True, nogil=True)

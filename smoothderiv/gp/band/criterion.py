@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band.fit import BandFit
+from smoothderiv.gp.band.reduction import group_of
 from smoothderiv.gp.unknowns import Unknowns
+from smoothderiv.model import UndeterminedError
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -29,9 +31,9 @@ class BandCriterion:
     """
 
     def __init__(self, unknowns: Unknowns) -> None:
-        self._unknowns, data = unknowns, unknowns.data
-        self._data = data[np.argsort(data.x, kind="stable")]
-        self._groups = [self._data.is_of(o) & self._data.estimated for o in unknowns.orders]
+        self._unknowns, self._data = unknowns, unknowns.data
+        estimated = self._data.estimated
+        self._counts = [float((self._data.is_of(o) & estimated).sum()) for o in unknowns.orders]
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
@@ -39,16 +41,19 @@ class BandCriterion:
         kernel, sd = self._unknowns.filled(values), self._data.sd(self._unknowns.noise(values))
         try:
             fit = BandFit.of(kernel, self._unknowns.trend, self._data, sd, slopes=True)
-        except np.linalg.LinAlgError:
+        except (np.linalg.LinAlgError, ValueError) as error:
+            if isinstance(error, UndeterminedError):
+                raise
             return math.inf, np.zeros(len(point))
         (leverage, cross), errors, v = fit.shares, fit.errors, fit.coefficients
-        steep = fit.applied(fit.slopes, v[:, None])[:, 0]
+        steep = fit.applied(fit.reduced.slopes, v[:, None])[:, 0]
         slopes = {
             "amplitude": float(leverage.sum() - len(fit.beta) - v @ v),
             "length": float(cross.sum() - errors @ steep),
         }
-        by_row = 1.0 - leverage - errors**2
+        taken, group = leverage + errors**2, fit.reduced.group
         gradient = [slopes[p.kind] for p in self._unknowns.free]
-        gradient += [float(by_row[rows].sum()) for rows in self._groups]
+        for count, order in zip(self._counts, self._unknowns.orders, strict=True):
+            gradient.append(count - float(taken[group == group_of(order)].sum()))
         prior, slope = self._unknowns.prior(point)
         return prior - fit.log_evidence, np.array(gradient) + slope

@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band import _loops
-from smoothderiv.gp.band.grid import Grid
+from smoothderiv.gp.band.reduction import Reduced
 from smoothderiv.gp.dense import LOG_2PI, log_gram
-from smoothderiv.gp.kernel import Kernel, known
+from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.trend import Trend
 from smoothderiv.observations import Observations
 
 Array: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
 
-_BLOCK = 16  # rows of one place of the grid that are reflected together
+_MOST = 2**29  # numbers in a band: 4 GiB
+_BLOCK = 32  # rows of one panel that are reflected together
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +61,9 @@ class BandFit:
 
     Attributes
     ----------
-    grid : Grid
+    reduced : Reduced
+        The rows, as few as do.
     segments : Segments
-    rows, slopes : (n, b) arrays
-    design, target : (n, p) and (n,) arrays
-        The trend's rows and the data less the fixed mean, over the noise.
     band : (K, b) array
         R.
     free : (K, p) array
@@ -76,12 +75,8 @@ class BandFit:
     log_evidence : float
     """
 
-    grid: Grid
+    reduced: Reduced
     segments: Segments
-    rows: Array
-    slopes: Array
-    design: Array
-    target: Array
     band: Array
     free: Array
     triangle: Array
@@ -93,32 +88,28 @@ class BandFit:
     def of(
         cls, kernel: Kernel, trend: Trend, data: Observations, sd: Array, slopes: bool = False
     ) -> BandFit:
-        """Fit rows sorted by x, with standard deviations `sd`."""
-        highest = int(data.nu.max(initial=0))
-        sigma = known(getattr(kernel, "sigma", None), "sigma")
-        grid = Grid.of(kernel.resolution, sigma, highest)
-        first, rows, steep = grid.rows(data.x, data.nu, 1.0 / sd, slopes)
-        segments = Segments.of(first, grid.width)
-        x, nu = data.x[:, None], data.nu[:, None]
-        design = trend.rows(x, nu) / sd[:, None]
-        target = (data.y - trend.fixed(x, nu)) / sd
-        p, count = design.shape[1], int(segments.edges[-1])
-        band, right = np.zeros((count, grid.width)), np.zeros((count, p + 1))
+        """Fit rows of standard deviations `sd`."""
+        reduced = Reduced.of(kernel, trend, data, sd, slopes)
+        width, p = reduced.rows.shape[1], len(trend.exponents)
+        segments = Segments.of(reduced.first, width)
+        count = int(segments.edges[-1])
+        check_columns(kernel, count, width)
+        band, right, tail = (
+            np.zeros((count, width)),
+            np.zeros((count, p + 1)),
+            np.zeros((p + 1,) * 2),
+        )
         band[:, 0] = 1.0
-        tail = np.zeros((p + 1, p + 1))
-        sides = np.column_stack((design, target))
-        _loops.factor(segments.column, rows, sides, band, right, tail, _BLOCK)
+        _loops.factor(segments.column, reduced.rows, reduced.sides, band, right, tail, _BLOCK)
         total = 2.0 * float(np.log(sd).sum() + np.log(band[:, 0]).sum()) + float(tail[p, p]) ** 2
-        total += (len(sd) - p) * LOG_2PI - log_gram(trend, x, nu)
+        total += (len(sd) - p) * LOG_2PI - log_gram(trend, data.x[:, None], data.nu[:, None])
         total += 2.0 * float(np.log(np.abs(np.diag(tail)[:p])).sum())
         _loops.back_solve(band, right)
-        beta = np.linalg.solve(tail[:p, :p], tail[:p, p])
-        free = np.ascontiguousarray(right[:, :p])
-        v = right[:, p] - free @ beta
         triangle = tail[:p, :p].copy()
-        return cls(
-            grid, segments, rows, steep, design, target, band, free, triangle, beta, v, -0.5 * total
-        )
+        beta = np.asarray(np.linalg.solve(triangle, tail[:p, p]), dtype=np.float64)
+        free = np.ascontiguousarray(right[:, :p])
+        v = np.asarray(right[:, p] - free @ beta, dtype=np.float64)
+        return cls(reduced, segments, band, free, triangle, beta, v, -0.5 * total)
 
     def applied(self, rows: Array, coefficients: Array) -> Array:
         """Return ``rows @ coefficients`` (K, q) for rows of the data: (n, q)."""
@@ -128,20 +119,22 @@ class BandFit:
 
     @cached_property
     def errors(self) -> Array:
-        """``(y - D^nu f(x)) / sd`` for each row: (n,)."""
-        fitted = self.applied(self.rows, self.coefficients[:, None])[:, 0]
-        return np.asarray(self.target - fitted - self.design @ self.beta)
+        """``(y - D^nu f(x)) / sd`` for each reduced row: (n,)."""
+        fitted = self.applied(self.reduced.rows, self.coefficients[:, None])[:, 0]
+        sides = self.reduced.sides
+        return np.asarray(sides[:, -1] - fitted - sides[:, :-1] @ self.beta)
 
     @cached_property
     def shares(self) -> tuple[Array, Array]:
-        """Return leverages, and the covariance of each row with its slope, over the noise: (n,)."""
-        own, cross = np.empty((2, len(self.rows)))
+        """Leverages, and the covariance of each row with its slope, over the noise: (n,)."""
+        rows, slopes = self.reduced.rows, self.reduced.slopes
+        own, cross = np.empty((2, len(rows)))
         column, edges = self.segments.column, self.segments.edges
-        _loops.spreads(self.band, edges, column, self.rows, self.slopes, own, cross)
-        free = self.halved(self.design - self.applied(self.rows, self.free))
-        own += (free**2).sum(axis=1)
-        if len(self.slopes):
-            cross += (free * self.halved(-self.applied(self.slopes, self.free))).sum(axis=1)
+        _loops.spreads(self.band, edges, column, rows, slopes, own, cross)
+        if len(self.beta):
+            free = self.halved(self.reduced.sides[:, :-1] - self.applied(rows, self.free))
+            own += (free**2).sum(axis=1)
+            cross += (free * self.halved(-self.applied(slopes, self.free))).sum(axis=1)
         return own, cross
 
     def halved(self, rows: Array) -> Array:
@@ -149,3 +142,12 @@ class BandFit:
         if not rows.shape[1]:
             return rows
         return np.asarray(np.linalg.solve(self.triangle.T, rows.T).T)
+
+
+def check_columns(kernel: Kernel, count: int, width: int) -> None:
+    """Refuse a band that is too large."""
+    if count * width > _MOST:
+        raise ValueError(
+            f"scale: {kernel.resolution:g} is so short against the distances of the data that "
+            f"'band' needs {count} functions; use a longer one, or a Matern kernel, solver='markov'"
+        )

@@ -14,6 +14,10 @@ on either side, at most ``2 (pi c)^2q exp(-(pi c)^2 / 2) / (2q - 1)!!`` of the v
 ``D^q f(x)`` touches the functions with ``|t| <= T`` alone; those beyond add at most
 ``|H_q(T)| exp(-T^2) / sqrt((2q - 1)!!)``, H_q the polynomials of Hermite, which T = 6.5 keeps below
 the same: 39 functions a row.
+
+Rows in a panel of P steps share their functions, 2 half + P of them, and are in it polynomials to
+rounding: with ``a = P / 2c`` a Chebyshev coefficient of degree k of ``phi^(q)`` is at most
+``2 (a / sqrt 2)^k sqrt((k + q)! / q!) / k!`` of its size.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
 _ROUNDING = 4.0 * float(np.finfo(float).eps)
+_PANEL = 4
 _BITS = 12  # of the step, so that a place of the grid is an exact number
 
 
@@ -46,7 +51,7 @@ class Grid:
     step : float
         From one function to the next: a number of few bits.
     half : int
-        A row touches ``2 half + 1`` functions.
+        A row touches ``2 half + 1`` functions, those of a panel ``2 half + panel``.
     size : float
         s, the standard deviation of the coefficients.
     """
@@ -66,8 +71,8 @@ class Grid:
 
     @property
     def width(self) -> int:
-        """How many functions a row touches."""
-        return 2 * self.half + 1
+        """How many functions the rows of a panel touch."""
+        return 2 * self.half + _PANEL
 
     def rows(
         self, x: Array, nu: Orders, weight: Array | float, slopes: bool = False
@@ -82,8 +87,35 @@ class Grid:
         rows = np.empty((n, self.width))
         out = np.empty((n if slopes else 0, self.width))
         weights = np.full(n, self.size) * weight
-        _loops.fill(x, nu, weights, self.step, self.scale, self.half, first, rows, out)
+        _loops.fill(x, nu, weights, self.step, self.scale, self.half, _PANEL, first, rows, out)
         return first, rows, out
+
+    def places(self, x: Array) -> tuple[NDArray[np.int64], Array]:
+        """Return the first function of each place's panel, and where in the panel, -1 to 1."""
+        panel = np.floor(np.round(x / self.step) / _PANEL)
+        middle = panel * _PANEL * self.step
+        tau = ((x - middle) / self.step + 0.5) * (2.0 / _PANEL) - 1.0
+        return panel.astype(np.int64) * _PANEL - self.half, tau
+
+    def rank(self, highest: int) -> int:
+        """Return how many polynomials the rows of a panel need up to an order."""
+        away = _PANEL * self.step / (2.0 * math.sqrt(2.0) * self.scale)
+        k, size = 0, 2.0
+        while size > 0.5 * _ROUNDING:
+            k += 1
+            size *= away * math.sqrt(k + highest) / k
+        return k
+
+    def polynomials(self, orders: Orders, slopes: bool) -> tuple[Array, Array]:
+        """Return the rows of each order in a panel, and their slopes, by Chebyshev: (Q, r, b)."""
+        rank = self.rank(int(orders.max()))
+        angle = (np.arange(rank) + 0.5) * math.pi / rank
+        x = self.step * (0.5 * _PANEL * (np.cos(angle) + 1.0) - 0.5)
+        turn = np.cos(np.outer(np.arange(rank), angle)) * (2.0 / rank)
+        turn[0] *= 0.5
+        found = [self.rows(x, np.full(rank, order), 1.0, slopes)[1:] for order in orders]
+        rows, steep = (np.array(parts) for parts in zip(*found, strict=True))
+        return turn @ rows, turn @ steep if slopes else steep[:, :0]
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from scipy import special
 
 from smoothderiv.gp.band import _loops
 from smoothderiv.gp.band.fit import BandFit
+from smoothderiv.gp.band.grid import Grid
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import SquaredExponential
 from smoothderiv.gp.quadrature import panels
@@ -63,12 +64,9 @@ def _require(data: Observations) -> None:
 def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
     """Return the posterior by the band solver; the model's numbers must be known."""
     trend = Trend.of(model.mean, -1, data)
-    order = np.argsort(data.x, kind="stable")
-    fit = BandFit.of(model.kernel, trend, data[order], data.sd(model.noise)[order])
+    fit = BandFit.of(model.kernel, trend, data, data.sd(model.noise))
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
-    return BandPosterior(
-        data, model, MappingProxyType(used), fit.log_evidence, trend, fit, _order=order
-    )
+    return BandPosterior(data, model, MappingProxyType(used), fit.log_evidence, trend, fit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +90,10 @@ class BandPosterior(Posterior):
     log_evidence: float
     _trend: Trend = field(repr=False)
     _fit: BandFit = field(repr=False)
-    _order: NDArray[np.intp] = field(repr=False)
+
+    @property
+    def _grid(self) -> Grid:
+        return self._fit.reduced.grid
 
     @property
     def beta(self) -> Array:
@@ -116,20 +117,11 @@ class BandPosterior(Posterior):
             return np.inf
         return max(float((1.0 - self._leverage()[estimated]).sum()), 1.0)
 
-    def residuals(self) -> Array:
-        """Return ``y_i - D^nu_i f(x_i)`` for each row: (n,)."""
-        return self._unsorted(self._fit.errors) * self.data.sd(self.noise)
-
     def _leverage(self) -> Array:
-        return np.clip(self._unsorted(self._fit.shares[0]), 0.0, 1.0)
-
-    def _unsorted(self, values: Array) -> Array:
-        out = np.empty(len(values))
-        out[self._order] = values
-        return out
+        return np.minimum(self._var(self.data.x, self.data.nu) / self.data.sd(self.noise) ** 2, 1.0)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
-        first, rows, _ = self._fit.grid.rows(x, nu, 1.0)
+        first, rows, _ = self._grid.rows(x, nu, 1.0)
         out = self._applied(first, rows, self._fit.coefficients[:, None])[:, 0]
         out += self._trend.fixed(x[:, None], nu[:, None])
         return np.asarray(out + self._trend.rows(x[:, None], nu[:, None]) @ self._fit.beta)
@@ -151,7 +143,7 @@ class BandPosterior(Posterior):
     @cached_property
     def _windows(self) -> tuple[Places, Array]:
         """Where the kept roots of windows of each segment begin, and the roots."""
-        edges, width = self._fit.segments.edges, self._fit.grid.width
+        edges, width = self._fit.segments.edges, self._grid.width
         count = 1 + (np.diff(edges) - width) // _STRIDE
         begin = np.concatenate(([0], np.cumsum(count)))
         roots = np.empty((begin[-1], width, width))
@@ -168,7 +160,7 @@ class BandPosterior(Posterior):
         """Return the covariance of the orders nu (m, P) at each place: (m, P, P)."""
         m, count = nu.shape
         places, orders = np.repeat(x, count), nu.ravel()
-        first, rows, _ = self._fit.grid.rows(places, orders, 1.0)
+        first, rows, _ = self._grid.rows(places, orders, 1.0)
         free = self._free(places, orders, first, rows).reshape(m, count, -1)
         out = free @ free.transpose(0, 2, 1)
         segments, (begin, roots) = self._fit.segments, self._windows
@@ -199,7 +191,7 @@ class BandPosterior(Posterior):
 
     def _root(self, x: Array, nu: Orders) -> Array:
         """Return V with ``V V' = cov`` of the questions: (m, functions in reach)."""
-        first, rows, _ = self._fit.grid.rows(x, nu, 1.0)
+        first, rows, _ = self._grid.rows(x, nu, 1.0)
         return np.column_stack((self._halves(first, rows), self._free(x, nu, first, rows)))
 
     def _halves(self, first: Places, rows: Array) -> Array:
@@ -228,7 +220,7 @@ class BandPosterior(Posterior):
 
     def _part(self, begin: int, end: int) -> tuple[Array, Places, Places]:
         """Return a triangle of the functions `begin` .. `end` and few more, and its segments."""
-        segments, band, width = self._fit.segments, self._fit.band, self._fit.grid.width
+        segments, band, width = self._fit.segments, self._fit.band, self._grid.width
         edges = segments.edges
         if begin == end:
             return band[:0], np.zeros_like(edges), segments.places
@@ -245,9 +237,9 @@ class BandPosterior(Posterior):
         """Integrate each function: ``int phi = sqrt(pi)/2 (erf(b) - erf(a))``."""
         if a == b:
             return 0.0, 0.0
-        grid, trend = self._fit.grid, self._trend
+        grid, trend = self._grid, self._trend
         low, high = (int(np.round(end / grid.step)) for end in (min(a, b), max(a, b)))
-        places = np.arange(low - grid.half, high + grid.half + 1)
+        places = np.arange(low - grid.width, high + grid.width + 1)
         size = 0.5 * np.sqrt(np.pi) * grid.scale * grid.size
         left, right = ((end - places * grid.step) / grid.scale for end in (a, b))
         row = size * np.where(
