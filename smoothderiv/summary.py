@@ -63,19 +63,24 @@ def _span(row: tuple[str, ...], j: int, columns: int) -> str:
 
 
 def _sections(post: Posterior) -> list[tuple[str, Rows]]:
-    found = diagnose(post)
     sections: list[tuple[str, Rows]] = [
         ("Model", [(model_words(post.model),)]),
         ("Data", _data(post)),
-        ("Noise", _noise(post, found)),
-        ("Fit", _fit(post)),
     ]
+    words: tuple[str, ...] = ()
+    try:
+        found = diagnose(post)
+    except ValueError as error:  # an engine that cannot afford leverages says so
+        sections.append(("Noise", [(str(error),)]))
+    else:
+        words = found.warnings
+        sections += [("Noise", _noise(post, found)), ("Fit", _fit(post))]
     tuning = getattr(post.model, "tuning", None)
     if tuning is not None:
         sections.append(("Tuned", _tuned(tuning)))
         if tuning.tried:
             sections.append(("Tried", _tried(tuning.tried)))
-    sections.append(("Warnings", [(words,) for words in found.warnings] or [("none",)]))
+    sections.append(("Warnings", [(sentence,) for sentence in words] or [("none",)]))
     return sections
 
 

@@ -125,3 +125,6 @@ def test_summaries_of_few_rows_and_of_several_dimensions():
         sd.observe(X2, X2 @ [1, 2], 0.1)
     )
     assert "2 dimensions" in post.summary()
+    model = sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0), solver="iterative")
+    large = model.condition(sd.observe(X2, X2 @ [1, 2], 0.1))
+    assert "needs a solve for each row" in large.summary()

@@ -17,6 +17,7 @@ from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import layout_of, require_determined
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.preconditioner import Preconditioner
+from smoothderiv.gp.roughness import diffusion
 from smoothderiv.gp.trend import Trend
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
@@ -283,6 +284,9 @@ class IterativePosterior(Posterior):
             out[part] = prior[part] - z @ b.transpose(0, 2, 1) - r @ z.transpose(0, 2, 1)
             out[part] += free @ free.transpose(0, 2, 1)
         return np.asarray(0.5 * (out + out.transpose(0, 2, 1)))
+
+    def _diffusion(self, nu: int) -> float:
+        return diffusion(self._system.kernel) if nu == self.highest_order else 0.0
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         value, vector = np.linalg.eigh(self._cov(x, nu, x, nu))
