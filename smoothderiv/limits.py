@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from smoothderiv.bands import critical_value, ways_along, ways_through
+from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
@@ -95,6 +96,39 @@ def _drawn_quantile(
         peak = peak / np.sqrt(rng.chisquare(post.dof, size) / post.dof)
     pointwise = student_quantile(0.5 + 0.5 * level, post.dof)
     return max(float(np.quantile(peak, level)), pointwise)
+
+
+def student_dof(data: Observations, leverage: Array) -> float:
+    """Return the degrees of freedom of Student's distribution from the leverages of all rows."""
+    groups = [data.is_of(order) & data.estimated for order in data.estimated_orders]
+    if not groups:
+        return math.inf
+    groups.append(~data.estimated & ~data.exact)
+    parameters = [float(leverage[rows].sum()) for rows in groups]
+    left = [float((1.0 - leverage[rows]).sum()) for rows in groups[:-1]]
+    return satterthwaite(np.array(parameters), np.array([*left, math.inf]))
+
+
+def satterthwaite(parameters: Array, left: Array) -> float:
+    """Return ``1 / sum_g share_g^2 / left_g``: the degrees of freedom of a sum of variances.
+
+    A variance of the curve is a sum of parts, each proportional to the noise of one group of rows;
+    `left` are the degrees of freedom that the level of each rests on, infinite where it is known.
+    The part of a group is about its share of the effective `parameters`, on the average over the
+    curve. Rows that the curve meets (``left`` is a rounding error) have no noise, and no part. One
+    estimated group alone gives its own degrees of freedom.
+
+    References
+    ----------
+    Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics
+    Bulletin 2, 1946.
+    """
+    noisy = left > 1e-8 * parameters
+    total = parameters[noisy].sum()
+    if not total > 0:
+        return float(max(left[np.isfinite(left)].sum(), 1.0))
+    rate = float(((parameters[noisy] / total) ** 2 / left[noisy]).sum())
+    return max(1.0 / rate, 1.0) if rate > 0 else math.inf
 
 
 def student_quantile(p: float, dof: float) -> float:

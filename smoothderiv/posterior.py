@@ -48,7 +48,8 @@ class Posterior(Moments):
         Effective degrees of freedom, the trace of the map from y to the fitted values.
     dof : float
         Degrees of freedom of the Student distribution of intervals and bands: residual ones where
-        a noise level was estimated, infinite where all noise is known.
+        a noise level was estimated (Satterthwaite's where several were, or only some), infinite
+        where all noise is known.
     """
 
     def interval(self, x: ArrayLike, nu: ArrayLike = 0, level: float = 0.95) -> tuple[Array, Array]:

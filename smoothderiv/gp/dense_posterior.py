@@ -20,6 +20,7 @@ from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.roughness import diffusion
 from smoothderiv.gp.trend import Trend
 from smoothderiv.leave_one_out import LeaveOneOut
+from smoothderiv.limits import student_dof
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -96,11 +97,10 @@ class GaussianPosterior(Posterior):
 
     @cached_property
     def dof(self) -> float:  # type: ignore[override]
-        """Residual degrees of freedom of the rows whose noise was estimated, else infinite."""
-        estimated = self.data.estimated
-        if not estimated.any():
+        """Degrees of freedom of the noise that was estimated, else infinite."""
+        if not self.data.estimated_orders:
             return np.inf
-        return max(float((1.0 - self._leverage()[estimated]).sum()), 1.0)
+        return student_dof(self.data, self._leverage())
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         x, nu = _columns(x, nu)

@@ -17,6 +17,7 @@ from smoothderiv.gp.kernels import Matern12, Matern32, Matern52, Matern72
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
+from smoothderiv.limits import student_dof
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -52,7 +53,6 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
         constant = likelihood.rank * math.log(2 * math.pi)
         evidence = -0.5 * (likelihood.chi + likelihood.logs + constant)
     leverage = np.clip(1.0 - sd**2 * errors.diagonal, 0.0, 1.0)
-    free = (1.0 - leverage)[data.estimated]
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return MarkovPosterior(
         data,
@@ -60,7 +60,7 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
         MappingProxyType(used),
         evidence,
         float(leverage.sum()),
-        max(float(free.sum()), 1.0) if len(free) else math.inf,
+        student_dof(data, leverage),
         _trend=trend,
         _rows=rows,
         _errors=errors,

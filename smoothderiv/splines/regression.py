@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.interpolate import BSpline, PPoly
 
+from smoothderiv.limits import satterthwaite
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known, require_rows
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -163,13 +164,13 @@ class RegressionSpline(Model):
         used = MappingProxyType({key: given[key] for key in data.estimated_orders})
         traces = solution.traces[: len(levels)] / levels**2
         estimated = np.array([key is not None for key in system.keys], dtype=bool)
-        left = float((system.counts - traces)[estimated].sum())
+        left = np.where(estimated, system.counts - traces, np.inf)
         return RegressionSplinePosterior(
             data,
             self,
             used,
             float(traces.sum()) + system.coordinates.n_locked,
-            max(left, 1.0) if estimated.any() else np.inf,
+            satterthwaite(traces, left) if estimated.any() else np.inf,
             basis=system.basis,
             coef=solution.coef,
             _system=system,

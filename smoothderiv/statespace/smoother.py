@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.limits import student_dof
 from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -120,7 +121,6 @@ class SmoothingSpline(Model):
         likelihood, errors = rows.errors()
         variance = data.sd(self.noise) ** 2
         leverage = np.clip(1.0 - variance * errors.diagonal, 0.0, 1.0)
-        free = (1.0 - leverage)[data.estimated]
         noise = {order: (self.noise or {})[order] for order in data.estimated_orders}
         return _SplinePosterior(
             data=data,
@@ -128,7 +128,7 @@ class SmoothingSpline(Model):
             noise=MappingProxyType(noise),
             log_evidence=log_evidence(rows, likelihood),
             edf=float(leverage.sum()),
-            dof=float(free.sum()) if len(free) else math.inf,
+            dof=student_dof(data, leverage),
             rows=rows,
             errors=errors,
             weight=leverage,

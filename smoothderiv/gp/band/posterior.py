@@ -19,6 +19,7 @@ from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import SquaredExponential
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
+from smoothderiv.limits import student_dof
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -111,11 +112,10 @@ class BandPosterior(Posterior):
 
     @cached_property
     def dof(self) -> float:  # type: ignore[override]
-        """Residual degrees of freedom of the rows whose noise was estimated, else infinite."""
-        estimated = self.data.estimated
-        if not estimated.any():
+        """Degrees of freedom of the noise that was estimated, else infinite."""
+        if not self.data.estimated_orders:
             return np.inf
-        return max(float((1.0 - self._leverage()[estimated]).sum()), 1.0)
+        return student_dof(self.data, self._leverage())
 
     def _leverage(self) -> Array:
         return np.minimum(self._var(self.data.x, self.data.nu) / self.data.sd(self.noise) ** 2, 1.0)
