@@ -106,7 +106,8 @@ def answer(question: Question, series: Series) -> Answer:
         except _PartError as error:
             bad = error.error
             return Answer(None, Trouble(bad.says, error.part, bad.row, bad.argument))
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
-            return Answer(None, Trouble(str(error) or type(error).__name__))
+        except Exception as error:  # whatever it is, it is of this series alone
+            words = str(error) if isinstance(error, ValueError) else repr(error)
+            return Answer(None, Trouble(words))
     said = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
     return Answer(table, None, "; ".join(said) or None)

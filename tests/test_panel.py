@@ -119,6 +119,19 @@ def test_bad_series_have_an_error_row_each_and_the_rest_go_on():
     )
 
 
+def test_whatever_fails_in_a_series_stays_in_it(monkeypatch):
+    def fails_on_few(data, model):
+        if len(data) < 60:
+            raise ZeroDivisionError("a bug")
+        return sd.smooth(data, model)
+
+    monkeypatch.setattr("smoothderiv._series.smooth", fails_on_few)
+    with pytest.warns(UserWarning, match="1 of 2 series could not be fitted"):
+        out = smooth(panel((60, 30)), at=3, workers=1)
+    assert list(out.error.dropna()) == ["ZeroDivisionError('a bug')"]
+    assert np.isfinite(out.mean_1).sum() == 3
+
+
 def test_rows_are_named_as_they_stand_in_the_table():
     frame = panel()
     frame.loc[17, "vel"] = -np.inf
