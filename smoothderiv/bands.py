@@ -39,7 +39,7 @@ Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 _STRATA = 700  # pieces of the way; each is seen at Gauss nodes of its own
-_GRID = 300  # of them equally long
+_FEWEST = 120
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(3)
 _U, _V = np.polynomial.legendre.leggauss(32)
 _BINS = np.concatenate(([0.0], np.geomspace(1e-4, 0.5 * math.pi, 120), [math.inf]))
@@ -175,21 +175,30 @@ def exit_rate(c: Array) -> Array:
 
 def ways_through(post: Moments, x: Array, nu: Orders) -> Ways:
     """Return the way of each order through its places, flat arrays of the same length."""
-    routes = []
+    routes, strata = [], _strata(post)
     for order in np.unique(nu):
         places = np.unique(x[nu == order])
-        at = np.unique(np.linspace(0, len(places) - 1, min(len(places), _STRATA)).astype(int))
+        at = np.unique(np.linspace(0, len(places) - 1, min(len(places), strata)).astype(int))
         routes.append((int(order), places[at], np.diff(at).astype(np.float64)))
     return _ways(post, routes)
 
 
 def ways_along(post: Moments, nu: Orders, low: float, high: float) -> Ways:
     """Return the way of each order over a whole range."""
+    strata = _strata(post)
     inside = post.data.places[(post.data.places > low) & (post.data.places < high)]
-    thinned = inside[:: 1 + len(inside) // (_STRATA - _GRID)]
-    places = np.unique(np.concatenate((np.linspace(low, high, _GRID), thinned)))
+    thinned = inside[:: 1 + len(inside) // (strata // 2)]
+    places = np.unique(np.concatenate((np.linspace(low, high, strata // 2), thinned)))
     steps = np.full(len(places) - 1, np.inf)
     return _ways(post, [(int(order), places, steps) for order in np.unique(nu)])
+
+
+def _strata(post: Moments) -> int:
+    """Return how many pieces a way is cut into: c changes as the root of the logarithm of length.
+
+    So each of many members may be seen roughly.
+    """
+    return max(_STRATA // len(post._parts()), _FEWEST)
 
 
 def _ways(post: Moments, routes: list[tuple[int, Array, Array]]) -> Ways:
@@ -267,7 +276,7 @@ def _scales(dof: float) -> tuple[Array, Array]:
     """Return nodes and weights of ``sqrt(chi^2_dof / dof)``; 1 for infinite `dof`."""
     if math.isinf(dof):
         return np.ones(1), np.ones(1)
-    p, weight = np.polynomial.legendre.leggauss(64)
+    p, weight = np.polynomial.legendre.leggauss(64 if dof < 30 else 24)
     return np.sqrt(2.0 * special.gammaincinv(0.5 * dof, 0.5 + 0.5 * p) / dof), 0.5 * weight
 
 
