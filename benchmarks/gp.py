@@ -3,6 +3,7 @@
 python benchmarks/gp.py accuracy [SURFACE,.. [N,.. [DESIGNS [COLUMN,..]]]]
 python benchmarks/gp.py speed
 python benchmarks/gp.py markov
+python benchmarks/gp.py band
 python benchmarks/gp.py large [N,..]
 
 Needs the packages it compares with: gpytorch, tinygp (jax), celerite2, spleaf; those that are
@@ -391,6 +392,34 @@ def of_spleaf(x, y, ask):
     return call
 
 
+# The band solver.
+
+
+def band():
+    """Tune, condition, and slopes with their deviations at 400 places, by matrix and by band."""
+    print("squared exponential, n values on ten waves: tune, condition, f' with std; seconds\n")
+    counts = (100, 400, 1600, 10**4, 10**5)
+    print(f"{'':10}" + "".join(f"{n:10}" for n in counts))
+    for solver, most in (("dense", 1600), ("band", 10**5)):
+        cells = f"{solver:10}"
+        for n in counts:
+            if n > most:
+                cells += f"{'-':>10}"
+                continue
+            rng = np.random.default_rng(0)
+            x, ask = np.sort(rng.uniform(0, 60, n)), np.linspace(0, 60, 400)
+            data = sd.observe(x, np.sin(x) + 0.1 * rng.standard_normal(n))
+            model = sd.GaussianProcess(sd.kernels.SquaredExponential(), solver=solver)
+
+            def call():
+                post = sd.tune(model, data).condition(data)
+                return post(ask, 1), post.std(ask, 1)
+
+            call()
+            cells += f"{timed(call, 2):10.3f}"
+        print(cells, flush=True)
+
+
 if __name__ == "__main__":
     section, *rest = sys.argv[1:] or ["speed"]
     if section == "accuracy":
@@ -406,5 +435,7 @@ if __name__ == "__main__":
         speed()
     elif section == "markov":
         markov()
+    elif section == "band":
+        band()
     elif section == "large":
         large([int(n) for n in rest[0].split(",")] if rest else [1000, 3000, 10_000])

@@ -6,6 +6,7 @@ processor's cache, whatever the number of rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -139,10 +140,13 @@ def products(kernel: Kernel, layout: Layout, vectors: Array) -> Array:
 
 def variances(kernel: Kernel, layout: Layout) -> Array:
     """Return the prior variance of each row of a layout: (n,)."""
-    parts = [
-        np.concatenate([kernel.diagonal(tile.x, nu[None], nu[None])[0, 0] for nu in tile.nu])
-        for tile in layout.tiles
-    ]
+    parts: list[Array] = []
+    for _, run in itertools.groupby(layout.tiles, key=lambda tile: tile.nu.tobytes()):
+        tiles = list(run)
+        x, ends = np.concatenate([t.x for t in tiles]), np.cumsum([len(t.x) for t in tiles])
+        found = (kernel.diagonal(x, nu[None], nu[None])[0, 0] for nu in tiles[0].nu)
+        by_tile = zip(*(np.split(v, ends[:-1]) for v in found), strict=True)
+        parts.extend(itertools.chain.from_iterable(by_tile))
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
