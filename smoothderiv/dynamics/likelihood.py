@@ -98,39 +98,33 @@ class Likelihood:
         """Evaluate the loss, with its gradient and information if `slopes`."""
         free = np.array(self.free if slopes else [], dtype=np.int64)
         W, F = self._innovations(point, free, point.levels)
-        root = 1.0 / np.sqrt(F[:, 0])
-        C = W[:, 0, 1:] * root[:, None]
-        Q, R = np.linalg.qr(C)
-        if not np.isfinite(R).all():
-            raise UndeterminedError("terms: the motion overflows with these coefficients")
-        undetermined(R, self.names)
-        y = W[:, 0, 0] * root
-        beta = -np.linalg.solve(R, Q.T @ y)
-        v = y - Q @ (Q.T @ y)
         flat = W
         if point.q > 0:
             flat, _ = self._innovations(dataclasses.replace(point, q=0.0), free, self.pilot)
+        root = 1.0 / np.sqrt(F[:, 0])
         weight = 1.0 / np.sqrt(self.variances(self.pilot)[1])
-        X = flat[:, 0, 1:] * weight[:, None]
-        Qx, Rx = np.linalg.qr(X)
-        logs = np.log(np.abs(np.diag(R))).sum() - np.log(np.abs(np.diag(Rx))).sum()
-        loss = 0.5 * (float(np.log(F[:, 0]).sum()) + float(v @ v)) + float(logs)
+        Q, R = np.linalg.qr(W[:, 0, 1:] * root[:, None])
+        if not np.isfinite(R).all():
+            raise UndeterminedError("terms: the motion overflows with these coefficients")
+        undetermined(R, self.names)
+        flat_Q, flat_R = np.linalg.qr(flat[:, 0, 1:] * weight[:, None])
+        y = W[:, 0, 0] * root
+        beta = -np.linalg.solve(R, Q.T @ y)
+        v = y - Q @ (Q.T @ y)
+        logs = _log_det(R) - _log_det(flat_R) + 0.5 * np.log(F[:, 0]).sum()
+        loss = float(logs) + 0.5 * float(v @ v)
         if not slopes:
             nothing = np.empty((0, 0))
             return Value(loss, np.empty(0), beta, nothing, nothing, v, F[:, 0])
-        dW = W[:, 1:]
-        dv = (dW[:, :, 0] + dW[:, :, 1:] @ beta) * root[:, None]
-        D = F[:, 1:] / F[:, :1]
+        dC, D = W[:, 1:, 1:], F[:, 1:] / F[:, :1]
+        dv = (W[:, 1:, 0] + dC @ beta) * root[:, None]
         gradient = 0.5 * (D.sum(axis=0) + 2.0 * v @ dv - (v * v) @ D)
-        lever = np.linalg.solve(R, Q.T).T * root[:, None]
-        gradient += np.einsum("tb,tpb->p", lever, dW[:, :, 1:]) - 0.5 * ((Q * Q).sum(axis=1) @ D)
-        dX = flat[:, 1 : 1 + len(free), 1:]
-        lever = np.linalg.solve(Rx, Qx.T).T * weight[:, None]
-        gradient[: len(free)] -= np.einsum("tb,tpb->p", lever, dX)
+        gradient += _slope_of_log_det(Q, R, root, dC) - 0.5 * ((Q * Q).sum(axis=1) @ D)
+        drift = slice(0, len(free))
+        gradient[drift] -= _slope_of_log_det(flat_Q, flat_R, weight, flat[:, 1:, 1:])[drift]
         rest = dv - Q @ (Q.T @ dv)
-        both = np.concatenate((dv, C), axis=1)
-        joint = both.T @ both
-        p = dv.shape[1]
+        both = np.concatenate((dv, W[:, 0, 1:] * root[:, None]), axis=1)
+        joint, p = both.T @ both, dv.shape[1]
         joint[:p, :p] += 0.5 * D.T @ D
         return Value(loss, gradient, beta, rest.T @ rest + 0.5 * D.T @ D, joint, v, F[:, 0])
 
@@ -163,3 +157,14 @@ class Likelihood:
             len(self.line.orders),
         )
         return found
+
+
+def _log_det(R: Array) -> float:
+    """Return ``log |det R|`` of a triangular matrix."""
+    return float(np.log(np.abs(np.diag(R))).sum())
+
+
+def _slope_of_log_det(Q: Array, R: Array, weight: Array, dC: Array) -> Array:
+    """Return the derivatives of ``log |det R|``, ``weight C = Q R``, by what moves C: (p,)."""
+    lever = np.linalg.solve(R, Q.T).T * weight[:, None]
+    return np.asarray(np.einsum("tb,tpb->p", lever, dC))
