@@ -107,7 +107,9 @@ def fit(
     "kalman", "integral", "modulating" and "fourier" take the noise of x for white. Each estimates
     without bias where samples carry noise, unlike a regression on differences: the noise of a
     regressor is part of the objective (see the modules). Standard deviations are those of the
-    stated noise model.
+    stated noise model; only "kalman" knows of disturbances, white noise in ``D^order x``, and takes
+    their strength for known: one too weak to be seen makes intervals too narrow (95 % ones held
+    0.75 to 0.8 in simulations with a disturbance that was found in one run of six).
 
     References
     ----------
