@@ -66,7 +66,7 @@ def system(name, level, seed):
 def score(name, level, seed, model):
     """Return the normalised error, that of the 10 samples at each end, and the coverage."""
     t, x, slope = system(name, level, seed)
-    post = sd.smooth(sd.observe(t, x), None if model is None else model())
+    post = sd.smooth(sd.observe(t, x), None if model is None else model(), nu=1)
     error = post(t, 1) - slope
     low, high = post.interval(t, 1)
     size = np.std(slope)

@@ -12,6 +12,7 @@ from smoothderiv.smooth import smooth as smooth  # at once: its module shares it
 if TYPE_CHECKING:
     from smoothderiv import dynamics as dynamics
     from smoothderiv import splines as splines
+    from smoothderiv.average import ModelAverage as ModelAverage
     from smoothderiv.diagnosis import NoiseWarning as NoiseWarning
     from smoothderiv.gp import kernels as kernels
     from smoothderiv.gp.process import GaussianProcess as GaussianProcess
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "GaussianProcess": "smoothderiv.gp.process",
+    "ModelAverage": "smoothderiv.average",
     "NoiseWarning": "smoothderiv.diagnosis",
     "Observations": "smoothderiv.observations",
     "RegressionSpline": "smoothderiv.splines.regression",

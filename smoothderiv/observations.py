@@ -46,6 +46,9 @@ class Observations:
         How many rows were left out because their y was NaN.
     origin : numpy.datetime64 or None
         For datetime x: the time that x counts from, in seconds.
+    weight : (n,) array
+        The part of its precision that each row keeps, 1 for an ordinary row: its noise variance is
+        ``yerr_i^2 / weight_i``. Robust fits give outlying rows less (:meth:`reweighted`).
 
     Examples
     --------
@@ -68,9 +71,12 @@ class Observations:
     relative: NDArray[np.bool_]
     n_missing: int = 0
     origin: np.datetime64 | None = None
+    weight: NDArray[np.float64] = None  # type: ignore[assignment]  # ones
 
     def __post_init__(self) -> None:
-        for array in (self.x, self.y, self.yerr, self.nu, self.relative):
+        if self.weight is None:
+            object.__setattr__(self, "weight", np.ones(len(self.y)))
+        for array in (self.x, self.y, self.yerr, self.nu, self.relative, self.weight):
             _frozen(array)
 
     @classmethod
@@ -143,6 +149,7 @@ class Observations:
             self.nu[index],
             self.relative[index],
             origin=self.origin,
+            weight=self.weight[index],
         )
 
     def __add__(self, other: Observations) -> Observations:
@@ -165,6 +172,7 @@ class Observations:
             np.concatenate((self.relative, other.relative)),
             self.n_missing + other.n_missing,
             self.origin,
+            np.concatenate((self.weight, other.weight)),
         )
         joined._check_one_meaning()
         return joined
@@ -180,7 +188,9 @@ class Observations:
         missing = f", {_count(self.n_missing, 'missing row')} left out" if self.n_missing else ""
         for order in self.orders:
             part = self.of(order)
-            lines.append(f"  order {order}: {_count(len(part), 'row')}, {_noise_words(part)}")
+            light = int((part.weight < 0.5).sum())
+            down = f", {light} of weight below 0.5" if light else ""
+            lines.append(f"  order {order}: {_count(len(part), 'row')}, {_noise_words(part)}{down}")
         return "\n".join([f"Observations: {_count(n, 'row')}{where}{missing}", *lines])
 
     @property
@@ -224,16 +234,17 @@ class Observations:
         """The orders with an unknown noise level (or scale): the keys of a model's `noise`."""
         return self[self.estimated].orders
 
-    @property
+    @functools.cached_property
     def relative_sd(self) -> NDArray[np.float64]:
-        """Noise of each row up to the unknown levels: `yerr`, and 1 where it is unknown. (n,)."""
-        return np.where(np.isnan(self.yerr), 1.0, self.yerr)
+        """Noise of each row up to the unknown levels: `yerr`, 1 where unknown, by weight. (n,)."""
+        return _frozen(np.where(np.isnan(self.yerr), 1.0, self.yerr) / np.sqrt(self.weight))
 
     def sd(self, noise: Mapping[Any, float] | None = None) -> NDArray[np.float64]:
         """Return one standard deviation for each row, with the levels in `noise` filled in.
 
         ``sd_i = noise[nu_i]`` where yerr is unknown, ``noise[nu_i] * yerr_i`` where it is
-        relative, ``yerr_i`` where it is known. Shape (n,), unit of y / unit of x ** nu.
+        relative, ``yerr_i`` where it is known, each over ``sqrt(weight_i)``. Shape (n,), unit of
+        y / unit of x ** nu.
         """
         sd = self.relative_sd.copy()
         for order in self.estimated_orders:
@@ -244,6 +255,17 @@ class Observations:
                 )
             sd[self.is_of(order) & self.estimated] *= noise[order]
         return sd
+
+    def reweighted(self, weight: ArrayLike) -> Observations:
+        """Return the same rows with other weights, positive: (n,)."""
+        weight_ = np.broadcast_to(np.asarray(weight, dtype=float), self.y.shape).copy()
+        bad = np.flatnonzero(~(np.isfinite(weight_) & (weight_ > 0)))
+        if len(bad):
+            raise ValueError(
+                f"weight: row {bad[0]} has {weight_[bad[0]]}, but weights are positive numbers; "
+                "leave a row out by slicing"
+            )
+        return dataclasses.replace(self, weight=weight_)
 
     def coordinates(self, x: ArrayLike, name: str = "x") -> NDArray[np.float64]:
         """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""

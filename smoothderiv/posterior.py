@@ -14,7 +14,7 @@ from scipy import special
 
 from smoothderiv.diagnosis import Diagnosis, diagnose
 from smoothderiv.gradient import Gradient, Hessian
-from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out
+from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
 from smoothderiv.limits import check_level, half_width, student_quantile
 from smoothderiv.locations import Locations, find_argmax, find_roots
 from smoothderiv.moments import Moments
@@ -355,3 +355,10 @@ class Posterior(Moments):
         Exact by leverage h: residual ``e_i / (1 - h_i)``, variance ``sd_i^2 / (1 - h_i)``.
         """
         return leave_one_out(self.residuals(), self._leverage(), self.data, self.noise)
+
+    def log_predictive(self) -> Array:
+        """Return the log density of each place's rows (of one order) given all others. (places,).
+
+        Its sum compares models of any kind on the same data; exact rows are not counted.
+        """
+        return log_predictive(self.residuals(), self._leverage(), self.data, self.noise)

@@ -5,8 +5,9 @@ Engines are imported when they are first used, so that ``import smoothderiv`` is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +15,26 @@ from numpy.typing import ArrayLike, NDArray
 from smoothderiv.observations import Observations, observe
 
 if TYPE_CHECKING:
+    from smoothderiv.gp.kernel import Kernel
     from smoothderiv.model import Model
     from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
+Choice = Literal["auto", True, False]
+
+_TELLING = 8  # distinct rows from which on smoothness is weighed
+_FEW = 600  # rows up to which a covariance that has no O(n) form is weighed too
 
 
-def smooth(data: Observations, model: Model | None = None) -> Posterior:
+def smooth(
+    data: Observations,
+    model: Model | None = None,
+    *,
+    nu: int = 2,
+    robust: Choice = "auto",
+    varying: Choice = "auto",
+    circular: bool = False,
+) -> Posterior:
     """Tune a model on data and condition it: the fitted curve with its derivatives and bands.
 
     Parameters
@@ -29,14 +43,30 @@ def smooth(data: Observations, model: Model | None = None) -> Posterior:
         Values and derivatives in any mix; see :func:`smoothderiv.observe`.
     model : Model, optional
         What to fit; its unknown fields are tuned, those given are held. By default a
-        :class:`smoothderiv.RegressionSpline` penalised by the derivative two below its degree, in
-        which everything is tuned: degree 5 and order 3, and higher where higher derivatives are
-        observed; a lower order where there are too few rows to tell a parabola from noise.
+        :class:`smoothderiv.ModelAverage` of all the smoothness that the data may have
+        (:func:`default_model`), weighed by what each predicts for the rows left out.
+    nu : int
+        The highest derivative that will be asked of the default model. A rough curve, such as one
+        with kinks, is told better when only its slope is asked: ``nu=1``.
+    robust : {"auto", True, False}
+        Whether to give outlying rows less weight (Student noise, see
+        :func:`smoothderiv.robust.robust_weights`). "auto": for the default model, and for those
+        orders alone whose left-out residuals have heavier tails than Gaussian noise by 3 nats of
+        likelihood. The weights are in ``post.data.weight``.
+    varying : {"auto", True, False}
+        Whether an unknown noise level may vary along x, where the residuals tell so by 3 nats of
+        evidence (:func:`smoothderiv.heteroscedastic.varying_weights`); it is then a weight of each
+        row too. "auto": for the default model.
+    circular : bool
+        The values are angles in radians: whole turns are added to them so that a smooth curve
+        goes through (:func:`smoothderiv.circular.unwrapped`).
 
     Returns
     -------
     Posterior
-        Its bands are conditional on what was tuned.
+        Of the default model it integrates over the tuned parameters and over the members of the
+        average. With a `model` given it is conditional on what was tuned;
+        ``model=sd.ModelAverage((model,))`` integrates over that too.
 
     Examples
     --------
@@ -50,29 +80,108 @@ def smooth(data: Observations, model: Model | None = None) -> Posterior:
     """
     from smoothderiv.tuning import tune
 
-    return tune(default_model(data) if model is None else model, data).condition(data)
+    for name, choice in (("robust", robust), ("varying", varying)):
+        if choice not in ("auto", True, False):
+            raise ValueError(f"{name}: {choice!r} is unknown; use 'auto', True or False")
+    if circular:
+        from smoothderiv.circular import unwrapped
+
+        data = unwrapped(data, _plain_model(data) if model is None else model)
+    wanted = default_model(data, nu) if model is None else model
+    post = tune(wanted, data).condition(data)
+    weighed = _weighed(wanted, post, robust, varying, model is None)
+    return post if weighed is data else tune(wanted, weighed).condition(weighed)
 
 
-def default_model(data: Observations) -> Model:
-    """Return the model that :func:`smooth` tunes when none is given."""
+def _weighed(
+    wanted: Model, post: Posterior, robust: Choice, varying: Choice, default: bool
+) -> Observations:
+    """Return the data with weights for noise that varies along x and that has heavy tails."""
+    from smoothderiv.average import ModelAverage
+    from smoothderiv.heteroscedastic import varying_weights
+    from smoothderiv.robust import heavy_tailed, robust_weights
+    from smoothderiv.tuning import fit_quietly
+
+    data, inner = post.data, wanted
+    if isinstance(wanted, ModelAverage) and isinstance(post.model, ModelAverage):
+        inner = wanted.leader(post.model)
+    if varying is True or (varying == "auto" and default):
+        weight = varying_weights(data, inner, post)
+        if np.ptp(weight) > 0:
+            data = data.reweighted(weight)
+            post = fit_quietly(inner, data)
+    if robust is True or (robust == "auto" and default):
+        orders = data.orders if robust is True else heavy_tailed(post)
+        if orders:
+            data = data.reweighted(robust_weights(data, inner, orders, post))
+    return data
+
+
+def _plain_model(data: Observations) -> Model:
+    """Return the smoothing spline that unwraps angles: the smoothest of the default model."""
+    from smoothderiv.statespace.smoother import SmoothingSpline
+
+    return SmoothingSpline(max(3, int(np.max(data.nu, initial=0)) + 1))
+
+
+def default_model(data: Observations, nu: int = 2) -> Model:
+    """Return the model that :func:`smooth` tunes when none is given.
+
+    For x of one dimension the average of all that has the derivatives observed and asked: smoothing
+    splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
+    ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and, up to 600
+    rows, squared exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a
+    regression spline with as high a penalty as they determine. For x of more dimensions the
+    average of Gaussian processes of Matern 5/2 and squared exponential covariance.
+    """
+    from smoothderiv.average import ModelAverage
+    from smoothderiv.gp import kernels
+    from smoothderiv.gp.process import GaussianProcess
+    from smoothderiv.statespace.smoother import SmoothingSpline
+
+    if data.ndim > 1:
+        both = (kernels.Matern52(), kernels.SquaredExponential())
+        return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
+    highest = max(nu, int(np.max(data.nu, initial=0)))
+    rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0)) if len(data) < _TELLING else 8
+    if rows < _TELLING:
+        return ModelAverage((_regression(highest, rows - bool(data.estimated_orders)),))
+    models: list[Model] = [SmoothingSpline(m) for m in (2, 3) if m > highest]
+    if not models:
+        models = [SmoothingSpline(4) if highest == 3 else _regression(highest, rows)]
+    values = data.y[data.nu == 0]
+    if len(values):
+        beliefs: list[Kernel] = [kernels.Matern52()] if highest <= 2 else []
+        beliefs += [kernels.Matern72()] if highest <= 3 else []
+        beliefs += [kernels.SquaredExponential()] if len(data) <= _FEW or not beliefs else []
+        mean = float(np.mean(values))
+        models.extend(GaussianProcess(kernel, mean=mean) for kernel in beliefs)
+    return ModelAverage(tuple(models))
+
+
+def _regression(highest: int, rows: int) -> Model:
+    """Return the penalised regression spline for derivatives up to `highest` of so many rows."""
     from smoothderiv.splines.regression import RegressionSpline
 
-    highest = int(np.max(data.nu, initial=0))
-    conditions = len(np.unique(np.column_stack((data.x, data.nu)), axis=0)) if len(data) < 8 else 8
-    order = min(max(3, highest + 1), max(conditions - bool(data.estimated_orders), 1))
+    order = min(max(3, highest + 1), max(rows, 1))
     return RegressionSpline(degree=max(5, highest + 3), lam=None, order=order)
 
 
 @dataclass(frozen=True)
 class DerivativeEstimate:
-    """A derivative at given places with its pointwise uncertainty; arrays of the shape of x.
+    """A derivative at given places with its pointwise uncertainty.
 
     Attributes
     ----------
-    x : where
-    mean, std : posterior mean and standard deviation, in unit of y / unit of x ** nu
-    lower, upper : pointwise limits of probability 0.95
-    posterior : the whole fit, for any other question
+    x : (m,) array
+        Where.
+    mean, std : arrays of the shape of y, with m along its axis
+        Posterior mean and standard deviation, in unit of y / unit of x ** nu.
+    lower, upper : arrays
+        Pointwise limits of probability 0.95.
+    posterior : Posterior, or array of them
+        The whole fit, for any other question; for y of several dimensions one for each series, in
+        an array of the shape of y without its axis.
     """
 
     x: ArrayLike
@@ -80,7 +189,7 @@ class DerivativeEstimate:
     std: Array
     lower: Array
     upper: Array
-    posterior: Posterior
+    posterior: Any
 
 
 def differentiate(
@@ -89,19 +198,30 @@ def differentiate(
     nu: int = 1,
     yerr: ArrayLike | None = None,
     at: ArrayLike | None = None,
+    *,
+    axis: int = -1,
+    robust: Choice = "auto",
+    varying: Choice = "auto",
+    circular: bool = False,
 ) -> DerivativeEstimate:
     """Estimate the derivative of order `nu` of noisy samples, with nothing to set.
 
     Parameters
     ----------
-    x, y : (n,) arrays
-        Samples; in any order, repeated places allowed, NaN in y for missing ones.
+    x : (n,) array
+        Places, in any order, repeated places allowed.
+    y : array with n samples along `axis`
+        NaN for missing ones. Each series of y of several dimensions is tuned for itself.
     nu : int
         Order of the derivative, 0 for the smoothed values.
-    yerr : None, float or (n,) array
+    yerr : None, float, (n,) array, or array of the shape of y
         One standard deviation of y; None has it estimated.
     at : (m,) array, optional
         Where to estimate; by default at `x`.
+    axis : int
+        The axis of y along which x runs.
+    robust, varying, circular
+        As in :func:`smooth`.
 
     Returns
     -------
@@ -115,7 +235,53 @@ def differentiate(
     >>> bool(np.abs(est.mean - np.cos(x)).max() < 0.2)
     True
     """
-    post = smooth(observe(x, y, yerr))
     where = x if at is None else at
-    lower, upper = post.interval(where, nu)
-    return DerivativeEstimate(where, post.mean(where, nu), post.std(where, nu), lower, upper, post)
+    options = {"robust": robust, "varying": varying, "circular": circular}
+    samples = np.asarray(y)
+    if samples.ndim < 2:
+        return _differentiate(x, y, nu, yerr, where, options)
+    if np.shape(x) != (samples.shape[axis],):
+        raise ValueError(
+            f"x: shape {np.shape(x)}, but y of shape {samples.shape} has {samples.shape[axis]} "
+            f"samples along axis {axis}; name the axis along which x runs"
+        )
+    series = np.moveaxis(samples, axis, -1)
+    errors = _error_series(yerr, samples, axis)
+    every = [
+        _differentiate(x, series[k], nu, errors(k), where, options)
+        for k in np.ndindex(series.shape[:-1])
+    ]
+    shape = series.shape[:-1]
+
+    def gathered(name: str) -> Array:
+        return np.moveaxis(
+            np.reshape([getattr(one, name) for one in every], (*shape, -1)), -1, axis
+        )
+
+    posteriors = np.empty(len(every), dtype=object)
+    posteriors[:] = [one.posterior for one in every]
+    parts = {name: gathered(name) for name in ("mean", "std", "lower", "upper")}
+    return DerivativeEstimate(where, **parts, posterior=posteriors.reshape(shape))
+
+
+def _differentiate(
+    x: ArrayLike,
+    y: ArrayLike,
+    nu: int,
+    yerr: ArrayLike | None,
+    at: ArrayLike,
+    options: dict[str, Any],
+) -> DerivativeEstimate:
+    post = smooth(observe(x, y, yerr), nu=nu, **options)
+    lower, upper = post.interval(at, nu)
+    return DerivativeEstimate(at, post.mean(at, nu), post.std(at, nu), lower, upper, post)
+
+
+def _error_series(
+    yerr: ArrayLike | None, samples: Array, axis: int
+) -> Callable[[tuple[int, ...]], ArrayLike | None]:
+    """Return what finds the errors of one series: shared, or one for each sample of y."""
+    if yerr is None or np.shape(yerr) != samples.shape:
+        return lambda k: yerr
+    errors = np.moveaxis(np.asarray(yerr), axis, -1)
+    return lambda k: errors[k]

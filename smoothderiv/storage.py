@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
 
 FORMAT = "smoothderiv posterior"
-VERSION = 1
-_ROWS = ("x", "y", "yerr", "nu", "relative")
+VERSION = 2
+_ROWS = ("x", "y", "yerr", "nu", "relative", "weight")
 _MODELS = {
     "BSplineBasis": "smoothderiv.splines.basis",
     "RegressionSpline": "smoothderiv.splines.regression",
     "SmoothingSpline": "smoothderiv.statespace.smoother",
+    "ModelAverage": "smoothderiv.average",
     "GaussianProcess": "smoothderiv.gp.process",
 }
 _KERNELS = "smoothderiv.gp.kernels"  # every dataclass that it makes public
@@ -98,8 +99,9 @@ def load(path: str | os.PathLike[str]) -> Posterior:
         )
     try:
         origin = None if head["origin"] is None else np.datetime64(head["origin"], head["unit"])
-        x, y, yerr, nu, relative = (arrays[name] for name in _ROWS)
-        data = Observations(x, y, yerr, nu, relative, head["n_missing"], origin)
+        x, y, yerr, nu, relative = (arrays[name] for name in _ROWS[:5])
+        weight = arrays.get("weight", np.ones(len(y)))  # version 1 had none
+        data = Observations(x, y, yerr, nu, relative, head["n_missing"], origin, weight)
         model = _unpack(head["model"], arrays)
         post: Posterior = model.condition(data)
     except (KeyError, TypeError, AttributeError) as error:

@@ -8,16 +8,21 @@ from the starts to the report, is done here once for all engines.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_rows
 from smoothderiv.observations import Observations
+
+if TYPE_CHECKING:
+    from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
 M = TypeVar("M", bound=Model)
@@ -28,6 +33,8 @@ _NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched a
 _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _SLOPE = 1e-3  # nats in a log, at which a search ends and polishing begins
 _SETTLED = 1e-9  # a Newton step in any log that is not worth taking
+_STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
+_KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
 
 
@@ -142,36 +149,80 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion: {criterion!r} is unknown; use one of {', '.join(CRITERIA)}")
+    return _tune(model, data, criterion)[0]
+
+
+def fit_quietly(model: Model, data: Observations) -> Posterior:
+    """Tune and condition, without warnings: for fits on the way to another."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TuningWarning)
+        return tune(model, data).condition(data)
+
+
+def tune_spread(
+    model: M, data: Observations, criterion: str = "evidence"
+) -> tuple[tuple[M, ...], Array]:
+    """Return tuned models that together stand for how well `data` determine the parameters.
+
+    The first is that of :func:`tune`; the others lie off the optimum in the logarithms of its
+    parameters, for a quadrature of ``exp(-loss)`` over them, of which the weights are given, (k,)
+    of sum 1. With curvature H at the optimum, smoothing parameters s and noise levels n, the
+    nodes are at
+
+        +- sqrt(kappa / eigenvalue_j) eigenvector_j   of   S = H_ss - H_sn H_nn^-1 H_ns,
+
+    kappa = max(3, number of s + 1), each with the noise levels that are best there to second
+    order, ``-H_nn^-1 H_ns`` times the step: what is unknown of the noise itself is in the Student
+    distribution of the answers. The weights are exact for a quadratic loss, and by the true loss
+    at the nodes for others. Directions known to 0.1 in the log, and ends of ranges, are taken as
+    known.
+
+    References
+    ----------
+    Rue, Martino and Chopin (2009), doi:10.1111/j.1467-9868.2008.00700.x, section 6.5.
+    """
+    tuned, result = _tune(model, data, criterion)
+    if result is None:
+        return (tuned,), np.ones(1)
+    points, weights = _nodes(result.search, result.optimum)
+    models = [tuned, *(result.search.fill(point) for point in points)]
+    return cast(tuple[M, ...], tuple(models)), weights
+
+
+def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | None]:
     require_rows(data)
     if not model.unknown(data):
-        return model
+        return model, None
     best: Model = model
     best_merit = -np.inf
+    best_result: _Result | None = None
     tried: list[tuple[str, float]] = []
     unsuitable: UnsuitableError | None = None
     for batch in model.candidates(data, criterion):
         last_merit = best_merit
         for candidate in batch:
             try:
-                tuned = _tune_continuous(candidate, data, criterion)
+                tuned, result = _tune_continuous(candidate, data, criterion)
                 merit = tuned.merit(data, criterion)
             except UnsuitableError as error:
                 unsuitable = error
                 continue
             tried.append((repr(candidate), merit))
             if merit > best_merit + _EQUAL_NATS:
-                best, best_merit = tuned, merit
+                best, best_merit, best_result = tuned, merit, result
         if not best_merit > last_merit + 1.0:
             break
     if not tried:
         raise unsuitable or UndeterminedError(f"data: too few rows ({len(data)}) to tune {model}")
-    return cast(M, _report(best, tuple(tried)))
+    return cast(M, _report(best, tuple(tried))), best_result
 
 
-def _tune_continuous(model: Model, data: Observations, criterion: str) -> Model:
+def _tune_continuous(
+    model: Model, data: Observations, criterion: str
+) -> tuple[Model, _Result | None]:
     """Fill the continuous unknowns of one candidate."""
     if not model.unknown(data):
-        return model
+        return model, None
     search = model.search(data, criterion)
     optimum = _Minimiser(search).run()
     words = tuple(
@@ -188,7 +239,47 @@ def _tune_continuous(model: Model, data: Observations, criterion: str) -> Model:
         words,
         optimum.curve,
     )
-    return dataclasses.replace(search.fill(optimum.point), tuning=report)  # type: ignore[type-var]
+    filled = search.fill(optimum.point)
+    return dataclasses.replace(filled, tuning=report), _Result(search, optimum)  # type: ignore[type-var]
+
+
+def _nodes(search: Search, optimum: _Optimum) -> tuple[list[Array], Array]:
+    """Return the points of :func:`tune_spread` off the optimum, and the weights of all."""
+    free = np.isfinite(optimum.point)
+    curvature = _curvature(search, optimum.point, free)
+    noise = np.array([name.startswith("noise[") for name in search.names], dtype=bool)
+    smooth, noise = np.flatnonzero(free & ~noise), np.flatnonzero(free & noise)
+    across = curvature[np.ix_(noise, smooth)]
+    follow = -np.linalg.lstsq(curvature[np.ix_(noise, noise)], across)[0]
+    size, direction = np.linalg.eigh(curvature[np.ix_(smooth, smooth)] + across.T @ follow)
+    loose = np.flatnonzero((size > 0) & (size < _KNOWN_LOG**-2))
+    kappa = max(3.0, 1.0 + len(loose))
+    points, weights = [], [1.0 - len(loose) / kappa]
+    for j, sign in itertools.product(loose, (1.0, -1.0)):
+        step = sign * math.sqrt(kappa / size[j]) * direction[:, j]
+        point = optimum.point.copy()
+        point[smooth] += step
+        point[noise] += follow @ step
+        at = np.clip(point, search.lower, search.upper)
+        rise = search.loss(at)[0] - optimum.loss
+        if np.array_equal(at[free], point[free]) and np.isfinite(rise):
+            points.append(point)
+            weights.append(0.5 / kappa * math.exp(0.5 * kappa - max(rise, 0.0)))
+    return points, np.array(weights) / sum(weights)
+
+
+def _curvature(search: Search, point: Array, free: NDArray[np.bool_]) -> Array:
+    """Return the second derivatives at the optimum, by differences of the exact gradient.
+
+    They place the nodes of a quadrature and weigh nothing: the step is that of a rough curvature.
+    """
+    curvature = np.zeros((len(point), len(point)))
+    inside = np.clip(point, search.lower, search.upper)
+    for j in np.flatnonzero(free):
+        step = np.where(np.arange(len(point)) == j, _STEP, 0.0)
+        ahead, behind = search.loss(inside + step)[1], search.loss(inside - step)[1]
+        curvature[j] = (ahead - behind) / (2.0 * _STEP)
+    return 0.5 * (curvature + curvature.T)
 
 
 def _report(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
@@ -226,6 +317,12 @@ class _Optimum:
     curve: tuple[Array, Array]
 
 
+@dataclass(frozen=True)
+class _Result:
+    search: Search
+    optimum: _Optimum
+
+
 class _Minimiser:
     """Minimise one search: all starts, quasi-Newton from the best, polish, look at the ends."""
 
@@ -254,7 +351,10 @@ class _Minimiser:
         gradient = self._loss(best)[1]
         point = np.where(at_end, np.where(best >= search.upper, np.inf, -np.inf), best)
         return _Optimum(
-            point, best_loss, gradient, (np.array(self._points), np.array(self._losses))
+            point,
+            best_loss,
+            gradient,
+            (np.array(self._points), np.array(self._losses)),
         )
 
     def _loss(self, point: Array) -> tuple[float, Array]:

@@ -13,6 +13,7 @@ import smoothderiv as sd
 ROOT = Path(sd.__file__).parent
 PUBLIC = [
     "GaussianProcess",
+    "ModelAverage",
     "NoiseWarning",
     "Observations",
     "RegressionSpline",
@@ -71,9 +72,14 @@ MAY_IMPORT = {
     "splines": SEAM,
     "statespace": SEAM,
     "gp": SEAM | {"statespace"},
-    "smooth": SEAM | {"splines", "statespace", "gp"},
     "scale_space": SEAM | {"statespace"},
     "plotting": SEAM | {"smooth", "scale_space"},
+    "average": SEAM,
+    "robust": SEAM,
+    "circular": SEAM,
+    "heteroscedastic": SEAM | {"statespace"},
+    "smooth": SEAM
+    | {"average", "robust", "circular", "heteroscedastic", "splines", "statespace", "gp"},
     "dynamics": SEAM | {"smooth", "splines", "statespace", "gp"},
     "_workers": set(),
     "_series": SEAM | {"smooth"},

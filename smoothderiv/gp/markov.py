@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,7 +72,7 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
 def _rows(model: GaussianProcess, data: Observations, shift: Array, sd: Array) -> MarkovRows:
     """Return the rows, less the mean, under the prior of the kernel."""
     kernel = model.kernel
-    centred = Observations(data.x, data.y - shift, data.yerr, data.nu, data.relative)
+    centred = dataclasses.replace(data, y=data.y - shift)
     if isinstance(kernel, Wiener):
         q = known(kernel.sigma, "sigma") ** 2
         return SmoothingSpline(kernel.order, q, model.noise).rows(centred)

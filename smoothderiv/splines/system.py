@@ -207,7 +207,7 @@ def reduce_rows(
     basis: BSplineBasis, coordinates: Coordinates, data: Observations, mask: NDArray[np.bool_]
 ) -> Factor:
     """Reduce the rows in `mask`, each over its relative size, to one factor."""
-    rows = (data.x, data.y, data.yerr, data.nu)
+    rows = (data.x, data.y, data.relative_sd, data.nu)
     if not mask.all():
         index = np.flatnonzero(mask)
         by_place = np.argsort(data.x[index], kind="stable")

@@ -1,0 +1,161 @@
+"""ModelAverage: weights by what is predicted for places left out, and the mixture."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from contracts import check_permutation, check_posterior, check_replicates, check_units, places
+from numpy.testing import assert_allclose
+from scipy import special
+
+import smoothderiv as sd
+from conftest import mixed_data, wave
+from smoothderiv.tuning import tune_spread
+
+MODELS = (
+    sd.SmoothingSpline(3),
+    sd.SmoothingSpline(2),
+    sd.GaussianProcess(sd.kernels.Matern52(), mean=0.1),
+)
+
+
+def small(seed=0, n=40):
+    return mixed_data(seed, n=(n, n // 4, 0))
+
+
+def known_average():
+    models = (
+        sd.SmoothingSpline(3, q=4e5),
+        sd.SmoothingSpline(2, q=4e3),
+        sd.RegressionSpline(6, 5, noise={}),
+    )
+    return sd.ModelAverage(models, weights=(2.0, 1.0, 1.0))
+
+
+def test_obeys_the_contract():
+    check_posterior(known_average().condition(small()))
+
+
+def test_the_mixture_has_the_moments_of_its_members():
+    post = known_average().condition(small())
+    x = places(post)
+    mean = sum(w * m(x, 1) for w, m in zip(post.weights, post.members, strict=True))
+    second = sum(
+        w * (m.var(x, 1) + m(x, 1) ** 2) for w, m in zip(post.weights, post.members, strict=True)
+    )
+    assert_allclose(post(x, 1), mean)
+    assert_allclose(post.var(x, 1), second - mean**2, rtol=1e-6)
+    assert post.highest_order == 1
+    with pytest.raises(ValueError, match="order"):
+        post(x, 2)
+
+
+def test_weights_are_the_softmax_of_what_is_predicted_for_rows_left_out():
+    data = small()
+    average = sd.tune(sd.ModelAverage(MODELS, spread=False), data)
+    scores = [np.sum(sd.tune(model, data).condition(data).loo().log_density) for model in MODELS]
+    weights = special.softmax(scores)
+    kept = weights > 1e-3
+    assert_allclose(average.weights, weights[kept] / weights[kept].sum(), rtol=1e-6)
+    assert_allclose([score for _, score in average.tuning.tried], scores, rtol=1e-9)
+
+
+def test_leaving_out_a_place_is_conditioning_on_the_others():
+    """The log density of all rows of one place and order, against fitting without them."""
+    data = small(n=12)
+    repeated = data + data[3:6] + data[3:4]
+    model = sd.SmoothingSpline(3, q=3e4)
+    post = model.condition(repeated)
+    found = np.sort(post.log_predictive())
+    expected = []
+    for x, nu in sorted(set(zip(data.x, data.nu, strict=True))):
+        here = (repeated.x == x) & (repeated.nu == nu)
+        rest = model.condition(repeated[~here])
+        rows = repeated[here]
+        cov = float(rest.var(x, nu)) + np.diag(rows.sd({}) ** 2)
+        away = rows.y - rest(rows.x, rows.nu)
+        log_det = np.linalg.slogdet(cov)[1]
+        quadratic = away @ np.linalg.solve(cov, away)
+        expected.append(-0.5 * (quadratic + log_det + len(rows) * np.log(2 * np.pi)))
+    assert_allclose(found, np.sort(expected), rtol=1e-7)
+
+
+def tuned_average(data):
+    return sd.smooth(data, sd.ModelAverage(MODELS))
+
+
+@pytest.mark.parametrize("a", [1e-9, 60.0, 1e9])
+def test_units_change_nothing(a):
+    models = (sd.SmoothingSpline(3), sd.SmoothingSpline(2))
+    data = mixed_data(1, n=(60, 20, 0), known=False)
+    check_units(lambda d: sd.smooth(d, sd.ModelAverage(models)), data, a, c=7.0, rtol=1e-7)
+
+
+def test_order_of_rows_and_replicates_change_nothing():
+    check_permutation(tuned_average, small(), rtol=1e-7)
+    check_replicates(tuned_average, small(), rtol=1e-7)
+
+
+def test_save_and_load(tmp_path):
+    post = tuned_average(small())
+    post.save(tmp_path / "average.npz")
+    again = sd.load(tmp_path / "average.npz")
+    x = places(post)
+    assert np.array_equal(again(x, 1), post(x, 1))
+    assert np.array_equal(again.std(x, 1), post.std(x, 1))
+
+
+def test_members_that_cannot_hold_the_data_are_passed_over():
+    data = sd.observe([0.0, 0.5, 1.0], [0.0, 1.0, 0.5], yerr=0.1)
+    average = sd.tune(sd.ModelAverage((sd.SmoothingSpline(4), sd.SmoothingSpline(1))), data)
+    assert {m.order for m in average.models} == {1}
+    slopes = sd.observe([0.0, 0.5, 1.0], [0.0, 1.0, 0.5], yerr=0.1, nu=1)
+    with pytest.raises(ValueError, match="constant"):
+        sd.smooth(slopes, sd.ModelAverage((sd.SmoothingSpline(2), sd.SmoothingSpline(3))))
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="models: there is none"):
+        sd.ModelAverage(())
+    with pytest.raises(ValueError, match="one positive number is needed for each of the 1"):
+        sd.ModelAverage((sd.SmoothingSpline(2),), weights=(-1.0,))
+    with pytest.raises(ValueError, match=r"models\[0\].q, weights: unknown"):
+        sd.ModelAverage((sd.SmoothingSpline(2),)).condition(small())
+
+
+def test_spread_is_the_posterior_of_the_smoothing():
+    """Mean and variance of the answer, against a fine quadrature over q (noise known)."""
+    data = mixed_data(2, n=(25, 0, 0))
+    tuned = sd.tune(sd.SmoothingSpline(2), data)
+    x = np.linspace(0.05, 0.95, 9)
+    log_q = np.log(tuned.q) + np.linspace(-7, 7, 141)
+    fits = [dataclasses.replace(tuned, q=float(np.exp(v))).condition(data) for v in log_q]
+    weight = special.softmax([fit.log_evidence for fit in fits])
+    mean = weight @ [fit(x) for fit in fits]
+    second = weight @ [fit.var(x) + (fit(x) - mean) ** 2 for fit in fits]
+    post = sd.smooth(data, sd.ModelAverage((sd.SmoothingSpline(2),)))
+    assert_allclose(post(x), mean, atol=0.1 * np.sqrt(second).max())
+    assert_allclose(post.std(x), np.sqrt(second), rtol=0.03)
+    conditional = tuned.condition(data)
+    worse = np.abs(conditional.std(x) / np.sqrt(second) - 1).mean()
+    assert np.abs(post.std(x) / np.sqrt(second) - 1).mean() < 0.5 * worse
+
+
+def test_spread_takes_what_is_known_as_known():
+    data = mixed_data(2, n=(25, 0, 0))
+    models, weights = tune_spread(sd.SmoothingSpline(2, q=3e3), data)
+    assert len(models) == 1
+    assert weights.tolist() == [1.0]
+
+
+def test_the_average_is_near_the_better_member():
+    """A smooth wave: order 3 predicts better and weighs more, order 2 is nearly left out."""
+    data = mixed_data(3, n=(150, 0, 0)).of(0)
+    post = sd.smooth(data, sd.ModelAverage((sd.SmoothingSpline(2), sd.SmoothingSpline(3))))
+    weight = {2: 0.0, 3: 0.0}
+    for model, w in zip(post.model.models, post.weights, strict=True):
+        weight[model.order] += w
+    assert weight[3] > 0.9
+    x = np.linspace(0.05, 0.95, 100)
+    rough = sd.smooth(data, sd.SmoothingSpline(2))
+    assert np.mean((post(x, 1) - wave(x, 1)) ** 2) < np.mean((rough(x, 1) - wave(x, 1)) ** 2)

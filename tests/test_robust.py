@@ -1,0 +1,132 @@
+"""Robust weights: outliers lose theirs, clean rows keep them, and bands remain right."""
+
+import numpy as np
+import pytest
+from contracts import check_units, places
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import smoothderiv as sd
+from smoothderiv.robust import Tails, heavy_tailed, robust_weights
+
+MODEL = sd.SmoothingSpline(3)
+
+
+def curve(x, nu=0):
+    return 3.0**nu * np.sin(3 * x + nu * np.pi / 2)
+
+
+def noisy(seed, kind="normal", n=200, share=0.02):
+    rng = np.random.default_rng(seed)
+    x = np.linspace(0, 4, n)
+    noise = {
+        "normal": rng.standard_normal,
+        "laplace": lambda n: rng.laplace(size=n) / np.sqrt(2),
+        "uniform": lambda n: rng.uniform(-1, 1, n) * np.sqrt(3),
+    }.get(kind, rng.standard_normal)(n)
+    bad = np.zeros(n, dtype=bool)
+    if kind == "outliers":
+        bad[rng.choice(n, max(1, int(share * n)), replace=False)] = True
+        noise[bad] += rng.choice([-1, 1], bad.sum()) * rng.uniform(8, 20, bad.sum())
+    return sd.observe(x, curve(x) + 0.1 * noise), bad
+
+
+@pytest.mark.parametrize("dof", [2.0, 4.0])
+def test_tails_are_those_of_scipy(dof):
+    z = stats.t(dof, scale=0.7).rvs(3000, random_state=1)
+    tails = Tails.of(z)
+    student = stats.t(tails.dof, scale=tails.scale).logpdf(z).sum()
+    normal = stats.norm(scale=np.sqrt(np.mean(z**2))).logpdf(z).sum()
+    assert_allclose(tails.gain, student - normal, rtol=1e-8)
+    for other in (0.9, 1.1):
+        assert stats.t(tails.dof, scale=tails.scale * other).logpdf(z).sum() < student
+    assert 0.6 * dof <= tails.dof <= 1.6 * dof
+    given = Tails.of(z, scale=0.7)
+    student = stats.t(given.dof, scale=0.7).logpdf(z).sum()
+    assert_allclose(given.gain, student - stats.norm(scale=0.7).logpdf(z).sum(), rtol=1e-8)
+
+
+def test_outliers_lose_their_weight_and_only_they():
+    data, bad = noisy(0, "outliers")
+    post = sd.smooth(data)
+    assert post.data.weight[bad].max() < 0.1
+    assert np.median(post.data.weight[~bad]) > 0.8
+    assert "of weight below 0.5" in repr(post.data)
+
+
+def test_clean_data_keep_all_their_weight():
+    for kind in ("normal", "uniform"):
+        for seed in range(5):
+            data, _ = noisy(seed, kind)
+            assert heavy_tailed(sd.smooth(data, MODEL)) == ()
+
+
+@pytest.mark.parametrize("kind", ["outliers", "laplace"])
+def test_slopes_are_better_and_their_intervals_still_hold(kind):
+    plain, robust, inside = [], [], []
+    for seed in range(10):
+        data, _ = noisy(seed, kind)
+        x = data.x[5:-5]
+        plain.append(np.mean((sd.smooth(data, MODEL)(x, 1) - curve(x, 1)) ** 2))
+        post = sd.smooth(data, MODEL, robust=True)
+        robust.append(np.mean((post(x, 1) - curve(x, 1)) ** 2))
+        lower, upper = post.interval(x, 1)
+        inside.append(np.mean((lower <= curve(x, 1)) & (curve(x, 1) <= upper)))
+    assert np.mean(robust) < 0.9 * np.mean(plain)
+    assert np.mean(inside) > 0.92
+
+
+def test_outlying_slopes_are_found_among_good_values():
+    rng = np.random.default_rng(3)
+    values, _ = noisy(3)
+    x = np.linspace(0.1, 3.9, 60)
+    slopes = curve(x, 1) + 0.2 * rng.standard_normal(60)
+    slopes[[10, 30]] += 8.0
+    post = sd.smooth(values + sd.observe(x, slopes, yerr=0.2, nu=1))
+    weight = post.data.weight[post.data.nu == 1]
+    assert weight[[10, 30]].max() < 0.05
+    assert np.all(post.data.weight[post.data.nu == 0] == 1.0)
+
+
+def test_weights_are_a_fixed_point():
+    """The expectation of the weights given the posterior is the weights (EM has converged)."""
+    data, _ = noisy(1, "outliers", n=80)
+    weight = robust_weights(data, MODEL, (0,))
+    lighter = data.reweighted(weight)
+    post = sd.smooth(lighter, MODEL)
+    level = post.noise[0]
+    square = post.residuals() ** 2 + post.var(data.x)
+    tails = Tails.of(np.sqrt(square) / level)
+    again = (tails.dof + 1) / (tails.dof + square / (level * tails.scale) ** 2)
+    assert_allclose(again, weight, rtol=2e-3)
+
+
+@pytest.mark.parametrize("a", [1e-6, 1e6])
+def test_units_change_nothing(a):
+    data, _ = noisy(2, "outliers", n=60)
+    check_units(lambda d: sd.smooth(d, MODEL, robust=True), data, a, c=3.0, rtol=1e-6)
+
+
+def test_weights_act_as_sizes_of_the_noise():
+    data, _ = noisy(0, n=50)
+    weight = np.random.default_rng(0).uniform(0.1, 1.0, 50)
+    relative = sd.observe(data.x, data.y, 1 / np.sqrt(weight), relative=True)
+    for model in (MODEL, sd.RegressionSpline(8), sd.GaussianProcess(sd.kernels.Matern52())):
+        post, other = sd.smooth(data.reweighted(weight), model), sd.smooth(relative, model)
+        x = places(post)
+        assert_allclose(post(x, 1), other(x, 1), rtol=1e-9)
+        assert_allclose(post.std(x), other.std(x), rtol=1e-9)
+
+
+def test_weights_go_with_their_rows(tmp_path):
+    data, _ = noisy(0, n=30)
+    light = data.reweighted(np.linspace(0.1, 1.0, 30))
+    assert_allclose(light[5:9].weight, light.weight[5:9])
+    assert_allclose((light + data).weight[:30], light.weight)
+    post = sd.smooth(light, MODEL)
+    post.save(tmp_path / "fit.npz")
+    assert np.array_equal(sd.load(tmp_path / "fit.npz").std(data.x), post.std(data.x))
+    with pytest.raises(ValueError, match=r"row 1 has 0\.0, but weights are positive"):
+        data[:2].reweighted([1.0, 0.0])
+    with pytest.raises(ValueError, match="robust: 'yes' is unknown"):
+        sd.smooth(data, robust="yes")
