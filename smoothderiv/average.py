@@ -161,7 +161,7 @@ class ModelAverage(Model):
             self,
             models=tuple(itertools.chain.from_iterable(m.models for m in chosen)),
             weights=tuple(
-                np.concatenate([w * m.shares for w, m in zip(weights, chosen, strict=True)])
+                float(w * share) for w, m in zip(weights, chosen, strict=True) for share in m.shares
             ),
             tuning=report,
             _kept=tuple(m.index for m in chosen for _ in m.models),
