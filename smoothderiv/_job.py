@@ -18,6 +18,7 @@ from rich.table import Table
 from smoothderiv import _demo, _validate
 from smoothderiv._tables import STREAM, Outputs, RefusalError, Source, check_names, table_writer
 from smoothderiv._validate import RowError
+from smoothderiv.average import ModelAverage
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -251,9 +252,11 @@ def _model_words(model: Model) -> str:
     words = []
     for item in dataclasses.fields(model):  # type: ignore[arg-type]
         value = getattr(model, item.name)
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             words.append(f"{item.name}={value:.4g}")
     told = f"Model: {type(model).__name__}({', '.join(words)})"
+    if isinstance(model, ModelAverage):
+        return f"Model: average of {'; '.join(model.shares())}"
     if model.tuning is None:
         return told
     tried = f"; {len(model.tuning.tried)} models were compared" if model.tuning.tried else ""

@@ -66,7 +66,8 @@ class ModelAverage(Model):
     --------
     >>> import numpy as np, smoothderiv as sd
     >>> x = np.linspace(0, 1, 50)
-    >>> data = sd.observe(x, np.sin(6 * x) + 0.1 * np.cos(40 * x))
+    >>> noise = 0.1 * np.random.default_rng(0).standard_normal(50)
+    >>> data = sd.observe(x, np.sin(6 * x) + noise)
     >>> models = sd.ModelAverage((sd.SmoothingSpline(2), sd.SmoothingSpline(3)))
     >>> post = sd.smooth(data, models)
     >>> abs(sum(post.model.weights) - 1) < 1e-12
@@ -97,6 +98,16 @@ class ModelAverage(Model):
     def noise(self) -> Noise | None:  # type: ignore[override]
         """None: each member has its own."""
         return None
+
+    def shares(self) -> tuple[str, ...]:
+        """Return the kinds of the members with their weights in percent, heaviest first."""
+        weights = self.weights or [1.0 / len(self.models)] * len(self.models)
+        total: dict[str, float] = {}
+        for model, weight in zip(self.models, weights, strict=True):
+            name = _kind(model)
+            total[name] = total.get(name, 0.0) + weight
+        ranked = sorted(total.items(), key=lambda item: -item[1])
+        return tuple(f"{100 * weight:.3g} % {name}" for name, weight in ranked)
 
     def leader(self, tuned: ModelAverage) -> Model:
         """Return the member, as it is here, that weighs most in the average tuned from this."""
@@ -166,6 +177,18 @@ class ModelAverage(Model):
             tuning=report,
             _kept=tuple(m.index for m in chosen for _ in m.models),
         )
+
+
+def _kind(model: Model) -> str:
+    """Name a model by its class and by what is not tuned, as far as it is whole or a kernel."""
+    words = []
+    for item in dataclasses.fields(model):  # type: ignore[arg-type]
+        value = getattr(model, item.name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            words.append(f"{item.name}={value}")
+        elif item.name == "kernel":
+            words.append(type(value).__name__)
+    return f"{type(model).__name__}({', '.join(words)})"
 
 
 @dataclass(frozen=True)
@@ -303,10 +326,19 @@ class AveragedPosterior(Posterior):
 
     def _joint(self, x: Array, orders: Orders) -> Array:
         inside = self._weighted([m._joint(x, orders) for m in self.members])
-        nu = [np.broadcast_to(order, x.shape) for order in orders]
-        apart = np.array([self._means(x, order)[1] for order in nu])
+        apart = np.zeros((len(orders), len(self.members), len(x)))
+        for part, order in zip(apart, orders, strict=True):
+            if np.sum(order) <= self.highest_order:  # beyond, some members have no mean
+                part[:] = self._means(x, np.broadcast_to(order, x.shape))[1]
         between: Array = np.einsum("k,pkn,qkn->npq", self.weights, apart, apart)
         return inside + between
+
+    def _diffusion(self, nu: int) -> float:
+        parts = [m._diffusion(nu) if nu <= m.highest_order else 0.0 for m in self.members]
+        return float(self.weights @ parts)
+
+    def _jumps(self, nu: int) -> Array:
+        return np.unique(np.concatenate([m._jumps(nu) for m in self.members]))
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         counts = rng.multinomial(size, self.weights)

@@ -63,8 +63,10 @@ def _span(row: tuple[str, ...], j: int, columns: int) -> str:
 
 
 def _sections(post: Posterior) -> list[tuple[str, Rows]]:
+    shares = getattr(post.model, "shares", None)
+    told = f"average of {'; '.join(shares())}" if shares else model_words(post.model)
     sections: list[tuple[str, Rows]] = [
-        ("Model", [(model_words(post.model),)]),
+        ("Model", [(told,)]),
         ("Data", _data(post)),
     ]
     words: tuple[str, ...] = ()

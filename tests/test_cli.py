@@ -146,7 +146,8 @@ def test_the_summary_tells_noise_and_what_was_tuned(here):
     result = run("fit", "data.csv", *WIDE[:6], "--yerr", "pos=0.1", *SMALL, "--out", "fit.csv")
     assert "data.csv: 39 observations, 13 empty cells" in result.stdout
     assert "(estimated, " in result.stdout
-    assert "noise[1]" in result.stdout
+    assert "Model: average of " in result.stdout
+    assert " % SmoothingSpline(order=3)" in result.stdout
     assert "Effective degrees of freedom: " in result.stdout
     relative = run("fit", "data.csv", "--relative", *WIDE, *SMALL, "--out", "other.csv")
     assert "times yerr (estimated, " in relative.stdout

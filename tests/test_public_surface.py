@@ -88,7 +88,7 @@ MAY_IMPORT = {
     "integrations": SEAM | {"smooth", "splines", "statespace", "gp"},
     "_demo": set(),
     "_tables": set(),
-    "_job": SEAM | {"smooth", "plotting", "_tables", "_demo"},
+    "_job": SEAM | {"average", "smooth", "plotting", "_tables", "_demo"},
     "_panel_job": SEAM | {"statespace", "panel", "_series", "_job", "_tables"},
     "cli": {"_job", "_panel_job", "_tables"},
 }
