@@ -213,7 +213,7 @@ def _fit(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            post = smooth(data)
+            post = smooth(data, nu=max(2, *question.nu))
             table = question.answer(post, columns.x, source.table.schema.field(columns.x).type)
             target.write(outputs, post, table, question)
         except ValueError as error:

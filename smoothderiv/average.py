@@ -249,9 +249,9 @@ class AveragedPosterior(Posterior):
 
         sum_k weight_k (cov_k(a, b) + (mean_k(a) - mean(a)) (mean_k(b) - mean(b))).
 
-    Limits of intervals and bands take the mixture as if it were Gaussian (or Student's) with that
-    covariance. `noise`, `edf`, `log_evidence` and leverages are weighted means of the members'
-    (of squares, for `noise`).
+    Pointwise intervals take the mixture as if it were Gaussian (or Student's) with that covariance;
+    simultaneous bands count how often each member leaves them. `noise`, `edf`, `log_evidence` and
+    leverages are weighted means of the members' (of squares, for `noise`).
 
     Attributes
     ----------
@@ -332,6 +332,9 @@ class AveragedPosterior(Posterior):
                 part[:] = self._means(x, np.broadcast_to(order, x.shape))[1]
         between: Array = np.einsum("k,pkn,qkn->npq", self.weights, apart, apart)
         return inside + between
+
+    def _parts(self) -> Sequence[tuple[float, Posterior]]:
+        return tuple(zip(self.weights.tolist(), self.members, strict=True))
 
     def _diffusion(self, nu: int) -> float:
         parts = [m._diffusion(nu) if nu <= m.highest_order else 0.0 for m in self.members]

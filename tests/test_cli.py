@@ -147,7 +147,7 @@ def test_the_summary_tells_noise_and_what_was_tuned(here):
     assert "data.csv: 39 observations, 13 empty cells" in result.stdout
     assert "(estimated, " in result.stdout
     assert "Model: average of " in result.stdout
-    assert " % SmoothingSpline(order=3)" in result.stdout
+    assert " % GaussianProcess(" in result.stdout
     assert "Effective degrees of freedom: " in result.stdout
     relative = run("fit", "data.csv", "--relative", *WIDE, *SMALL, "--out", "other.csv")
     assert "times yerr (estimated, " in relative.stdout
@@ -284,7 +284,7 @@ def test_a_run_that_fails_leaves_nothing(here, monkeypatch, fails, place):
 
         return write
 
-    def smooth(data):
+    def smooth(data, nu):
         raise fails
 
     monkeypatch.setattr(_job, place, {"table_writer": writer, "smooth": smooth}[place])
@@ -294,7 +294,7 @@ def test_a_run_that_fails_leaves_nothing(here, monkeypatch, fails, place):
 
 @pytest.mark.parametrize(("name", "other"), [("fit.png", "fit.csv"), ("fit.csv", "fit.png")])
 def test_a_file_that_appears_meanwhile_is_kept(here, monkeypatch, name, other):
-    def smooth(data):
+    def smooth(data, nu):
         (here / name).write_text("mine")
         return sd.smooth(data)
 
