@@ -240,6 +240,18 @@ def test_auto_chooses_it_where_it_can_and_pays():
     assert not chosen(many + sd.observe([0.5], [0.1], yerr=0.0))
 
 
+def test_no_places_and_many():
+    post = both(0.3, mixed_data(), "linear")[1]
+    none = np.zeros(0)
+    assert post(none).shape == post.std(none).shape == (0,)
+    assert post.cov(none).shape == (0, 0)
+    assert post.sample(none, size=3).shape == (3, 0)
+    assert post.cov(none, 0, [0.1, 0.2], 0).shape == (0, 2)
+    many = np.linspace(-1, 2, 20_011)
+    for ask in (post.mean, post.std):
+        assert_allclose(ask(many, 1)[-20:], ask(many[-20:], 1), rtol=1e-13)
+
+
 def test_what_it_cannot_do_is_refused():
     kernel = kernels.SquaredExponential(1.0, 1.0)
     with pytest.raises(ValueError, match="solver: 'band' is for one SquaredExponential"):

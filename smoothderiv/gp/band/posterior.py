@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -32,6 +33,7 @@ Orders: TypeAlias = NDArray[np.int64]
 Places: TypeAlias = NDArray[np.int64]
 
 _MANY = 100  # rows from which it is quicker than the dense matrix
+_CHUNK = 20_000
 _STRIDE = 16  # windows from one whose root is kept to the next
 
 
@@ -121,10 +123,12 @@ class BandPosterior(Posterior):
         return np.minimum(self._var(self.data.x, self.data.nu) / self.data.sd(self.noise) ** 2, 1.0)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
-        first, rows, _ = self._grid.rows(x, nu, 1.0)
-        out = self._applied(first, rows, self._fit.coefficients[:, None])[:, 0]
-        out += self._trend.fixed(x[:, None], nu[:, None])
-        return np.asarray(out + self._trend.rows(x[:, None], nu[:, None]) @ self._fit.beta)
+        out = self._trend.fixed(x[:, None], nu[:, None])
+        out += self._trend.rows(x[:, None], nu[:, None]) @ self._fit.beta
+        for part in _chunks(len(x)):
+            first, rows, _ = self._grid.rows(x[part], nu[part], 1.0)
+            out[part] += self._applied(first, rows, self._fit.coefficients[:, None])[:, 0]
+        return out
 
     def _applied(self, first: Places, rows: Array, coefficients: Array) -> Array:
         """Return rows (m, b) times coefficients (K, q) of the functions that data touch: (m, q)."""
@@ -151,7 +155,10 @@ class BandPosterior(Posterior):
         return begin, roots
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        return self._together(x, nu[:, None])[:, 0, 0]
+        out = np.empty(len(x))
+        for part in _chunks(len(x)):
+            out[part] = self._together(x[part], nu[part, None])[:, 0, 0]
+        return out
 
     def _joint(self, x: Array, orders: Orders) -> Array:
         return self._together(x, np.broadcast_to(orders, (len(x), len(orders))))
@@ -161,7 +168,7 @@ class BandPosterior(Posterior):
         m, count = nu.shape
         places, orders = np.repeat(x, count), nu.ravel()
         first, rows, _ = self._grid.rows(places, orders, 1.0)
-        free = self._free(places, orders, first, rows).reshape(m, count, -1)
+        free = self._free(places, orders, first, rows).reshape(m, count, len(self.beta))
         out = free @ free.transpose(0, 2, 1)
         segments, (begin, roots) = self._fit.segments, self._windows
         _loops.joint(
@@ -172,7 +179,7 @@ class BandPosterior(Posterior):
             begin,
             roots,
             first[::count],
-            rows.reshape(m, count, -1),
+            rows.reshape(m, count, self._grid.width),
             out,
         )
         return out
@@ -271,3 +278,8 @@ class BandPosterior(Posterior):
             return node[:, None], math.copysign(1.0, b - a) * weight
         node, weight = np.polynomial.legendre.leggauss(3)
         return 0.5 * (a + b) + 0.5 * (b - a) * node[:, None], 0.5 * (b - a) * weight
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    """Yield parts of a long question, so that its rows fit a cache."""
+    return (slice(first, first + _CHUNK) for first in range(0, count, _CHUNK))
