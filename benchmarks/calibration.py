@@ -142,7 +142,7 @@ def render(rows):
     last = {tuple(row["case"]): row for row in rows}
     head = ("engine", "data", "truth", "n", *COLUMNS, "sets")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * 4 + "--:|" * (len(head) - 4)]
-    for (engine, kind, name, n), row in last.items():
+    for (engine, kind, name, n), row in sorted(last.items()):
         found = row["rates"]
         cells = [
             "" if c not in found else f"{found[c]:.0f}" if c == "ms" else f"{found[c]:.3f}"
