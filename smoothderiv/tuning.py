@@ -349,7 +349,7 @@ class _Minimiser:
         best, best_loss, at_end = self._settle_ends(best, best_loss)
         best, best_loss = self._polish(best, best_loss, ~at_end)
         gradient = self._loss(best)[1]
-        point = np.where(at_end, np.where(best >= search.upper, np.inf, -np.inf), best)
+        point = np.where(at_end, np.where(best <= search.lower, -np.inf, np.inf), best)
         return _Optimum(
             point,
             best_loss,

@@ -329,6 +329,35 @@ def test_tuning_many_rows_asks_all_of_them_rarely(monkeypatch):
     assert asked.count(len(data)) <= 10
 
 
+@pytest.mark.parametrize("kind", ["evidence", "loo"])
+def test_no_fine_grid_beats_two_levels(kind):
+    """Values and slopes, each of unknown noise."""
+    data = mixed_data(np.random.default_rng(16), 20)
+    model = sd.SmoothingSpline(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sd.TuningWarning)
+        best, criterion = sd.tune(model, data, kind).tuning, Criterion(model, data, kind)
+    grid = [[a, b] for a in np.arange(-10, 25, 1.5) for b in np.arange(-12, 8, 0.7)]
+    assert best.loss <= min(criterion.loss(np.array(point))[0] for point in grid) + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_an_exact_polynomial_is_the_plain_truth(kind, degree):
+    x = np.sort(np.random.default_rng(17).uniform(-1, 1, 25))
+    y = np.polyval([3.0, -1.0, 0.3][: degree + 1], x)
+    for order in (degree + 1, degree + 2):
+        for data in (sd.observe(x, y), sd.observe(x, y + 1e6), sd.observe(x, 0.0 * y)):
+            with pytest.warns(sd.TuningWarning, match="a straight line|a polynomial"):
+                model = sd.tune(sd.SmoothingSpline(order), data, kind)
+            assert model.q == 0.0
+            size = np.abs(data.y).max()
+            assert model.noise[0] <= 1e-14 * size + 1e-99
+            post = model.condition(data)
+            assert_allclose(post(x), data.y, rtol=0, atol=1e-14 * size)
+            assert_allclose(post.edf, order, rtol=1e-9)
+
+
 def test_edges_are_exact_and_reported():
     x = np.linspace(0, 1, 30)
     line = sd.observe(x, 2 * x + 1 + 0.1 * (-1.0) ** np.arange(30))

@@ -6,6 +6,7 @@ is divided by small steps. It is the Hermite interpolant of the smoothed states.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -38,6 +39,7 @@ def pieces(states: States, rows: NDArray[np.intp]) -> Array:
     return out
 
 
+@functools.cache
 def _noise_polynomials(d: int) -> Array:
     """Return coefficients of ``s**(d + k)`` for unit noise along each column, at h = 1: (d, d)."""
     table = np.empty((d, d))

@@ -259,6 +259,7 @@ def _gauss() -> tuple[Array, Array]:
     return 0.5 + 0.5 * nodes, 0.5 * weights
 
 
+@functools.cache
 def wiener_factor(order: int) -> tuple[Array, Array]:
     """Return the unit upper triangular factor and the weights of the Wiener noise at h = 1.
 

@@ -9,10 +9,12 @@ For the noise of an order dSigma is diagonal, and for q it is what is left of th
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +33,11 @@ Array = NDArray[np.float64]
 
 _FEW = 4000  # rows up to which the whole range is searched on all of them
 _THIN = 2000
-_GRID = 1.0  # spacing in log q
+_STEP = 6.0  # spacing in a log at which to look for minima first
+_FINE = 0.25  # and last
+_MISSED = 0.1  # nats that a minimum between two points may hide
+_SHIFTS = (-19.0, -14.0, -9.0, -5.0, -2.5, 2.5, 6.0)  # of a noise level from its rough guess
+_NEAR = 5.0  # nats above the best at which a minimum is not followed
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Criterion:
         rows, sd = self.rows_at(q, levels)
         if self.kind == "evidence":
             found = rows.likelihood()
-            return found.chi / found.rank
+            return (found.chi + self._floor) / found.rank
         return self._terms(rows.errors()[1], sd).scale
 
     @cached_property
@@ -158,7 +164,18 @@ class Criterion:
         sd = self.data.relative_sd
         random = sd > 0
         size = np.abs(self.data.y[random] / sd[random]).max(initial=0.0)
-        return float((np.finfo(float).eps * size) ** 2 * random.sum())
+        return float((np.finfo(float).eps * size) ** 2 * random.sum()) or 1e-200
+
+    @cached_property
+    def is_polynomial(self) -> bool:
+        """Whether a polynomial of degree below the order leaves rounding errors alone."""
+        rows, sd = self.rows_at(0.0, dict.fromkeys(self.unknown_levels, 1.0))
+        left = np.abs(sd**2 * rows.errors(diagonal=False)[1].pull)
+        eps = np.finfo(float).eps
+        return all(
+            left[same].max() <= 8 * self.model.order * eps * np.abs(self.data.y[same]).max()
+            for same in (self.data.nu == k for k in self.data.orders)
+        )
 
     def _evidence(self, found: Likelihood, errors: Errors, sd: Array) -> tuple[float, Array]:
         """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
@@ -197,7 +214,7 @@ class Criterion:
         for rows in self._groups:
             weight = (R * _inverse(self.data.relative_sd**2))[rows]
             squares = R[rows] * weight * errors.pull[rows] ** 2
-            floor = (np.finfo(float).eps * np.abs(self.data.y[rows]).max()) ** 2
+            floor = (np.finfo(float).eps * np.abs(self.data.y[rows]).max()) ** 2 or 1e-200
             rss = float(squares.sum()) + floor
             left = float((R * errors.diagonal)[rows].sum())
             n = len(weight)
@@ -208,7 +225,7 @@ class Criterion:
             by_diagonal[rows] = -n / left * R[rows]
             chi += float((R * errors.pull**2)[rows].sum())
             freedom += left
-        return Terms(loss, by_pull, by_diagonal, chi / freedom)
+        return Terms(loss, by_pull, by_diagonal, (chi + self._floor) / freedom)
 
     def _loo(self, errors: Errors, sd: Array) -> Terms:
         """Return minus the sum of leave-one-out log densities: ``N(u_i / P_ii; 0, 1 / P_ii)``."""
@@ -264,13 +281,16 @@ def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Sear
             f"nothing to estimate {', '.join(criterion.names)} from; add rows or give the fields"
         )
     lower, upper, rough = _range(criterion)
-    loss = _remember(criterion.loss)
+    loss = _Remembered(criterion.loss)
     ends = _ends(criterion)
     curvature: Array | None
-    if len(data) <= _FEW:
-        grid = _grid(lower, upper, rough)
-        best, hessian = _basins(loss, grid, lower, upper)
-        starts, curvature = np.vstack((grid, best)), hessian
+    if criterion.free_scale and criterion.is_polynomial:
+        lower = upper = np.append(lower[:1], rough[1:])
+        starts, curvature = lower[None], np.eye(len(lower))
+        ends = (ends[0], *[("", "")] * (len(lower) - 1))
+    elif len(data) <= _FEW:
+        _, curvature = _lowest(loss, lower, upper, rough)
+        starts = np.array(loss.places)
     else:
         starts, curvature, ends = _from_thinned(criterion, loss, lower, upper, ends)
     return Search(
@@ -303,9 +323,9 @@ def _range(criterion: Criterion) -> tuple[Array, Array, Array]:
     h = rows.steps.h[rows.steps.h > 0].min(initial=1.0)
     unit = prior.span ** (1 - 2 * prior.order)
     if random.any():
-        low = 1e-10 / float((1.0 / variance[random]).sum())
+        low = 1e-9 / float((1.0 / variance[random]).sum())
         weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0]
-        high = 1e12 * float(variance[random].max()) / (weight * h ** (2 * prior.order - 1))
+        high = 1e10 * float(variance[random].max()) / (weight * h ** (2 * prior.order - 1))
     else:
         spread = float(np.ptp(rows.y)) or 1.0
         low, high = 1e-20 * spread**2, 1e40 * spread**2
@@ -349,36 +369,105 @@ def _fill(criterion: Criterion, point: Array, lower: Array, upper: Array) -> Smo
     return dataclasses.replace(criterion.model, q=q * scale if tuned_q else q, noise=noise or None)
 
 
-def _grid(lower: Array, upper: Array, rough: Array) -> Array:
-    """Return a fine grid in q at the rough levels, and coarse ones in each level beside it."""
-    free = np.isnan(rough)
-    count = max(2, int(np.ceil((upper[0] - lower[0]) / _GRID)) + 1)
-    first = np.linspace(lower[0], upper[0], count)
-    points = np.tile(rough, (count, 1))
-    points[:, 0] = first
-    out = [points]
-    for j in range(int(free[0]), len(rough)):
-        for shift in (-4.6, -2.3, 2.3):
-            moved = points[::2].copy()
-            moved[:, j] = rough[j] + shift
-            out.append(moved)
-    return np.vstack(out)
+class _Seen(NamedTuple):
+    """A criterion and its slope at one place along a line."""
+
+    place: float
+    value: float
+    slope: float
 
 
-def _basins(loss: Any, points: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Return the best of the minima that those of the grid lead to, and the curvature there."""
-    found = []
-    losses = np.array([loss(point)[0] for point in points])
-    for i in range(len(points)):
-        line = [j for j in (i - 1, i + 1) if 0 <= j < len(points)]
-        near = [j for j in line if np.array_equal(points[j, 1:], points[i, 1:])]
-        if near and all(losses[i] <= losses[j] for j in near):
-            found.append((losses[i], i, near))
-    minima = [
-        newton(loss, points[i], lower, upper, None)
-        for _, i, _ in sorted(found, key=lambda item: item[0])[:4]
-    ]
-    return min(minima, key=lambda minimum: float(loss(minimum[0])[0]))
+def _lowest(loss: Any, lower: Array, upper: Array, rough: Array) -> tuple[Array, Array]:
+    """Return the lowest point of a range and the Hessian there.
+
+    The first parameter is scanned at rough values of the others, below and above; then every
+    parameter through the best point, for as long as that finds a lower one.
+    """
+    middle = np.where(np.isnan(rough), 0.5 * (lower + upper), rough)
+    best = _along(loss, middle, 0, lower, upper, None)
+    for j in range(1, len(rough)):
+        for shift in _SHIFTS:
+            moved = middle.copy()
+            moved[j] += shift
+            best = _along(loss, moved, 0, lower, upper, best)
+    improved = len(rough) > 1
+    while improved:
+        before = loss(best[0])[0]
+        for j in range(len(rough)):
+            best = _along(loss, best[0], j, lower, upper, best)
+        improved = loss(best[0])[0] < before - 1e-3
+    return best
+
+
+def _along(
+    loss: Any, point: Array, j: int, lower: Array, upper: Array, best: Any
+) -> tuple[Array, Array]:
+    """Return the best of the minima that those along parameter j lead to, and the Hessian.
+
+    Or the `best` so far, if there is one and it is better.
+    """
+    seen = _scan(loss, point, j, lower[j], upper[j])
+    for value, place, curvature in _dips(seen):
+        if best is not None and value > loss(best[0])[0] + _NEAR:
+            continue
+        start = point.copy()
+        start[j] = place
+        if best is not None and np.abs(start - best[0]).max() < _FINE:
+            continue
+        first = np.array([[curvature]]) if len(point) == 1 and curvature > 0.0 else None
+        found = newton(loss, start, lower, upper, first)
+        if best is None or loss(found[0])[0] < loss(best[0])[0]:
+            best = found
+    if best is None:
+        lowest = min(seen, key=lambda one: one.value)
+        start = point.copy()
+        start[j] = lowest.place
+        best = newton(loss, start, lower, upper, None)
+    return best[0], best[1]
+
+
+def _scan(loss: Any, point: Array, j: int, low: float, high: float) -> list[_Seen]:
+    """Evaluate along parameter j, again halfway wherever a lower minimum may hide.
+
+    Values and slopes at both ends of a piece disagree, beyond the trapezoid of the slopes, by as
+    much as it may hide.
+    """
+
+    def ask(place: float) -> _Seen:
+        moved = point.copy()
+        moved[j] = place
+        value, slope = loss(moved)
+        return _Seen(place, value, float(slope[j]))
+
+    count = max(2, math.ceil((high - low) / _STEP) + 1)
+    seen = [ask(float(place)) for place in np.linspace(low, high, count)]
+    best, k = min(s.value for s in seen), 0
+    while k + 1 < len(seen):
+        first, last = seen[k], seen[k + 1]
+        width = last.place - first.place
+        hidden = abs(last.value - first.value - 0.5 * width * (first.slope + last.slope))
+        lowest = min(first.value, last.value)
+        if width > _FINE and hidden > _MISSED and lowest - hidden < best:
+            seen.insert(k + 1, ask(0.5 * (first.place + last.place)))
+            best = min(best, seen[k + 1].value)
+        else:
+            k += 1
+    return seen
+
+
+def _dips(seen: list[_Seen]) -> list[tuple[float, float, float]]:
+    """Return values near minima along a line, where they are, and their curvatures; ends too."""
+    out = []
+    if seen[0].slope >= 0.0:
+        out.append((seen[0].value, seen[0].place, 0.0))
+    if seen[-1].slope <= 0.0:
+        out.append((seen[-1].value, seen[-1].place, 0.0))
+    for first, last in itertools.pairwise(seen):
+        if first.slope < 0.0 < last.slope:
+            bend = (last.slope - first.slope) / (last.place - first.place)
+            place = first.place - first.slope / bend
+            out.append((min(first.value, last.value), place, bend))
+    return sorted(out)[:3]
 
 
 def newton(
@@ -456,12 +545,12 @@ def _from_thinned(
         except ValueError:
             continue
         if sample.names == criterion.names:
-            part = _remember(sample.loss)
-            found.append(_basins(part, _grid(low, high, rough), low, high)[0])
+            part = _Remembered(sample.loss)
+            found.append(_lowest(part, low, high, rough)[0])
             if len(found) == 1:
                 ends = _near_ends(part, found[0], low, high, ends)
     if not found:
-        return _grid(lower, upper, _range(criterion)[2])[::4], None, ends
+        return np.array([_lowest(loss, lower, upper, _range(criterion)[2])[0]]), None, ends
     hessian, point = None, found[0]
     if any(_sees_more(criterion, other - point) for other in found[1:]):
         point = min(found, key=lambda other: loss(np.clip(other, lower, upper))[0])
@@ -495,17 +584,19 @@ def _near_ends(loss: Any, best: Array, lower: Array, upper: Array, ends: Any) ->
     return tuple(out)
 
 
-def _remember(loss: Any) -> Any:
-    """Return `loss` with its last answers kept, since searches ask again."""
-    kept: dict[bytes, tuple[float, Array]] = {}
+class _Remembered:
+    """A loss with its answers kept, since searches ask again, and with the places asked about."""
 
-    def remembered(point: Array) -> tuple[float, Array]:
-        key = np.asarray(point, dtype=np.float64).tobytes()
-        if key not in kept:
-            if len(kept) > 500:
-                kept.clear()
-            kept[key] = loss(np.asarray(point, dtype=np.float64))
-        value, slope = kept[key]
+    def __init__(self, loss: Callable[[Array], tuple[float, Array]]) -> None:
+        self._loss = loss
+        self._kept: dict[bytes, tuple[float, Array]] = {}
+        self.places: list[Array] = []
+
+    def __call__(self, point: Array) -> tuple[float, Array]:
+        point = np.asarray(point, dtype=np.float64)
+        key = point.tobytes()
+        if key not in self._kept:
+            self._kept[key] = self._loss(point)
+            self.places.append(point.copy())
+        value, slope = self._kept[key]
         return value, slope.copy()
-
-    return remembered
