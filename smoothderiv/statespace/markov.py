@@ -82,8 +82,8 @@ class MarkovRows:
         Observations and noise variances in units of the state component observed.
     nu : (n,) array
         The component that each row observes.
-    sorting : (n,) array
-        Where each sorted row stood.
+    sorting : (n,) array or slice
+        Where each sorted row stood; a slice if rows were given in order.
     """
 
     prior: MarkovPrior
@@ -91,15 +91,15 @@ class MarkovRows:
     y: Array
     variance: Array
     nu: Orders
-    sorting: NDArray[np.intp]
+    sorting: NDArray[np.intp] | slice
 
     @classmethod
     def of(cls, prior: MarkovPrior, x: Array, y: Array, sd: Array, nu: Orders) -> MarkovRows:
         """Sort rows and scale them to the state's units."""
-        sorted_already = bool((np.diff(x) >= 0).all())
-        sorting = np.arange(len(x)) if sorted_already else np.argsort(x, kind="stable")
-        nu = np.ascontiguousarray(nu[sorting])
-        unit = prior.units[nu]
+        in_order = bool((x[1:] >= x[:-1]).all())
+        sorting = slice(None) if in_order else np.argsort(x, kind="stable")
+        nu = np.array(nu[sorting])
+        unit = prior.units[nu] if nu.any() else prior.units[0]
         return cls(prior, x[sorting], y[sorting] / unit, (sd[sorting] / unit) ** 2, nu, sorting)
 
     def having(self, prior: MarkovPrior, sd: Array | None = None) -> MarkovRows:
@@ -164,8 +164,9 @@ class MarkovRows:
         """Refuse contradictory exact rows."""
         if found[4] > 0:
             row = int(found[4]) - 1
+            given = row if isinstance(self.sorting, slice) else int(self.sorting[row])
             raise ValueError(
-                f"yerr: row {int(self.sorting[row])} at x = {self.x[row]:g} is exact (yerr=0), but "
+                f"yerr: row {given} at x = {self.x[row]:g} is exact (yerr=0), but "
                 "contradicts other exact rows; correct one of them or give it a positive yerr"
             )
         return Likelihood(float(found[0]), float(found[1]) + 2 * self._unit_logs, int(found[2]))
@@ -184,19 +185,35 @@ class MarkovRows:
 
         Without `diagonal` that of P is rough, which is quicker from three dimensions on.
         """
-        gain, innovation, inverse, found = self._gains
-        pull, left, penalty, excess = _error_loops.errors(
-            self._rows, self.steps, gain, innovation, inverse, self._dims
-        )
-        if diagonal and self._is_stiff:
-            share = self._shares
-            better = share < _FULL
-            left[better] = (1.0 - share[better]) / self.variance[better]
+        found = self._gains[3]
+        pull, left, penalty, excess = self._errors()
+        if diagonal:
+            self._refine(left)
         if self._plain:
             return found, Errors(pull, left, float(penalty), float(excess))
         unit = self.prior.units[self.nu]
         out = self._given(pull / unit), self._given(left / unit**2)
         return found, Errors(*out, float(penalty), float(excess))
+
+    def leverages(self) -> tuple[Likelihood, Array]:
+        """Return the likelihood and ``1 - sd**2 * diag P``, in the order given; keep little."""
+        left, found = self._errors()[1], self._gains[3]
+        self.__dict__.pop("_gains")
+        self._refine(left)
+        self.__dict__.pop("_shares", None)
+        left *= self.variance
+        np.subtract(1.0, left, out=left)
+        return found, self._given(np.clip(left, 0.0, 1.0, out=left))
+
+    def _errors(self) -> Any:
+        return _error_loops.errors(self._rows, self.steps, *self._gains[:3], self._dims)
+
+    def _refine(self, left: Array) -> None:
+        """Improve a diagonal of P by the smoothed variances, where they know it better."""
+        if self._is_stiff:
+            share = self._shares
+            better = share < _FULL
+            left[better] = (1.0 - share[better]) / self.variance[better]
 
     @property
     def _is_stiff(self) -> bool:
@@ -218,7 +235,7 @@ class MarkovRows:
     @cached_property
     def _plain(self) -> bool:
         """Whether sorted rows in units of the state are the rows as they were given."""
-        ordered = self.sorting[0] == 0 and bool((np.diff(self.sorting) == 1).all())
+        ordered = isinstance(self.sorting, slice)
         return ordered and not self.nu.any() and self.prior.units[0] == 1.0
 
     def project(self, w: Array) -> Array:
@@ -256,6 +273,8 @@ class MarkovRows:
 
     def _given(self, values: Array) -> Array:
         """Put values of sorted rows back in the order given."""
+        if isinstance(self.sorting, slice):
+            return values
         out = np.empty_like(values)
         out[self.sorting] = values
         return out

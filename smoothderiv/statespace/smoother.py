@@ -18,7 +18,7 @@ from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, re
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _chain_loops, _loops
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, States, diagonal, joint
+from smoothderiv.statespace.markov import Likelihood, MarkovRows, States, diagonal, joint
 from smoothderiv.statespace.pieces import pieces, taylor
 from smoothderiv.statespace.polynomials import free_polynomial
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -118,19 +118,17 @@ class SmoothingSpline(Model):
         require_known(self, data)
         assert self.q is not None
         rows = self.rows(data)
-        likelihood, errors = rows.errors()
-        variance = data.sd(self.noise) ** 2
-        leverage = np.clip(1.0 - variance * errors.diagonal, 0.0, 1.0)
+        information = polynomial_information(rows)
+        likelihood, leverage = rows.leverages()
         noise = {order: (self.noise or {})[order] for order in data.estimated_orders}
         return _SplinePosterior(
             data=data,
             model=self,
             noise=MappingProxyType(noise),
-            log_evidence=log_evidence(rows, likelihood),
+            log_evidence=log_evidence(rows, likelihood, information),
             edf=float(leverage.sum()),
             dof=student_dof(data, leverage),
             rows=rows,
-            errors=errors,
             weight=leverage,
         )
 
@@ -239,10 +237,14 @@ class SmoothingSpline(Model):
         return -spline_loss(self, data, criterion)
 
 
-def log_evidence(rows: MarkovRows, likelihood: Likelihood) -> float:
+def log_evidence(
+    rows: MarkovRows, likelihood: Likelihood, information: float | None = None
+) -> float:
     """Return Harville's restricted log likelihood; see the notes of :class:`SmoothingSpline`."""
+    if information is None:
+        information = polynomial_information(rows)
     constant = likelihood.rank * math.log(2 * math.pi)
-    return -0.5 * (likelihood.chi + likelihood.logs + constant - polynomial_information(rows))
+    return -0.5 * (likelihood.chi + likelihood.logs + constant - information)
 
 
 def polynomial_information(rows: MarkovRows) -> float:
@@ -277,7 +279,6 @@ class _SplinePosterior(Posterior):
     edf: float
     dof: float
     rows: MarkovRows = field(repr=False)
-    errors: Errors = field(repr=False)
     weight: Array = field(repr=False)
 
     @property
@@ -311,7 +312,9 @@ class _SplinePosterior(Posterior):
         return PPoly(coefficients, np.append(x[inside], x[-1]), extrapolate=False)
 
     def residuals(self) -> Array:
-        return self.data.sd(self.noise) ** 2 * self.errors.pull
+        found = self.rows.errors(diagonal=False)[1].pull
+        self.rows.__dict__.pop("_gains")
+        return self.data.sd(self.noise) ** 2 * found
 
     def _leverage(self) -> Array:
         return self.weight
