@@ -188,7 +188,7 @@ def passes(n):
 
         report(f"likelihood and gradient, order {order}", cpu(gradient), n)
         mean, factor = np.empty((n, order)), np.empty((n, order * (order + 1) // 2))
-        out = [np.empty_like(mean), np.empty_like(factor), np.empty_like(mean)]
+        out = [np.empty_like(mean), np.empty_like(factor)]
         none = (None, None, None)
 
         def both(rows=rows, mean=mean, factor=factor, out=out):

@@ -591,7 +591,7 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d):
 
 
 @_inline
-def _look_back_fast(U, D, mu, m, V, noise, i, steps, row, work, d):
+def _look_back_fast(U, D, mu, m, V, i, steps, row, work, d):
     """Do the same for rows of a Wiener process, d at most 3, and a full V and m as it is.
 
     That is as accurate where the noise is even: see ``MarkovRows``. What needs no V runs ahead: it
@@ -617,11 +617,11 @@ def _look_back_fast(U, D, mu, m, V, noise, i, steps, row, work, d):
     for j in range(d):
         b[j] = m[j]
     _before_row(b, levers, shares, -1, 1, 0, d)
-    _move(0, m, noise, b, left, Y, width, d)
+    _move(0, m, b, left, Y, width, d)
     if d > 1:
-        _move(1, m, noise, b, left, Y, width, d)
+        _move(1, m, b, left, Y, width, d)
     if d > 2:
-        _move(2, m, noise, b, left, Y, width, d)
+        _move(2, m, b, left, Y, width, d)
     _through_row(0, Y, levers, shares, width, d)
     if d > 1:
         _through_row(1, Y, levers, shares, width, d)
@@ -650,14 +650,11 @@ def _through_row(j, Y, levers, shares, width, d):
 
 
 @_inline
-def _move(j, m, noise, after, left, Y, width, d):
-    """Set entry j of the mean and of the noise from the mean after the step."""
-    m[j], noise[j] = 0.0, 0.0
+def _move(j, m, after, left, Y, width, d):
+    """Set entry j of the mean from the mean after the step."""
+    m[j] = 0.0
     for k in range(d):
-        for p in range(0, d + 1, d):
-            one, two = Y[j * width + p + k], Y[(d + j) * width + p + k]
-            m[j] += one * (after[k] if p == 0 else left[2 * d + k])
-            noise[j] += two * (after[k] if p == 0 else left[2 * d + k])
+        m[j] += Y[j * width + k] * after[k] + Y[j * width + d + k] * left[2 * d + k]
 
 
 @_inline
@@ -754,12 +751,11 @@ def _read_back(mean, factor, E, m, V, W, noise, G, S, i, steps, row, state, work
 
 
 @_loop
-def smooth(mean, factor, first, rows, steps, smoothed, spread, noise, dims):
-    """Smooth the rows from `first` on, backwards; fill smoothed (n, d), spread (n, packed), noise.
+def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
+    """Smooth the rows from `first` on, backwards; fill smoothed (n, d) and spread (n, packed).
 
     mean and factor are those of `forward`; smoothed and spread are mean and factor of the same
-    coordinates given all data: the state is U c, U from `factor`. noise (n, d) is the smoothed
-    noise of the step after each row, along the columns of the Wiener factor.
+    coordinates given all data: the state is U c, U from `factor`.
     """
     d, n = len(dims), len(mean)
     y, variance, component = rows
@@ -779,11 +775,11 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, noise, dims):
             mu[j] = mean[i, j]
         nu, k = component[i + 1], i + 1
         if d > 2 and nu == 2:
-            _look_back_fast(U, D, mu, m, V, noise[i], k, steps, (y[k], variance[k], 2), work, d)
+            _look_back_fast(U, D, mu, m, V, k, steps, (y[k], variance[k], 2), work, d)
         elif d > 1 and nu == 1:
-            _look_back_fast(U, D, mu, m, V, noise[i], k, steps, (y[k], variance[k], 1), work, d)
+            _look_back_fast(U, D, mu, m, V, k, steps, (y[k], variance[k], 1), work, d)
         else:
-            _look_back_fast(U, D, mu, m, V, noise[i], k, steps, (y[k], variance[k], 0), work, d)
+            _look_back_fast(U, D, mu, m, V, k, steps, (y[k], variance[k], 0), work, d)
         _factor(V, U, D, d)
         for j in range(d):
             smoothed[i, j] = m[j]

@@ -281,7 +281,7 @@ def _smoothed(
     x, y, variance, component = columns
     mean, factor = (np.ascontiguousarray(part) for part in np.split(table[:, 4:], [d], axis=1))
     rows = MarkovRows(prior, x, y, variance, component.astype(np.int64), np.arange(len(x)))
-    smoothed, spread, aside = np.empty_like(mean), np.empty_like(factor), np.zeros_like(mean)
+    smoothed, spread, none = np.empty_like(mean), np.empty_like(factor), np.empty((0, 0))
     if after is None:
         smoothed[-1], spread[-1] = mean[-1], known(factor[-1])
     else:
@@ -290,9 +290,9 @@ def _smoothed(
     beyond = smoothed[rest:] - mean[rest:]
     _loops.look_back(
         mean[:rest], factor[:rest], diffuse, rows.steps, rows._rows, beyond, smoothed, spread,
-        aside, 1, np.zeros(d, dtype=np.int64),
+        none, 1, np.zeros(d, dtype=np.int64),
     )  # fmt: skip
-    return States(rows, mean, factor, diffuse, smoothed, spread, aside)
+    return States(rows, mean, factor, diffuse, smoothed, spread, none)
 
 
 def _answers(states: States, x: Array, nu: tuple[int, ...]) -> Array:

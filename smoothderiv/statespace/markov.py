@@ -199,10 +199,11 @@ class MarkovRows:
         """Return the likelihood and ``1 - sd**2 * diag P``, in the order given; keep little."""
         left, found = self._errors()[1], self._gains[3]
         self.__dict__.pop("_gains")
-        self._refine(left)
-        self.__dict__.pop("_shares", None)
         left *= self.variance
         np.subtract(1.0, left, out=left)
+        if self._is_stiff:
+            np.copyto(left, self._shares, where=self._shares < _FULL)
+            self.__dict__.pop("_shares")
         return found, self._given(np.clip(left, 0.0, 1.0, out=left))
 
     def _errors(self) -> Any:
@@ -229,8 +230,8 @@ class MarkovRows:
         states = self.states()
         spread = _loops.variances(states.factor, states.spread, self.nu)
         random = self.variance > 0
-        out = np.ones_like(self.variance)
-        return np.asarray(np.divide(spread, self.variance, out=out, where=random))
+        spread[~random] = 1.0
+        return np.asarray(np.divide(spread, self.variance, out=spread, where=random))
 
     @cached_property
     def _plain(self) -> bool:
@@ -289,22 +290,23 @@ class MarkovRows:
         mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
         none = (None, None, None)
         _loops.forward(self._rows, self.steps, self._settled, *none, mean, factor, self._dims)
-        smoothed, spread, aside = np.empty_like(mean), np.empty_like(factor), np.zeros_like(mean)
+        smoothed, spread = np.empty_like(mean), np.empty_like(factor)
+        beside = np.empty_like(mean) if self.steps.transition is not None else np.empty((0, 0))
         diffuse = np.array(self._settled[0][5])
         if isinstance(self._dims, tuple) and self._is_even:  # full covariances: fast
             rest = min(len(diffuse), n - 1)
-            _loops.smooth(
-                mean, factor, rest, self._rows, self.steps, smoothed, spread, aside, self._dims
-            )
+            _loops.smooth(mean, factor, rest, self._rows, self.steps, smoothed, spread, self._dims)
         else:
             rest = n - 1
             smoothed[-1], spread[-1] = mean[-1], known(factor[-1])
         beyond = smoothed[rest : rest + 1] - mean[rest : rest + 1]
         _loops.look_back(
             mean[:rest], factor[:rest], diffuse, self.steps, self._rows, beyond, smoothed, spread,
-            aside, 1, _rolled(d),
+            beside, 1, _rolled(d),
         )  # fmt: skip
-        return States(self, mean, factor, diffuse, smoothed, spread, aside)
+        if len(beside):
+            beside[-1] = 0.0
+        return States(self, mean, factor, diffuse, smoothed, spread, beside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,8 +316,8 @@ class States:
     A state is ``U c``, U the unit upper triangle of `factor` (packed, see ``_loops``) and c its
     coordinates, which given the rows so far are independent, of means `mean` and variances on the
     diagonal of `factor`. Given all rows their means are `smoothed` and their factor is `spread`.
-    `aside` (n, d) holds the smoothed noise of the step after each row, along the columns of the
-    Wiener factor; for another prior ``smoothed - mean``, which has more digits than the difference.
+    Unless the prior is a Wiener process, `beside` (n, d) is ``smoothed - mean`` with more digits
+    than the difference.
     """
 
     rows: MarkovRows
@@ -324,11 +326,24 @@ class States:
     diffuse: Array
     smoothed: Array
     spread: Array
-    aside: Array
+    beside: Array
 
     def means(self, rows: NDArray[np.intp]) -> Array:
         """Return the smoothed states of some rows: (m, d)."""
         return multiplied(self.factor[rows], self.smoothed[rows])
+
+    def noises(self, k: NDArray[np.intp]) -> Array:
+        """Return the smoothed noise of the steps after rows k, along the Wiener factor: (m, d)."""
+        rows, after = self.rows, k + 1
+        mean, factor, E = self.mean[k], self.factor[k], np.zeros((len(k), self.mean.shape[1]))
+        early = k < len(self.diffuse)
+        E[early] = self.diffuse[k[early]]
+        smoothed, spread, out = self.smoothed[after], self.spread[after], np.empty_like(mean)
+        steps = rows.steps._replace(h=rows.steps.h[after])
+        later = (rows.y[after], rows.variance[after], rows.nu[after])
+        beyond, d = smoothed - self.mean[after], _rolled(self.mean.shape[1])
+        _loops.look_back(mean, factor, E, steps, later, beyond, smoothed, spread, out, 0, d)
+        return out
 
     def _filtered(self, x: Array) -> tuple[NDArray[np.intp], Array, Array, Array]:
         """Return the row before each place, and the state given the rows up to there."""
@@ -369,7 +384,7 @@ class States:
         steps = rows.prior.steps(np.where(last, 0.0, rows.x[after] - x))
         later = (rows.y[after], rows.variance[after], np.where(last, -1, rows.nu[after]))
         d, none = _rolled(rows.prior.dimension), np.empty((0, 0))
-        beyond = smoothed - self.mean[after] if steps.transition is None else self.aside[after]
+        beyond = smoothed - self.mean[after] if steps.transition is None else self.beside[after]
         _loops.look_back(mean, factor, E, steps, later, beyond, smoothed, spread, none, 0, d)
         smoothed[last], spread[last] = mean[last], known(factor[last])
         return smoothed, factor, spread

@@ -28,7 +28,7 @@ def pieces(states: States, rows: NDArray[np.intp]) -> Array:
     out[:, :d] = states.means(rows)
     h = np.append(states.rows.steps.h[1:], 0.0)[rows]
     inside = np.flatnonzero(h > 0)
-    inverse, noise = 1.0 / h[inside], states.aside[rows[inside]]
+    inverse, noise = 1.0 / h[inside], states.noises(rows[inside])
     table = _noise_polynomials(d)
     for c in range(d):
         noise[:, c] *= inverse ** (d - c)
