@@ -409,7 +409,7 @@ def test_refusals_name_the_remedy():
 
 
 def test_dof_counts_the_rows_whose_level_was_estimated():
-    data = mixed_data(np.random.default_rng(11))
+    data = mixed_data(np.random.default_rng(11)).of(0)
     post = sd.tune(sd.SmoothingSpline(3), data).condition(data)
     assert_allclose(post.dof, len(data) - post.edf)
     known = mixed_data(np.random.default_rng(11), noise=False)
