@@ -1,6 +1,6 @@
 """A grid several times the memory of the workers, smoothed by a Dask cluster of two.
 
-    python benchmarks/dask_memory.py [--times 3] [--limit 600] [--rows 20000] [--nu 0 1]
+    python benchmarks/dask_memory.py [--times 2] [--limit 600] [--rows 20000] [--nu 0]
 
 The grid is simulated lazily, chunk by chunk, `--times` the limit (MB) of both workers together;
 mean and standard deviation of the orders `--nu` are made of every value and reduced to means over
@@ -28,7 +28,7 @@ def peak():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--times", type=float, default=3.0)
+    parser.add_argument("--times", type=float, default=2.0)
     parser.add_argument("--limit", type=int, default=600)
     parser.add_argument("--rows", type=int, default=20000)
     parser.add_argument("--nu", type=int, nargs="*", default=[0])
@@ -46,7 +46,7 @@ def main():
         )
         t = np.linspace(0, 100, given.rows)
         field = xr.DataArray(np.sin(t) + 0.1 * noise, dims=("cell", "t"), coords={"t": t})
-        model = sd.SmoothingSpline(order=3, q=1.0, noise={0: 0.1})
+        model = sd.RegressionSpline(knots=60, noise={0: 0.1})
         found = smooth(field, "t", given.nu, model=model)
         begun = time.perf_counter()
         mean = found.mean("cell").compute()
