@@ -101,7 +101,7 @@ def answer(question: Question, series: Series) -> Answer:
             data = series.observations()
             if not len(data):
                 return Answer(None, Trouble(f"no row to fit ({data.n_missing} are missing)"))
-            post = smooth(data, question.model)
+            post = smooth(data, question.model, nu=max(question.nu))
             table = post.frame(question.places(series, data), question.nu, question.level)
         except _PartError as error:
             bad = error.error

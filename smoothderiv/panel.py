@@ -38,7 +38,7 @@ def smooth_panel(
     share: str | None = None,
     workers: int | None = None,
 ) -> Any:
-    """Smooth every series of a long table: the fit of each is that of :func:`smoothderiv.smooth`.
+    """Smooth every series of a long table: each is fitted by :func:`smoothderiv.smooth` by itself.
 
     Parameters
     ----------

@@ -25,10 +25,10 @@ def panel(counts=(40, 30, 35), seed=0):
     return pd.concat(parts).sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
-def alone(frame, name, model=SPLINE):
+def alone(frame, name, model=SPLINE, nu=1):
     rows = frame[frame.id == name]
     data = sd.Observations.from_frame(rows, "t", {"pos": 0, "vel": 1}, {"vel": "err"})
-    return sd.smooth(data, model)
+    return sd.smooth(data, model, nu=nu)
 
 
 def smooth(frame, **options):
@@ -120,10 +120,10 @@ def test_bad_series_have_an_error_row_each_and_the_rest_go_on():
 
 
 def test_whatever_fails_in_a_series_stays_in_it(monkeypatch):
-    def fails_on_few(data, model):
+    def fails_on_few(data, model, nu):
         if len(data) < 60:
             raise ZeroDivisionError("a bug")
-        return sd.smooth(data, model)
+        return sd.smooth(data, model, nu=nu)
 
     monkeypatch.setattr("smoothderiv._series.smooth", fails_on_few)
     with pytest.warns(UserWarning, match="1 of 2 series could not be fitted"):

@@ -68,5 +68,6 @@ class Smooth(Derivative):  # type: ignore[misc]
         """Fit a series, once while it is the last one asked about."""
         key = np.ascontiguousarray((t, x), dtype=np.float64).tobytes()
         if self._last is None or self._last[0] != key:
-            self._last = key, smooth(observe(t, x, self.yerr), self.model)
+            post = smooth(observe(t, x, self.yerr), self.model, nu=self.nu)
+            self._last = key, post
         return self._last[1]

@@ -66,7 +66,8 @@ class SmoothDifferentiation(BaseDifferentiation):  # type: ignore[misc]
         series = np.moveaxis(states, -2, -1)
         found = np.empty((3, *series.shape))
         for place in np.ndindex(series.shape[:-1]):
-            post = smooth(observe(times, series[place], self.yerr), self.model)
+            data = observe(times, series[place], self.yerr)
+            post = smooth(data, self.model, nu=1)
             found[(0, *place)] = post.mean(times)
             found[(1, *place)] = post.mean(times, 1)
             found[(2, *place)] = post.std(times, 1)

@@ -71,7 +71,8 @@ class SmoothRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         places, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         data = observe(self._places(places), values, yerr)
-        self.posterior_ = smooth(data, self._chosen())
+        highest = int(np.sum(self.nu))
+        self.posterior_ = smooth(data, self._chosen(), nu=highest)
         self.model_ = self.posterior_.model
         return self
 

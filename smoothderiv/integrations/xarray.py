@@ -230,7 +230,7 @@ def _block(
             continue
         error = level if yerr is None else yerr[place]
         try:
-            post = fit(observe(x, y[place], error), model)
+            post = fit(observe(x, y[place], error), model, nu=max(orders))
             for k, order in enumerate(orders):
                 out[(*place, 2 * k)] = post.mean(ask, order)
                 out[(*place, 2 * k + 1)] = post.std(ask, order)
