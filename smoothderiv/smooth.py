@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Choice = Literal["auto", True, False]
 
 _TELLING = 8  # distinct rows from which on smoothness is weighed
-_FEW = 600  # rows up to which a covariance that has no O(n) form is weighed too
+_FEW = 200_000  # rows up to which the squared exponential is weighed too: it is the slowest
 
 
 def smooth(
@@ -129,7 +129,7 @@ def default_model(data: Observations, nu: int = 2) -> Model:
 
     For x of one dimension the average of all that has the derivatives observed and asked: smoothing
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
-    ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and, up to 600
+    ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and, up to 200 000
     rows, squared exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a
     regression spline with as high a penalty as they determine. For x of more dimensions the
     average of Gaussian processes of Matern 5/2 and squared exponential covariance.
