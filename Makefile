@@ -19,7 +19,7 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest $(WITHOUT_JIT)
 
 format: $(VENV)/installed-test

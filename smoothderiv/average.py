@@ -39,7 +39,8 @@ class ModelAverage(Model):
     With `spread`, each tuned member is then replaced by a few of its kind whose parameters stand
     for how well the data determine them (:func:`smoothderiv.tuning.tune_spread`), so that the
     posterior is not conditional on what was tuned: ``ModelAverage((model,))`` does so for one
-    model.
+    model. A member that is best at an end of its range (no noise, a straight line) is taken there;
+    its own ``tuning.ends`` say so.
 
     The posterior is the mixture: its mean is the weighted mean, its variance holds the spread
     between the members' means, and a sample path is a path of one member.
@@ -228,7 +229,8 @@ def _tune_members(
                 refusal = refusal or error
                 continue
         count += 1
-        yield _Member(index, tuned, shares, density, tuple(told))
+        at_end = tuned[0].tuning is not None and bool(tuned[0].tuning.ends)
+        yield _Member(index, tuned, shares, density, () if at_end else tuple(told))
     if not count:
         assert refusal is not None
         raise refusal

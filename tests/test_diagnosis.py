@@ -103,7 +103,7 @@ def test_the_summary_says_what_was_done():
     data = mixed_data(known=False).of(0) + mixed_data().of(1) + sd.observe(0.5, 0.0, 0.0)
     post = sd.smooth(data)
     text, page = post.summary(), post._repr_html_()
-    for word in ("RegressionSpline(", "71 rows", "1 exact", "estimated", "stated", "evidence"):
+    for word in (" % GaussianProcess(", "71 rows", "1 exact", "estimated", "stated", "evidence"):
         assert word in text
         assert word in page
     assert f"{post.edf:.2f}" in text

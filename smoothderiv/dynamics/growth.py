@@ -165,7 +165,8 @@ def growth_rate(
     >>> import numpy as np, smoothderiv as sd
     >>> t = np.linspace(0, 12, 60)
     >>> n = 100 / (1 + 99 * np.exp(-0.9 * t))
-    >>> growth = sd.dynamics.growth_rate(t, n * np.exp(0.02 * np.cos(29 * t)))
+    >>> noise = 0.02 * np.random.default_rng(0).standard_normal(60)
+    >>> growth = sd.dynamics.growth_rate(t, n * np.exp(noise))
     >>> low, high = growth.logistic.interval["K"]
     >>> bool(low < 100 < high)
     True

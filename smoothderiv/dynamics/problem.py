@@ -147,13 +147,15 @@ class Problem:
 
     @property
     def smoothed(self) -> Posterior:
-        """The curve: the posterior given, or that of ``sd.smooth``."""
+        """The curve: the posterior given, or a penalised quintic spline."""
         if self.given is not None:
             return self.given
         if "smoothed" not in self.memo:
             from smoothderiv.smooth import smooth
+            from smoothderiv.splines.regression import RegressionSpline
 
-            self.memo["smoothed"] = smooth(self.data)
+            spline = RegressionSpline(degree=5, lam=None, order=3)
+            self.memo["smoothed"] = smooth(self.data, spline)
         found: Posterior = self.memo["smoothed"]
         return found
 

@@ -99,7 +99,7 @@ class DynamicsFit:
         """The smoothed motion with its derivatives, a Posterior.
 
         Of method "kalman" the motion given data and equation, with the uncertainty of both; of
-        the other methods the curve that ``sd.smooth`` (or the posterior given) draws through the
+        the other methods the penalised quintic spline (or the posterior given) through the
         data, which knows of no equation.
         """
         return self.problem.smoothed if self.path is None else self.path
