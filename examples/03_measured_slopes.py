@@ -54,8 +54,8 @@ def rms(error):
     return float(np.sqrt(np.mean(np.square(error))))
 
 
-# A spline smoothed by likelihood. The default weighs models by how they predict values left out, and
-# would follow the errors that neighbours share here (see the end).
+# A spline smoothed by likelihood. The default weighs models by how they predict values left out,
+# and would follow the errors that neighbours share here (see the end).
 model = sd.RegressionSpline(degree=5, order=3, lam=None)
 
 print("\nall 14 values: root mean square errors against IAPWS-95, 0 to 105 °C")
