@@ -23,6 +23,7 @@ from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
+from smoothderiv.summary import model_words
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -249,14 +250,14 @@ def _summarise(name: str, post: Posterior, target: Target, notes: list[str]) -> 
 
 def _model_words(model: Model) -> str:
     """Say the numbers of a model, and which were tuned."""
+    if isinstance(model, ModelAverage):
+        return f"Model: {model_words(model)}"
     words = []
     for item in dataclasses.fields(model):  # type: ignore[arg-type]
         value = getattr(model, item.name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float):
             words.append(f"{item.name}={value:.4g}")
     told = f"Model: {type(model).__name__}({', '.join(words)})"
-    if isinstance(model, ModelAverage):
-        return f"Model: average of {'; '.join(model.shares())}"
     if model.tuning is None:
         return told
     tried = f"; {len(model.tuning.tried)} models were compared" if model.tuning.tried else ""

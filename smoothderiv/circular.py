@@ -35,7 +35,7 @@ def unwrapped(data: Observations, model: Model) -> Observations:
     ValueError
         x of several dimensions, or no angles.
     """
-    rows = np.flatnonzero(data.nu == 0) if data.ndim == 1 else np.empty(0, dtype=np.int64)
+    rows = np.flatnonzero(data.is_of(0)) if data.ndim == 1 else np.empty(0, dtype=np.int64)
     if not len(rows):
         raise ValueError("circular: angles are rows of order 0 over x of one dimension; give some")
     rows = rows[np.argsort(data.x[rows], kind="stable")]

@@ -18,6 +18,29 @@ app = typer.Typer(
 )
 
 
+# Options that commands share.
+_Data = Annotated[str, typer.Argument(help="Table: .csv, .tsv or .parquet; - for stdin.")]
+_X = Annotated[str, typer.Option(help="Column of places.", metavar="COLUMN")]
+_Y = Annotated[
+    list[str] | None,
+    typer.Option(help="Column and the order that it observes; repeat.", metavar="COLUMN:ORDER"),
+]
+_Yerr = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Standard deviation of a column: a number or a column; unknown if not given.",
+        metavar="COLUMN=SD",
+    ),
+]
+_Relative = Annotated[
+    bool, typer.Option("--relative", help="yerr gives relative sizes of the noise.")
+]
+_Orders = Annotated[list[int] | None, typer.Option(min=0, help="Orders to write; repeat.")]
+_Level = Annotated[float, typer.Option(help="Probability of lower to upper.")]
+_Out = Annotated[str, typer.Option(help="Table to write; - for stdout.")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+
+
 def main() -> None:
     """Run the command ``smoothderiv``."""
     app()
@@ -25,33 +48,22 @@ def main() -> None:
 
 @app.command()
 def fit(
-    data: Annotated[str, typer.Argument(help="Table: .csv, .tsv or .parquet; - for stdin.")],
-    x: Annotated[str, typer.Option(help="Column of places.", metavar="COLUMN")] = "x",
-    y: Annotated[
-        list[str] | None,
-        typer.Option(help="Column and the order that it observes; repeat.", metavar="COLUMN:ORDER"),
-    ] = None,
-    yerr: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Standard deviation of a column: a number or a column; unknown if not given.",
-            metavar="COLUMN=SD",
-        ),
-    ] = None,
+    data: _Data,
+    x: _X = "x",
+    y: _Y = None,
+    yerr: _Yerr = None,
     long: Annotated[
         bool, typer.Option("--long", help="Columns x, y, nu and yerr: one row an observation.")
     ] = False,
-    relative: Annotated[
-        bool, typer.Option("--relative", help="yerr gives relative sizes of the noise.")
-    ] = False,
-    nu: Annotated[list[int] | None, typer.Option(min=0, help="Orders to write; repeat.")] = None,
+    relative: _Relative = False,
+    nu: _Orders = None,
     grid: Annotated[int, typer.Option(min=2, help="How many places to write.")] = 200,
-    level: Annotated[float, typer.Option(help="Probability of lower to upper.")] = 0.95,
-    out: Annotated[str, typer.Option(help="Table to write; - for stdout.")] = "-",
+    level: _Level = 0.95,
+    out: _Out = "-",
     plot: Annotated[Path | None, typer.Option(help="Picture to write.")] = None,
     x_unit: Annotated[str | None, typer.Option(help="Unit of x, for the picture.")] = None,
     y_unit: Annotated[str | None, typer.Option(help="Unit of y, for the picture.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    force: _Force = False,
 ) -> None:
     """Fit a curve to a table and write its derivatives with standard deviations and bands.
 
@@ -71,28 +83,17 @@ def fit(
 
 @app.command()
 def panel(
-    data: Annotated[str, typer.Argument(help="Table: .csv, .tsv or .parquet; - for stdin.")],
+    data: _Data,
     by: Annotated[list[str], typer.Option(help="Column that tells series apart; repeat.")],
-    x: Annotated[str, typer.Option(help="Column of places.", metavar="COLUMN")] = "x",
-    y: Annotated[
-        list[str] | None,
-        typer.Option(help="Column and the order that it observes; repeat.", metavar="COLUMN:ORDER"),
-    ] = None,
-    yerr: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Standard deviation of a column: a number or a column; unknown if not given.",
-            metavar="COLUMN=SD",
-        ),
-    ] = None,
-    relative: Annotated[
-        bool, typer.Option("--relative", help="yerr gives relative sizes of the noise.")
-    ] = False,
-    nu: Annotated[list[int] | None, typer.Option(min=0, help="Orders to write; repeat.")] = None,
+    x: _X = "x",
+    y: _Y = None,
+    yerr: _Yerr = None,
+    relative: _Relative = False,
+    nu: _Orders = None,
     grid: Annotated[
         int | None, typer.Option(min=2, help="Places for each series; its own if not given.")
     ] = None,
-    level: Annotated[float, typer.Option(help="Probability of lower to upper.")] = 0.95,
+    level: _Level = 0.95,
     order: Annotated[
         int | None,
         typer.Option(min=1, help="Fit smoothing splines of this order, quicker than the default."),
@@ -101,8 +102,8 @@ def panel(
         bool, typer.Option("--share", help="Tune one model for all series together.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores.")] = None,
-    out: Annotated[str, typer.Option(help="Table to write; - for stdout.")] = "-",
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    out: _Out = "-",
+    force: _Force = False,
 ) -> None:
     """Fit every series of a long table and write their derivatives, on all cores.
 
@@ -126,7 +127,7 @@ def panel(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if missing.")] = Path("demo"),
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    force: _Force = False,
 ) -> None:
     """Fit a simulated train ride (positions, speeds, accelerations) and write it into a folder."""
     from smoothderiv import _job

@@ -149,7 +149,7 @@ def default_model(data: Observations, nu: int = 2) -> Model:
     models: list[Model] = [SmoothingSpline(m) for m in (2, 3) if m > highest]
     if not models:
         models = [SmoothingSpline(4) if highest == 3 else _regression(highest, rows)]
-    values = data.y[data.nu == 0]
+    values = data.y[data.is_of(0)]
     if len(values):
         beliefs: list[Kernel] = [kernels.Matern52()] if highest <= 2 else []
         beliefs += [kernels.Matern72()] if highest <= 3 else []

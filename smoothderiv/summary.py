@@ -63,10 +63,8 @@ def _span(row: tuple[str, ...], j: int, columns: int) -> str:
 
 
 def _sections(post: Posterior) -> list[tuple[str, Rows]]:
-    shares = getattr(post.model, "shares", None)
-    told = f"average of {'; '.join(shares())}" if shares else model_words(post.model)
     sections: list[tuple[str, Rows]] = [
-        ("Model", [(told,)]),
+        ("Model", [(model_words(post.model),)]),
         ("Data", _data(post)),
     ]
     words: tuple[str, ...] = ()
@@ -87,7 +85,9 @@ def _sections(post: Posterior) -> list[tuple[str, Rows]]:
 
 
 def model_words(model: Any) -> str:
-    """Name a model with the fields that are not their defaults; long ones are cut."""
+    """Name a model with the fields that are not their defaults, an average with its shares."""
+    if hasattr(model, "shares"):
+        return f"average of {'; '.join(model.shares())}"
     words = []
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
