@@ -12,6 +12,7 @@ from test_gp import dense, surface
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
+from smoothderiv.gp.search import criterion_of
 from smoothderiv.gp.unknowns import Unknowns
 
 FREE = [
@@ -50,6 +51,23 @@ def check_gradient(model, data, criterion, tol=1e-6):
 def test_gradients_equal_central_differences(kernel, criterion):
     data = mixed_data(known=False) + sd.observe([0.5], [0.0], yerr=0)
     check_gradient(dense(kernel, mean="constant"), data, criterion)
+
+
+SOLVED = [
+    (kernels.Matern52(), "dense", "evidence"),
+    (kernels.Matern52(), "dense", "loo"),
+    (kernels.Matern52(), "markov", "evidence"),
+    (kernels.Wiener(3), "markov", "evidence"),
+    (kernels.SquaredExponential(kernels.LogNormal(0.2, 2.0)), "band", "evidence"),
+]
+
+
+@pytest.mark.parametrize(("kernel", "solver", "criterion"), SOLVED, ids=str)
+def test_a_criterion_is_the_same_without_its_gradient(kernel, solver, criterion):
+    unknowns = Unknowns(sd.GaussianProcess(kernel, mean=0.3), mixed_data(known=False))
+    found = criterion_of(unknowns, criterion, solver)
+    for point in unknowns.starts()[0]:
+        assert found.value(point) == pytest.approx(found.loss(point)[0], rel=1e-13)
 
 
 @pytest.mark.parametrize("criterion", ["evidence", "loo"])

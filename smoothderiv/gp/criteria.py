@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp import assembly
 from smoothderiv.gp.dense import LARGEST_CONDITION, Factor, Fit, check_size, layout_of
-from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.unknowns import Unknowns
 
 Array: TypeAlias = NDArray[np.float64]
@@ -33,28 +32,44 @@ class DenseCriterion:
         self._data = unknowns.data
         self._layout = layout_of(self._data)
 
+    def value(self, point: Array) -> float:
+        """Return the criterion in nats."""
+        if self._criterion != "evidence":
+            return self.loss(point)[0]
+        fitted = self._fitted(np.exp(point))
+        if fitted is None:
+            return np.inf
+        return self._unknowns.prior(point)[0] - fitted[1].log_evidence
+
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
         values = np.exp(point)
-        kernel, noise = self._unknowns.kernel(values), self._unknowns.noise(values)
-        sd = self._data.sd(noise)[self._layout.rows]
-        try:
-            factor = Factor.of(kernel, self._layout, sd, smooth=True)
-            fit = Fit.of(factor, self._unknowns.trend, self._data)
-        except (ValueError, np.linalg.LinAlgError) as error:
-            if isinstance(error, ValueError) and "no Cholesky" not in str(error):
-                raise
+        fitted = self._fitted(values)
+        if fitted is None:
             return np.inf, np.zeros(len(point))
         exact = self._data.exact[self._layout.rows]
-        loss, weights, diagonal = _weights(self._criterion, factor, fit, exact)
-        gradient = self._gradient(kernel, factor, weights, diagonal, sd)
+        loss, weights, diagonal = _weights(self._criterion, *fitted, exact)
+        gradient = self._gradient(values, fitted[0], weights, diagonal)
         prior, slope = self._unknowns.prior(point)
         return float(loss) + prior, gradient + slope
 
-    def _gradient(
-        self, kernel: Kernel, factor: Factor, weights: Array, diagonal: Array, sd: Array
-    ) -> Array:
+    def _sd(self, values: Array) -> Array:
+        return self._data.sd(self._unknowns.noise(values))[self._layout.rows]
+
+    def _fitted(self, values: Array) -> tuple[Factor, Fit] | None:
+        """Return the factor and the fit, or None where there is no factor."""
+        kernel, sd = self._unknowns.kernel(values), self._sd(values)
+        try:
+            factor = Factor.of(kernel, self._layout, sd, smooth=True)
+            return factor, Fit.of(factor, self._unknowns.trend, self._data)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            if isinstance(error, ValueError) and "no Cholesky" not in str(error):
+                raise
+            return None
+
+    def _gradient(self, values: Array, factor: Factor, weights: Array, diagonal: Array) -> Array:
         """Return ``sum W dK`` for each unknown, with what moves the nugget."""
+        kernel, sd = self._unknowns.kernel(values), self._sd(values)
         on_kernel, on_noise = _nugget_weights(factor, diagonal, sd)
         np.fill_diagonal(weights, on_kernel)
         slopes = assembly.slopes(kernel, self._layout, weights)[self._unknowns.indices]

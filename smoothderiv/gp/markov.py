@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
+_KEPT = 10_000  # places of a question whose states are kept
 _MATERN = (Matern12, Matern32, Matern52, Matern72)
 
 
@@ -108,6 +109,15 @@ class MarkovPosterior(Posterior):
     def _states(self) -> States:
         return self._rows.states()
 
+    def _at(self, x: Array) -> tuple[Array, Array]:
+        """Return states at places; the last are kept, since several orders are asked of them."""
+        asked = self.__dict__.get("_asked")
+        if asked is None or not np.array_equal(asked[0], x):
+            asked = (x.copy(), self._states.at(x))
+            if len(x) <= _KEPT:
+                self.__dict__["_asked"] = asked
+        return asked[1]
+
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, without cancellation: (n,)."""
         return np.asarray(self.data.sd(self.noise) ** 2 * self._errors.pull)
@@ -116,13 +126,13 @@ class MarkovPosterior(Posterior):
         return self._weight
 
     def _mean(self, x: Array, nu: Orders) -> Array:
-        state, _ = self._states.at(x)
+        state, _ = self._at(x)
         unit = self._rows.prior.units[nu]
         fixed = self._trend.fixed(x[:, None], nu[:, None])
         return np.asarray(state[np.arange(len(x)), nu] * unit + fixed)
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        _, factor = self._states.at(x)
+        _, factor = self._at(x)
         return np.asarray(diagonal(factor, nu) * self._rows.prior.units[nu] ** 2)
 
     def _joint(self, x: Array, orders: Orders) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.dense import LOG_2PI
-from smoothderiv.gp.kernel import known
+from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.markov import prior_of
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
@@ -38,6 +38,19 @@ class MarkovCriterion:
         self._data = centred[np.argsort(data.x, kind="stable")]
         self._groups = [self._data.is_of(o) & self._data.estimated for o in unknowns.orders]
 
+    def value(self, point: Array) -> float:
+        """Return the criterion in nats."""
+        values = np.exp(point)
+        kernel, sd = self._unknowns.filled(values), self._data.sd(self._unknowns.noise(values))
+        wiener = isinstance(kernel, Wiener)
+        found = (self._wiener_rows(kernel, sd) if wiener else self._rows(kernel, sd)).likelihood()
+        loss = 0.5 * (found.chi + found.logs + found.rank * LOG_2PI)
+        loss += self._unknowns.prior(point)[0] - (0.5 * self._polynomials if wiener else 0.0)
+        return loss if math.isfinite(loss) else math.inf
+
+    def _rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
+        return MarkovRows.of(prior_of(kernel), self._data.x, self._data.y, sd, self._data.nu)
+
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
         values = np.exp(point)
@@ -45,8 +58,7 @@ class MarkovCriterion:
         if isinstance(kernel, Wiener):
             loss, pull, diagonal, slopes = self._wiener(kernel, sd)
         else:
-            rows = MarkovRows.of(prior_of(kernel), self._data.x, self._data.y, sd, self._data.nu)
-            score = matern_score(rows)
+            score = matern_score(self._rows(kernel, sd))
             found, pull, diagonal = score.likelihood, score.pull, score.diagonal
             loss = 0.5 * (found.chi + found.logs + found.rank * LOG_2PI)
             slopes = {"amplitude": score.by_sigma, "length": score.by_scale}
@@ -60,11 +72,14 @@ class MarkovCriterion:
 
     def _wiener(self, kernel: Wiener, sd: Array) -> tuple[float, Array, Array, dict[str, float]]:
         """Return the loss, P y, diag P and the derivative by log sigma of a Wiener process."""
-        prior = dataclasses.replace(self._template.prior, q=known(kernel.sigma, "sigma") ** 2)  # type: ignore[type-var]
-        rows = self._template.having(prior, sd)
-        found, errors = rows.errors()
+        found, errors = self._wiener_rows(kernel, sd).errors()
         loss = 0.5 * (found.chi + found.logs + found.rank * LOG_2PI - self._polynomials)
         return loss, errors.pull, errors.diagonal, {"amplitude": errors.excess - errors.penalty}
+
+    def _wiener_rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
+        q = known(kernel.sigma, "sigma") ** 2  # type: ignore[attr-defined]
+        prior = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
+        return self._template.having(prior, sd)
 
     @cached_property
     def _template(self) -> MarkovRows:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smoothderiv.gp.band.criterion import BandCriterion
 from smoothderiv.gp.criteria import DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
-from smoothderiv.gp.unknowns import Unknowns
+from smoothderiv.gp.unknowns import Unknowns, thinned
 from smoothderiv.observations import Observations
 from smoothderiv.tuning import Search
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
 
 Array: TypeAlias = NDArray[np.float64]
-Loss: TypeAlias = Callable[[Array], tuple[float, Array]]
+Criterion: TypeAlias = MarkovCriterion | BandCriterion | DenseCriterion
 Ends: TypeAlias = tuple[tuple[str, str], ...]
 
 _FEW_NUMBERS = 6  # unknowns up to which Newton steps pay
@@ -28,10 +28,12 @@ _LINEAR: dict[str, type[MarkovCriterion | BandCriterion]]
 _LINEAR = {"markov": MarkovCriterion, "band": BandCriterion}
 # rows up to which the whole range is searched on all of them
 _FEW = {"dense": 128, "markov": 1000, "band": 1000}
+_FEWEST = 100  # rows that tell whether an end of a range is far worse than an optimum
 _BASINS = 3
 _STEPS, _HALVINGS = 40, 8
 _DIFFERENCE = 1e-2
 _SETTLED = 1e-10  # a step in any log that is not worth taking
+_ROUGHLY = 1e-2  # the same on the way to a better start
 _SAME = 1e-11  # of the loss: what may be rounding
 _HOPELESS_NATS = 20.0
 
@@ -46,103 +48,169 @@ def process_search(
             "'evidence' or 'loo'"
         )
 
-    def losses(unknowns: Unknowns) -> Loss:
-        linear = _LINEAR[solver](unknowns) if solver in _LINEAR else None
-        return _remembered((linear or DenseCriterion(unknowns, criterion)).loss)
+    def objective(unknowns: Unknowns) -> Objective:
+        return Objective(criterion_of(unknowns, criterion, solver))
 
     unknowns = Unknowns(model, data)
-    loss, ends = losses(unknowns), unknowns.ends
-    lower, upper = unknowns.bounds
-    starts, curvature = unknowns.starts(), None
+    whole, ends = objective(unknowns), unknowns.ends
+    (lower, upper), starts, curvature = unknowns.bounds, unknowns.starts(), None
     if criterion == "evidence" and len(lower) <= _FEW_NUMBERS and not unknowns.has_period:
         few = _FEW[solver]
         if len(data) <= few:
-            points = _basins(loss, starts, lower, upper)
+            minima = _basins(whole, starts, lower, upper)
         else:
-            points, ends = _on_samples(unknowns, losses, few)
-        if points:
-            best = min(points, key=lambda point: loss(np.clip(point, lower, upper))[0])
-            best, curvature = newton(loss, best, lower, upper)
+            minima, ends = _on_samples(unknowns, objective, few)
+        if minima:
+            best, curvature = min(minima, key=lambda found: whole.value(found[0]))
+            best, curvature = newton(
+                whole, best, lower, upper, curvature if len(data) <= few else None
+            )
             starts = best[None, None]
+        if minima and len(data) <= few:
+            ends = _worded(ends, _hopeless(unknowns, objective, best))
     starts = starts.reshape(-1, len(lower))
-    return Search(unknowns.names, starts, lower, upper, ends, loss, unknowns.fill, curvature)
+    return Search(unknowns.names, starts, lower, upper, ends, whole.loss, unknowns.fill, curvature)
+
+
+def criterion_of(unknowns: Unknowns, criterion: str, solver: str) -> Criterion:
+    """Return what is minimised, by the means of a solver."""
+    if solver in _LINEAR:
+        return _LINEAR[solver](unknowns)
+    return DenseCriterion(unknowns, criterion)
+
+
+class Objective:
+    """A criterion with its answers kept, since searches ask again."""
+
+    def __init__(self, criterion: Criterion) -> None:
+        self._criterion = criterion
+        self._losses: dict[bytes, tuple[float, Array]] = {}
+        self._values: dict[bytes, float] = {}
+
+    def value(self, point: Array) -> float:
+        """Return the criterion in nats."""
+        key = point.tobytes()
+        if key in self._losses:
+            return self._losses[key][0]
+        if key not in self._values:
+            self._values[key] = self._criterion.value(point)
+        return self._values[key]
+
+    def loss(self, point: Array) -> tuple[float, Array]:
+        """Return the criterion in nats and its gradient."""
+        key = point.tobytes()
+        if key not in self._losses:
+            self._losses[key] = self._criterion.loss(point)
+        value, slope = self._losses[key]
+        return value, slope.copy()
 
 
 def _on_samples(
-    unknowns: Unknowns, losses: Callable[[Unknowns], Loss], few: int
-) -> tuple[list[Array], Ends]:
+    unknowns: Unknowns, objective: Callable[[Unknowns], Objective], few: int
+) -> tuple[list[tuple[Array, Array]], Ends]:
     """Return the optima of thinned rows and of a stretch of neighbours, and the ends near them.
 
     The one sees slow structure, the other fast. An end of a range that is far worse for a sample
     is not asked about again.
     """
-    points: list[Array] = []
+    found: list[tuple[Array, Array]] = []
     hopeless = np.ones((len(unknowns.names), 2), dtype=bool)
+    bounds = unknowns.bounds
     for rows in _samples(unknowns.data, few):
         sample = Unknowns(unknowns.model, unknowns.data[rows])
         if sample.names != unknowns.names:
             continue
-        loss, (lower, upper) = losses(sample), sample.bounds
-        minima = _basins(loss, sample.starts(), lower, upper)
+        part, (lower, upper) = objective(sample), sample.bounds
+        minima = _basins(part, sample.starts(), lower, upper)
         if not minima:
             continue
-        best = min(minima, key=lambda point: loss(point)[0])
-        points.append(best)
-        hopeless &= _hopeless(loss, best, lower, upper)
-    blank = hopeless if points else np.zeros_like(hopeless)
-    ends = tuple(
+        best, curvature = min(minima, key=lambda found: part.value(found[0]))
+        found.append((np.clip(best, *bounds), curvature))
+        hopeless &= _hopeless(sample, objective, best)
+    return found, _worded(unknowns.ends, hopeless) if found else unknowns.ends
+
+
+def _worded(ends: Ends, hopeless: NDArray[np.bool_]) -> Ends:
+    """Return the words of the ends that may be as good as the optimum."""
+    return tuple(
         ("" if low else words[0], "" if high else words[1])
-        for words, (low, high) in zip(unknowns.ends, blank, strict=True)
+        for words, (low, high) in zip(ends, hopeless, strict=True)
     )
-    return points, ends
 
 
 def _samples(data: Observations, few: int) -> Iterator[NDArray[np.intp]]:
     """Yield rows of two samples of about `few` rows: every k-th of each order, and neighbours."""
-    n, first = len(data), data.x.reshape(len(data), -1)[:, 0]
-    orders = data.nu.reshape(n, -1)
-    along = np.lexsort((first, *orders.T))
-    stride = -(-n // few)
-    yield along[::stride]
-    along = np.argsort(first, kind="stable")
-    yield along[(n - few) // 2 :][:few]
+    yield thinned(data, few)
+    along = np.argsort(data.x.reshape(len(data), -1)[:, 0], kind="stable")
+    yield along[(len(data) - few) // 2 :][:few]
 
 
-def _basins(loss: Loss, starts: Array, lower: Array, upper: Array) -> list[Array]:
-    """Return the minima that starts (lengths, levels, p) better than their neighbours lead to."""
+def _basins(
+    objective: Objective, starts: Array, lower: Array, upper: Array
+) -> list[tuple[Array, Array]]:
+    """Return the minima that starts better than their neighbours lead to, and the Hessians there.
+
+    Starts are (lengths, levels, p); other levels than the first are tried near the best lengths.
+    """
     clipped = np.clip(starts, lower, upper)
-    found = np.array([[loss(point)[0] for point in line] for line in clipped])
+    found = np.full(clipped.shape[:2], np.inf)
+    found[:, 0] = [objective.value(line[0]) for line in clipped]
+    best = _dips(found[:, 0])
+    for i in np.unique(np.clip(best[:, None] + np.arange(-1, 2), 0, len(found) - 1)):
+        found[i, 1:] = [objective.value(point) for point in clipped[i, 1:]]
     least = found.min(axis=1)
-    edged = np.r_[np.inf, least, np.inf]
-    dips = np.flatnonzero((least <= edged[:-2]) & (least <= edged[2:]) & np.isfinite(least))
-    best = dips[np.argsort(least[dips], kind="stable")][:_BASINS]
-    return [newton(loss, clipped[i, np.argmin(found[i])], lower, upper)[0] for i in best]
+    points = [clipped[i, np.argmin(found[i])] for i in _dips(least)]
+    return [newton(objective, point, lower, upper, settled=_ROUGHLY) for point in points]
 
 
-def _hopeless(loss: Loss, best: Array, lower: Array, upper: Array) -> NDArray[np.bool_]:
-    """Tell which ends are far worse than the best: (p, 2)."""
-    out, least = np.zeros((len(best), 2), dtype=bool), loss(best)[0] + _HOPELESS_NATS
+def _dips(values: Array) -> NDArray[np.intp]:
+    """Return where values are no larger than their neighbours, the least first, a few."""
+    edged = np.r_[np.inf, values, np.inf]
+    dips = np.flatnonzero((values <= edged[:-2]) & (values <= edged[2:]) & np.isfinite(values))
+    return dips[np.argsort(values[dips], kind="stable")][:_BASINS]
+
+
+def _hopeless(
+    unknowns: Unknowns, objective: Callable[[Unknowns], Objective], best: Array
+) -> NDArray[np.bool_]:
+    """Tell which ends are far worse than the best, on a few of the rows: (p, 2)."""
+    out, bounds = np.zeros((len(best), 2), dtype=bool), unknowns.bounds
+    data = unknowns.data
+    few = Unknowns(unknowns.model, data[thinned(data, _FEWEST)])
+    if few.names != unknowns.names:
+        return out
+    part = objective(few)
+    least = part.value(best) + _HOPELESS_NATS
     for j, k in np.ndindex(out.shape):
         point = best.copy()
-        point[j] = (lower, upper)[k][j]
-        out[j, k] = loss(point)[0] > least
+        point[j] = bounds[k][j]
+        out[j, k] = part.value(point) > least
     return out
 
 
-def newton(loss: Loss, start: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+def newton(
+    objective: Objective,
+    start: Array,
+    lower: Array,
+    upper: Array,
+    hessian: Array | None = None,
+    settled: float = _SETTLED,
+) -> tuple[Array, Array]:
     """Minimise from `start` by BFGS, its first Hessian by differences of exact gradients.
 
-    Ends where the gradient is rounding error. Returns the point and the last Hessian.
+    Ends where the gradient is rounding error, or a step is settled. Returns the point and the last
+    Hessian.
     """
     point = np.clip(start, lower, upper)
-    value, slope = loss(point)
-    hessian = _difference_hessian(loss, point, slope, upper)
+    value, slope = objective.loss(point)
+    if hessian is None:
+        hessian = _difference_hessian(objective, point, slope, upper)
     for _ in range(_STEPS):
         blocked = ((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0))
         move = _downhill(hessian, np.where(blocked, 0.0, slope))
-        if np.abs(move).max() < _SETTLED:
+        if np.abs(move).max() < settled:
             break
-        fresh, fresh_value, fresh_slope = _step(loss, point, move, lower, upper)
+        fresh, fresh_value, fresh_slope = _step(objective, point, move, lower, upper)
         if not _better(value, slope[~blocked], fresh_value, fresh_slope[~blocked]):
             break
         s, y = fresh - point, fresh_slope - slope
@@ -154,13 +222,13 @@ def newton(loss: Loss, start: Array, lower: Array, upper: Array) -> tuple[Array,
 
 
 def _step(
-    loss: Loss, point: Array, move: Array, lower: Array, upper: Array
+    objective: Objective, point: Array, move: Array, lower: Array, upper: Array
 ) -> tuple[Array, float, Array]:
     """Return the first point along a move, shortened as needed, that is no worse."""
-    value = loss(point)[0]
+    value = objective.value(point)
     for _ in range(_HALVINGS):
         fresh = np.clip(point + move, lower, upper)
-        found, slope = loss(fresh)
+        found, slope = objective.loss(fresh)
         if found <= value + _SAME * (1.0 + abs(value)):
             break
         move = 0.25 * move
@@ -184,26 +252,12 @@ def _downhill(hessian: Array, slope: Array) -> Array:
     return np.asarray(move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)))
 
 
-def _difference_hessian(loss: Loss, point: Array, slope: Array, upper: Array) -> Array:
+def _difference_hessian(objective: Objective, point: Array, slope: Array, upper: Array) -> Array:
     """Return differences of the exact gradient: (p, p), symmetric."""
     out = np.empty((len(point), len(point)))
     for j in range(len(point)):
         step = _DIFFERENCE if point[j] + _DIFFERENCE <= upper[j] else -_DIFFERENCE
         moved = point.copy()
         moved[j] += step
-        out[j] = (loss(moved)[1] - slope) / step
+        out[j] = (objective.loss(moved)[1] - slope) / step
     return 0.5 * (out + out.T)
-
-
-def _remembered(loss: Loss) -> Loss:
-    """Return `loss` with its answers kept, since searches ask again."""
-    kept: dict[bytes, tuple[float, Array]] = {}
-
-    def remembered(point: Array) -> tuple[float, Array]:
-        key = np.asarray(point, dtype=np.float64).tobytes()
-        if key not in kept:
-            kept[key] = loss(np.asarray(point, dtype=np.float64))
-        value, slope = kept[key]
-        return value, slope.copy()
-
-    return remembered

@@ -29,6 +29,7 @@ _LENGTHS = (1.0, 0.25, 0.06)  # times the span of the data
 _COARSE = 1.5  # spacing of log lengths on a line
 _NOISES = (0.3, 0.02)  # times the size of the rows
 _CYCLES = 24  # the most periods over the data among the starts, in halves
+_TYPICAL = 2000  # rows that tell how large a process is
 _RANGE = 1e4  # how far beyond the span and the size of the data is searched
 _ENDS = {
     "length": ("shorter than any distance", "no change along it"),
@@ -55,8 +56,10 @@ class Unknowns:
         ]
         self.free = [self._parameters[i] for i in self.indices]
         self.orders = missing_noise(model.noise, data)
-        self._layout = Layout.of(self._x, self._nu)
+        typical = thinned(data, _TYPICAL)
+        self._layout = Layout.of(self._x[typical], self._nu[typical])
         self._residual = self._plain_residual()
+        self._typical = self._residual[typical][self._layout.rows]
         self._sizes = {order: self._size(order) for order in self.orders}
 
     @property
@@ -149,7 +152,7 @@ class Unknowns:
         if amplitudes:
             variance = assembly.variances(self.kernel(values), self._layout)
             rows = variance > 0
-            ratio = self._residual[self._layout.rows][rows] ** 2 / variance[rows]
+            ratio = self._typical[rows] ** 2 / variance[rows]
             values[amplitudes] = math.sqrt(float(ratio.mean()) or 1.0) if rows.any() else 1.0
             if isinstance(self.model.kernel, Wiener):  # as much, but over a stretch of the span
                 values[amplitudes] *= multiple ** (0.5 - self.model.kernel.order)
@@ -204,3 +207,10 @@ class Unknowns:
         low = np.concatenate([ends.min(axis=0) - math.log(_RANGE), noise - math.log(1e8)])
         high = np.concatenate([ends.max(axis=0) + math.log(_RANGE), noise + math.log(1e2)])
         return low, high
+
+
+def thinned(data: Observations, few: int) -> NDArray[np.intp]:
+    """Return about `few` rows: every k-th of each order, along the first dimension."""
+    n = len(data)
+    along = np.lexsort((data.x.reshape(n, -1)[:, 0], *data.nu.reshape(n, -1).T))
+    return along[:: max(-(-n // few), 1)]

@@ -221,32 +221,51 @@ class Matern(MarkovPrior):
         ``g(k) = (2k-1)!! / ((2p-1)(2p-3)..(2p-2k+1))``, p the degree: the even moments of the
         Matern spectrum ``(1 + w**2)**-(p+1)``.
         """
-        d, p = self.dimension, self.degree
-        moment = [1.0]
-        for k in range(1, d):
-            moment.append(moment[-1] * (2 * k - 1) / (2 * p - 2 * k + 1))
-        cov = np.zeros((d, d))
-        for a in range(d):
-            for b in range(a % 2, d, 2):
-                cov[a, b] = (-1.0) ** ((a - b) // 2) * moment[(a + b) // 2]
-        return cov
+        return _matern_start(self.degree)[0].copy()
+
+    def start(self) -> tuple[Array, Array]:  # noqa: D102
+        return _matern_start(self.degree)[1].copy(), np.zeros(self.dimension)
 
     def steps(self, h: Array) -> Steps:  # noqa: D102
-        t = np.asarray(h, dtype=np.float64) * self.rate
-        d, (drift, density) = self.dimension, self.drift()
-        powers = [np.eye(d)]
-        for k in range(1, d):
-            powers.append(powers[-1] @ (drift + np.eye(d)) / k)
+        t, d = np.asarray(h, dtype=np.float64) * self.rate, self.dimension
         transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
-        _step_loops.matern_steps(t, np.array(powers), density, _PANELS, *_gauss(), transition, root)
+        powers, density = _matern_powers(d)
+        _step_loops.matern_steps(t, powers, density, _PANELS, *_gauss(), transition, root)
         return Steps(t, np.empty((0, 0)), np.empty(0), transition, root)
 
     def drift(self) -> tuple[Array, float]:
         """Return F and q of ``dz = F z dt + noise``, of density q on the last component."""
-        d = self.dimension
-        F = np.diag(np.ones(d - 1), 1)
-        F[-1] = [-math.comb(d, i) for i in range(d)]
-        return F, 2.0 ** (2 * d - 1) * math.factorial(d - 1) ** 2 / math.factorial(2 * d - 2)
+        return _matern_drift(self.dimension)
+
+
+def _matern_drift(d: int) -> tuple[Array, float]:
+    """Return F and q of a state of d components."""
+    F = np.diag(np.ones(d - 1), 1)
+    F[-1] = [-math.comb(d, i) for i in range(d)]
+    return F, 2.0 ** (2 * d - 1) * math.factorial(d - 1) ** 2 / math.factorial(2 * d - 2)
+
+
+@functools.cache
+def _matern_powers(d: int) -> tuple[Array, float]:
+    """Return ``N**k / k!``, N = F + 1, and q: (d, d, d)."""
+    drift, density = _matern_drift(d)
+    powers = [np.eye(d)]
+    for k in range(1, d):
+        powers.append(powers[-1] @ (drift + np.eye(d)) / k)
+    return np.array(powers), density
+
+
+@functools.cache
+def _matern_start(p: int) -> tuple[Array, Array]:
+    """Return the covariance of the state of degree p, and its factor: (d, d) each."""
+    d, moment = p + 1, [1.0]
+    for k in range(1, d):
+        moment.append(moment[-1] * (2 * k - 1) / (2 * p - 2 * k + 1))
+    cov = np.zeros((d, d))
+    for a in range(d):
+        for b in range(a % 2, d, 2):
+            cov[a, b] = (-1.0) ** ((a - b) // 2) * moment[(a + b) // 2]
+    return cov, unit_upper_factor(cov)
 
 
 _PANELS = np.array([0.0, 0.5, 1.5, 3.5, 8.0, 16.0, 28.0, 60.0])

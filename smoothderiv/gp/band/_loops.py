@@ -11,24 +11,26 @@ _TINY = 1e-290
 
 
 @njit(cache=True, nogil=True)
-def fill(x, nu, weight, step, scale, half, panel, first, rows, slopes):
+def fill(x, nu, weight, panel, step, scale, half, first, rows, slopes):
     """Fill rows (n, b) with ``weight phi^(nu)(t) / scale^nu``, ``phi(t) = exp(-t^2)``.
 
-    ``t = (x - step g) / scale`` for the grid places g from ``first`` on, the same for all rows of
-    a panel; a row is 0 but for its nearest ``2 half + 1`` places. If `slopes` has rows, they become
-    the derivatives by log scale of ``rows / sqrt(scale)``, the grid held.
+    ``t = (x - g) / scale`` for the grid places g from ``first`` on, the same for all rows of a
+    panel, which is a whole number of steps; a row is 0 but for its nearest ``2 half + 1`` places.
+    If `slopes` has rows, they become the derivatives by log scale of ``rows / sqrt(scale)``, the
+    grid held.
     """
-    apart, width = step / scale, 2 * half + 1
+    apart, width, steps = step / scale, 2 * half + 1, np.int64(np.round(panel / step))
     table = np.empty(half + 1)
     for k in range(half + 1):
         table[k] = np.exp(-((apart * k) ** 2))
     with_slopes = len(slopes) > 0
     for i in range(len(x)):
-        middle = np.round(x[i] / step)
-        offset = np.int64(middle - panel * np.floor(middle / panel))
-        first[i] = np.int64(middle) - offset - half
+        begin = np.floor(x[i] / panel)
+        inside = x[i] - begin * panel
+        offset = np.int64(np.round(inside / step))
+        first[i] = np.int64(begin) * steps - half
         order = nu[i]
-        t0 = (x[i] - middle * step) / scale
+        t0 = (inside - offset * step) / scale
         size = weight[i] * scale ** (-order) * np.exp(-t0 * t0)
         up, down = np.exp(2.0 * t0 * apart), np.exp(-2.0 * t0 * apart)
         right, left = size, size
@@ -120,14 +122,14 @@ def factor(column, rows, rhs, band, right, tail, most):
 
 
 @njit(cache=True, nogil=True)
-def compress(starts, slot, tau, weight, sides, basis, steep, rows, slopes, out):
+def compress(starts, tau, weight, sides, triangles, out):
     """Turn each run of rows into as few as their panel has dimensions, with the same sums.
 
-    Rows of a run, ``starts[k]`` to ``starts[k + 1]``, are ``weight T(tau) basis[slot[k]]``, with
-    Chebyshev polynomials T, at most r of them. Rows and right sides (n, q) become the triangle
-    of their QR decomposition, r + q rows: all sums of products over the run stay as they are.
+    Rows of a run, ``starts[k]`` to ``starts[k + 1]``, are ``weight T(tau)``, with r Chebyshev
+    polynomials T. Rows and right sides (n, q) become the triangle of their QR decomposition,
+    r + q rows: `triangles` (runs, r + q, r) and `out` (runs, r + q, q).
     """
-    rank, q = basis.shape[1], sides.shape[1]
+    rank, q = triangles.shape[2], sides.shape[1]
     size, most = rank + q, 32
     block = np.empty((most, size))
     shared = np.empty(size + 2)
@@ -148,19 +150,8 @@ def compress(starts, slot, tau, weight, sides, basis, steep, rows, slopes, out):
             for k in range(size):
                 top = triangle[k, k:]
                 _eliminate(top, top[:0], shared, block, m, k, size - k, 0, 0)
-        at = run * size
-        for k in range(size):
-            rows[at + k] = 0.0
-            for j in range(k, rank):
-                for c in range(rows.shape[1]):
-                    rows[at + k, c] += triangle[k, j] * basis[slot[run], j, c]
-            if len(slopes):
-                slopes[at + k] = 0.0
-                for j in range(k, rank):
-                    for c in range(rows.shape[1]):
-                        slopes[at + k, c] += triangle[k, j] * steep[slot[run], j, c]
-            for c in range(q):
-                out[at + k, c] = triangle[k, rank + c] if rank + c >= k else 0.0
+        triangles[run] = triangle[:, :rank]
+        out[run] = triangle[:, rank:]
 
 
 @njit(cache=True, nogil=True)
@@ -243,6 +234,29 @@ def _window_left(band, j, buffer, top):
 
 
 @njit(cache=True, nogil=True)
+def _halve_columns(window, lower, block, count):
+    """Overwrite the first columns of `block` (b, m) with ``T'^-1 block``, as `_halve` does one."""
+    for i in range(len(block)):
+        row, here = window[lower + i], block[i]
+        inverse = 1.0 / row[0]
+        for c in range(count):
+            here[c] *= inverse
+        for k in range(1, len(block) - i):
+            value, there = row[k], block[i + k]
+            for c in range(count):
+                there[c] -= value * here[c]
+
+
+@njit(cache=True, nogil=True)
+def _sum_products(left, right, out):
+    """Fill ``out[c] = sum_k left[k, c] right[k, c]``."""
+    out[:] = 0.0
+    for k in range(len(left)):
+        for c in range(len(out)):
+            out[c] += left[k, c] * right[k, c]
+
+
+@njit(cache=True, nogil=True)
 def spreads(band, edges, column, rows, slopes, own, cross):
     """Fill ``own = r C r'`` and ``cross = r C s'`` for each row r and its slope s, C = (R'R)^-1.
 
@@ -250,9 +264,8 @@ def spreads(band, edges, column, rows, slopes, own, cross):
     j of R joins above, the last column is rotated into one row, and that row is dropped.
     """
     n, b = rows.shape
-    buffer = np.empty((5 * b, b))
-    here, along = np.empty(b), np.empty(b)
-    with_slopes = len(slopes) > 0
+    most, with_slopes = 32, len(slopes) > 0
+    buffer, block = np.empty((5 * b, b)), np.empty((b, 2 * most))
     i = n - 1
     for segment in range(len(edges) - 2, -1, -1):
         start, end = edges[segment], edges[segment + 1]
@@ -261,20 +274,20 @@ def spreads(band, edges, column, rows, slopes, own, cross):
             if j < end - b:
                 top = _window_left(band, j, buffer, top)
             while i >= 0 and column[i] == j:
-                here[:] = rows[i]
-                _halve(buffer, top, here, b)
-                total = 0.0
-                for k in range(b):
-                    total += here[k] * here[k]
-                own[i] = total
-                if with_slopes:
-                    along[:] = slopes[i]
-                    _halve(buffer, top, along, b)
-                    total = 0.0
+                m = 1
+                while m < most and i >= m and column[i - m] == j:
+                    m += 1
+                first = i - m + 1
+                for c in range(m):
                     for k in range(b):
-                        total += here[k] * along[k]
-                    cross[i] = total
-                i -= 1
+                        block[k, c] = rows[first + c, k]
+                        if with_slopes:
+                            block[k, m + c] = slopes[first + c, k]
+                _halve_columns(buffer, top, block, 2 * m if with_slopes else m)
+                _sum_products(block, block, own[first : i + 1])
+                if with_slopes:
+                    _sum_products(block, block[:, m:], cross[first : i + 1])
+                i -= m
 
 
 @njit(cache=True, nogil=True)

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.gp.band.fit import BandFit
-from smoothderiv.gp.band.reduction import group_of
+from smoothderiv.gp.band.fit import BandFit, loss_of
+from smoothderiv.gp.band.reduction import Reduced, Reduction, group_of
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.model import UndeterminedError
 
@@ -31,16 +31,24 @@ class BandCriterion:
     """
 
     def __init__(self, unknowns: Unknowns) -> None:
-        self._unknowns, self._data = unknowns, unknowns.data
-        estimated = self._data.estimated
-        self._counts = [float((self._data.is_of(o) & estimated).sum()) for o in unknowns.orders]
+        self._unknowns, data = unknowns, unknowns.data
+        self._reduction = Reduction(unknowns.trend, data)
+        self._counts = [float((data.is_of(o) & data.estimated).sum()) for o in unknowns.orders]
+
+    def value(self, point: Array) -> float:
+        """Return the criterion in nats."""
+        try:
+            loss = loss_of(self._reduced(point, slopes=False))
+        except (np.linalg.LinAlgError, ValueError) as error:
+            if isinstance(error, UndeterminedError):
+                raise
+            return math.inf
+        return loss + self._unknowns.prior(point)[0]
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
-        values = np.exp(point)
-        kernel, sd = self._unknowns.filled(values), self._data.sd(self._unknowns.noise(values))
         try:
-            fit = BandFit.of(kernel, self._unknowns.trend, self._data, sd, slopes=True)
+            fit = BandFit.of(self._reduced(point, slopes=True))
         except (np.linalg.LinAlgError, ValueError) as error:
             if isinstance(error, UndeterminedError):
                 raise
@@ -57,3 +65,8 @@ class BandCriterion:
             gradient.append(count - float(taken[group == group_of(order)].sum()))
         prior, slope = self._unknowns.prior(point)
         return prior - fit.log_evidence, np.array(gradient) + slope
+
+    def _reduced(self, point: Array, *, slopes: bool) -> Reduced:
+        values = np.exp(point)
+        kernel, noise = self._unknowns.filled(values), self._unknowns.noise(values)
+        return self._reduction.reduced(kernel, noise, wide=True, slopes=slopes)

@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp.band import _loops
 from smoothderiv.gp.band.reduction import Reduced
-from smoothderiv.gp.dense import LOG_2PI, log_gram
-from smoothderiv.gp.kernel import Kernel
-from smoothderiv.gp.trend import Trend
-from smoothderiv.observations import Observations
 
 Array: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
@@ -85,25 +81,10 @@ class BandFit:
     log_evidence: float
 
     @classmethod
-    def of(
-        cls, kernel: Kernel, trend: Trend, data: Observations, sd: Array, slopes: bool = False
-    ) -> BandFit:
-        """Fit rows of standard deviations `sd`."""
-        reduced = Reduced.of(kernel, trend, data, sd, slopes)
-        width, p = reduced.rows.shape[1], len(trend.exponents)
-        segments = Segments.of(reduced.first, width)
-        count = int(segments.edges[-1])
-        check_columns(kernel, count, width)
-        band, right, tail = (
-            np.zeros((count, width)),
-            np.zeros((count, p + 1)),
-            np.zeros((p + 1,) * 2),
-        )
-        band[:, 0] = 1.0
-        _loops.factor(segments.column, reduced.rows, reduced.sides, band, right, tail, _BLOCK)
-        total = 2.0 * float(np.log(sd).sum() + np.log(band[:, 0]).sum()) + float(tail[p, p]) ** 2
-        total += (len(sd) - p) * LOG_2PI - log_gram(trend, data.x[:, None], data.nu[:, None])
-        total += 2.0 * float(np.log(np.abs(np.diag(tail)[:p])).sum())
+    def of(cls, reduced: Reduced) -> BandFit:
+        """Fit rows."""
+        segments, band, right, tail = _triangles(reduced)
+        total, p = _twice_the_loss(reduced, band, tail), len(tail) - 1
         _loops.back_solve(band, right)
         triangle = tail[:p, :p].copy()
         beta = np.asarray(np.linalg.solve(triangle, tail[:p, p]), dtype=np.float64)
@@ -144,10 +125,34 @@ class BandFit:
         return np.asarray(np.linalg.solve(self.triangle.T, rows.T).T)
 
 
-def check_columns(kernel: Kernel, count: int, width: int) -> None:
+def loss_of(reduced: Reduced) -> float:
+    """Return minus the log evidence of rows, and nothing else."""
+    _, band, _, tail = _triangles(reduced)
+    return 0.5 * _twice_the_loss(reduced, band, tail)
+
+
+def _triangles(reduced: Reduced) -> tuple[Segments, Array, Array, Array]:
+    """Return the columns, R, the right sides above the trend's triangle, and that triangle."""
+    width, q = reduced.rows.shape[1], reduced.sides.shape[1]
+    segments = Segments.of(reduced.first, width)
+    count = int(segments.edges[-1])
+    check_columns(reduced.grid.scale, count, width)
+    band, right, tail = np.zeros((count, width)), np.zeros((count, q)), np.zeros((q, q))
+    band[:, 0] = 1.0
+    _loops.factor(segments.column, reduced.rows, reduced.sides, band, right, tail, _BLOCK)
+    return segments, band, right, tail
+
+
+def _twice_the_loss(reduced: Reduced, band: Array, tail: Array) -> float:
+    diagonal = np.abs(np.diag(tail)[:-1])
+    logs = 2.0 * float(np.log(band[:, 0]).sum() + np.log(diagonal).sum())
+    return reduced.constant + logs + float(tail[-1, -1]) ** 2
+
+
+def check_columns(scale: float, count: int, width: int) -> None:
     """Refuse a band that is too large."""
     if count * width > _MOST:
         raise ValueError(
-            f"scale: {kernel.resolution:g} is so short against the distances of the data that "
+            f"scale: {scale:g} is so short against the distances of the data that "
             f"'band' needs {count} functions; use a longer one, or a Matern kernel, solver='markov'"
         )

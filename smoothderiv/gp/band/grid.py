@@ -15,7 +15,7 @@ on either side, at most ``2 (pi c)^2q exp(-(pi c)^2 / 2) / (2q - 1)!!`` of the v
 ``|H_q(T)| exp(-T^2) / sqrt((2q - 1)!!)``, H_q the polynomials of Hermite, which T = 6.5 keeps below
 the same: 39 functions a row.
 
-Rows in a panel of P steps share their functions, 2 half + P of them, and are in it polynomials to
+Rows in a panel of P steps share their functions, 2 half + P + 1, and are in it polynomials to
 rounding: with ``a = P / 2c`` a Chebyshev coefficient of degree k of ``phi^(q)`` is at most
 ``2 (a / sqrt 2)^k sqrt((k + q)! / q!) / k!`` of its size.
 """
@@ -36,7 +36,7 @@ Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
 _ROUNDING = 4.0 * float(np.finfo(float).eps)
-_PANEL = 4
+_PANEL, _WIDE = 4, 8  # steps in a panel: for questions, and where rows are summed up in panels
 _BITS = 12  # of the step, so that a place of the grid is an exact number
 
 
@@ -48,31 +48,48 @@ class Grid:
     ----------
     scale : float
         The length of the kernel.
-    step : float
-        From one function to the next: a number of few bits.
+    panel : float
+        The width of a panel: a number of few bits, so that where it begins is an exact number.
+    steps : int
+        How many steps a panel has.
     half : int
-        A row touches ``2 half + 1`` functions, those of a panel ``2 half + panel``.
+        A row touches ``2 half + 1`` functions, those of a panel ``2 half + steps + 1``.
     size : float
         s, the standard deviation of the coefficients.
     """
 
     scale: float
-    step: float
+    panel: float
+    steps: int
     half: int
     size: float
 
     @classmethod
-    def of(cls, scale: float, sigma: float, highest: int) -> Grid:
-        """Return the grid on which derivatives up to the order `highest` are exact to rounding."""
+    def of(cls, scale: float, sigma: float, highest: int, panel: float = 0.0) -> Grid:
+        """Return a grid on which derivatives up to the order `highest` are exact to rounding.
+
+        With a panel, one that divides it.
+        """
         fine, half = resolution(max(highest, 2))
-        mantissa, exponent = math.frexp(scale / fine)
-        step = math.ldexp(math.floor(mantissa * 2**_BITS) / 2**_BITS, exponent)
-        return cls(scale, step, half, sigma * math.sqrt(math.sqrt(2.0 / math.pi) * step / scale))
+        steps = _PANEL
+        if panel:
+            steps = math.ceil(panel * fine / scale)
+            half = math.ceil(half * steps * scale / (panel * fine))
+        else:
+            mantissa, exponent = math.frexp(scale / fine)
+            panel = _PANEL * math.ldexp(math.floor(mantissa * 2**_BITS) / 2**_BITS, exponent)
+        size = sigma * math.sqrt(math.sqrt(2.0 / math.pi) * panel / (steps * scale))
+        return cls(scale, panel, steps, half, size)
+
+    @property
+    def step(self) -> float:
+        """From one function to the next."""
+        return self.panel / self.steps
 
     @property
     def width(self) -> int:
         """How many functions the rows of a panel touch."""
-        return 2 * self.half + _PANEL
+        return 2 * self.half + self.steps + 1
 
     def rows(
         self, x: Array, nu: Orders, weight: Array | float, slopes: bool = False
@@ -87,35 +104,41 @@ class Grid:
         rows = np.empty((n, self.width))
         out = np.empty((n if slopes else 0, self.width))
         weights = np.full(n, self.size) * weight
-        _loops.fill(x, nu, weights, self.step, self.scale, self.half, _PANEL, first, rows, out)
+        numbers = (weights, self.panel, self.step, self.scale, self.half)
+        _loops.fill(x, nu, *numbers, first, rows, out)
         return first, rows, out
 
-    def places(self, x: Array) -> tuple[NDArray[np.int64], Array]:
-        """Return the first function of each place's panel, and where in the panel, -1 to 1."""
-        panel = np.floor(np.round(x / self.step) / _PANEL)
-        middle = panel * _PANEL * self.step
-        tau = ((x - middle) / self.step + 0.5) * (2.0 / _PANEL) - 1.0
-        return panel.astype(np.int64) * _PANEL - self.half, tau
+    def polynomials(self, order: int, rank: int, slopes: bool) -> tuple[Array, Array]:
+        """Return the Chebyshev polynomials of the rows of an order in a panel: (r, b), and slopes.
 
-    def rank(self, highest: int) -> int:
-        """Return how many polynomials the rows of a panel need up to an order."""
-        away = _PANEL * self.step / (2.0 * math.sqrt(2.0) * self.scale)
-        k, size = 0, 2.0
-        while size > 0.5 * _ROUNDING:
-            k += 1
-            size *= away * math.sqrt(k + highest) / k
-        return k
-
-    def polynomials(self, orders: Orders, slopes: bool) -> tuple[Array, Array]:
-        """Return the rows of each order in a panel, and their slopes, by Chebyshev: (Q, r, b)."""
-        rank = self.rank(int(orders.max()))
+        The rows of all panels are the same but for where they begin.
+        """
         angle = (np.arange(rank) + 0.5) * math.pi / rank
-        x = self.step * (0.5 * _PANEL * (np.cos(angle) + 1.0) - 0.5)
+        x = 0.5 * self.panel * (np.cos(angle) + 1.0)
         turn = np.cos(np.outer(np.arange(rank), angle)) * (2.0 / rank)
         turn[0] *= 0.5
-        found = [self.rows(x, np.full(rank, order), 1.0, slopes)[1:] for order in orders]
-        rows, steep = (np.array(parts) for parts in zip(*found, strict=True))
-        return turn @ rows, turn @ steep if slopes else steep[:, :0]
+        _, rows, steep = self.rows(x, np.full(rank, order), 1.0, slopes)
+        return turn @ rows, turn @ steep if slopes else steep
+
+
+def wide_panel(scale: float, highest: int) -> float:
+    """Return the panel in which rows are summed up: that of all scales of a stretch.
+
+    A power of two or one and a half times that, 5 to 8 steps wide.
+    """
+    mantissa, exponent = math.frexp(_WIDE * scale / resolution(max(highest, 2))[0])
+    return math.ldexp(0.75 if mantissa >= 0.75 else 0.5, exponent)
+
+
+@lru_cache(maxsize=64)
+def rank(highest: int, wide: bool) -> int:
+    """Return how many polynomials rows up to an order need in a panel."""
+    away = (_WIDE if wide else _PANEL) / (2.0 * math.sqrt(2.0) * resolution(max(highest, 2))[0])
+    k, size = 0, 2.0
+    while size > 0.5 * _ROUNDING:
+        k += 1
+        size *= away * math.sqrt(k + highest) / k
+    return k
 
 
 @lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from scipy import special
 from smoothderiv.gp.band import _loops
 from smoothderiv.gp.band.fit import BandFit
 from smoothderiv.gp.band.grid import Grid
+from smoothderiv.gp.band.reduction import Reduction
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import SquaredExponential
 from smoothderiv.gp.quadrature import panels
@@ -67,7 +68,8 @@ def _require(data: Observations) -> None:
 def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
     """Return the posterior by the band solver; the model's numbers must be known."""
     trend = Trend.of(model.mean, -1, data)
-    fit = BandFit.of(model.kernel, trend, data, data.sd(model.noise))
+    reduction = Reduction(trend, data)
+    fit = BandFit.of(reduction.reduced(model.kernel, model.noise, wide=False, slopes=False))
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return BandPosterior(data, model, MappingProxyType(used), fit.log_evidence, trend, fit)
 

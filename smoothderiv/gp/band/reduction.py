@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band import _loops
-from smoothderiv.gp.band.grid import Grid
+from smoothderiv.gp.band.grid import Grid, rank, wide_panel
+from smoothderiv.gp.dense import LOG_2PI, log_gram
 from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.trend import Trend
 from smoothderiv.observations import Observations
@@ -17,13 +20,12 @@ from smoothderiv.observations import Observations
 Array: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
 
+_KEPT = 2  # summaries that are remembered: the search moves to and fro between two
+
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
     """Rows ``(rows, design, target)`` over their noise, sorted by `first`.
-
-    Rows of one group in one panel, if they are many, are replaced by the triangle of their QR
-    decomposition: sums of squares and of products over a group stay the same.
 
     Attributes
     ----------
@@ -36,6 +38,8 @@ class Reduced:
         The trend's rows, and the data less the fixed mean.
     group : (n,) array of int
         Twice the order, and 1 where the noise is estimated.
+    constant : float
+        What minus twice the log evidence has beside them.
     """
 
     grid: Grid
@@ -44,62 +48,150 @@ class Reduced:
     slopes: Array
     sides: Array
     group: Places
+    constant: float
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Rows over their relative noise, summed up in panels for all lengths that the panels suit.
+
+    Rows of one group in one panel are polynomials in it. If they are many, they are replaced by the
+    triangle of their QR decomposition: sums of squares and of products over a group stay the same.
+    Neither lengths nor amplitudes nor levels of noise are in it, so that rows are read once for
+    many of them.
+
+    Attributes
+    ----------
+    panel : float
+    x, nu, inverse : (f,) arrays
+        Places, orders and one over the relative noise of the few.
+    triangles : mapping from order to (k r', r) array
+        Of the many, run by run.
+    at : (n,) array of int
+        The panels of all, in the order of `sorting`.
+    sides : (n, p + 1) array
+    group : (n,) array of int
+    sorting : (n,) array of int
+        Which of the few, then the many, comes first.
+    """
+
+    panel: float
+    x: Array
+    nu: Places
+    inverse: Array
+    triangles: Mapping[int, Array]
+    at: Array
+    sides: Array
+    group: Places
+    sorting: NDArray[np.intp]
 
     @classmethod
-    def of(
-        cls, kernel: Kernel, trend: Trend, data: Observations, sd: Array, slopes: bool
-    ) -> Reduced:
-        """Reduce the rows of `data`."""
-        sigma = known(getattr(kernel, "sigma", None), "sigma")
-        grid = Grid.of(kernel.resolution, sigma, int(data.nu.max(initial=0)))
-        x, nu = data.x[:, None], data.nu[:, None]
-        target = (data.y - trend.fixed(x, nu)) / sd
-        sides = np.column_stack((trend.rows(x, nu) / sd[:, None], target))
+    def of(cls, data: Observations, sd: Array, sides: Array, panel: float, rank: int) -> Summary:
+        """Sum up the rows of `data` over `sd`, with right sides."""
         group = 2 * data.nu + data.estimated
-        first, tau = grid.places(data.x)
-        order = np.lexsort((group, first))
-        first, group = first[order], group[order]
-        change = (np.diff(first) != 0) | (np.diff(group) != 0)
-        starts = np.concatenate(([0], np.flatnonzero(change) + 1, [len(first)]))
-        orders = np.unique(data.nu)
-        size = grid.rank(int(orders[-1])) + sides.shape[1]
-        many = np.diff(starts) > size
-        in_many = np.repeat(many, np.diff(starts))
-        few, rest = order[~in_many], order[in_many]
-        _, rows, slope = grid.rows(data.x[few], data.nu[few], 1.0 / sd[few], slopes)
-        found = cls(grid, first[~in_many], rows, slope, sides[few], group[~in_many])
-        if not len(rest):
-            return found
-        begins = starts[:-1][many]
-        runs = np.concatenate(([0], np.cumsum(np.diff(starts)[many])))
-        count = size * len(begins)
-        rows, out = np.empty((count, grid.width)), np.empty((count, sides.shape[1]))
-        slope = np.empty((count if slopes else 0, grid.width))
-        basis, steep = grid.polynomials(orders, slopes)
-        slot = np.searchsorted(orders, group[begins] // 2)
-        numbers = (tau[rest], 1.0 / sd[rest], sides[rest], basis, steep)
-        _loops.compress(runs, slot, *numbers, rows, slope, out)
-        at, kind = np.repeat(first[begins], size), np.repeat(group[begins], size)
-        return found.joined(cls(grid, at, rows, slope, out, kind))
-
-    def joined(self, other: Reduced) -> Reduced:
-        """Return the rows of both, sorted."""
-        if not len(self.first):
-            return other
-        order = np.argsort(np.concatenate((self.first, other.first)), kind="stable")
-
-        def both(mine: Array, theirs: Array) -> Array:
-            return np.concatenate((mine, theirs))[order]
-
-        slopes = both(self.slopes, other.slopes) if len(self.slopes) else self.slopes
-        return Reduced(
-            self.grid,
-            np.concatenate((self.first, other.first))[order],
-            both(self.rows, other.rows),
-            slopes,
-            both(self.sides, other.sides),
-            np.concatenate((self.group, other.group))[order],
+        at = np.floor(data.x / panel)
+        order = np.lexsort((at, group))
+        at, group = at[order], group[order]
+        change = (np.diff(at) != 0) | (np.diff(group) != 0)
+        starts = np.concatenate(([0], np.flatnonzero(change) + 1, [len(at)]))
+        counts = np.diff(starts)
+        size = rank + sides.shape[1]
+        many = counts > size
+        within = np.repeat(many, counts)
+        few, rest = order[~within], order[within]
+        x, begins = data.x[rest], starts[:-1][many]
+        triangles = np.empty((len(begins), size, rank))
+        out = np.empty((len(begins), size, sides.shape[1]))
+        runs = np.concatenate(([0], np.cumsum(counts[many])))
+        tau = (x - at[within] * panel) * (2.0 / panel) - 1.0
+        _loops.compress(runs, tau, 1.0 / sd[rest], sides[rest], triangles, out)
+        kinds = group[begins]
+        found = {
+            int(nu): triangles[kinds // 2 == nu].reshape(-1, rank) for nu in np.unique(kinds // 2)
+        }
+        places = np.concatenate((at[~within], np.repeat(at[begins], size)))
+        sorting = np.argsort(places, kind="stable")
+        return cls(
+            panel,
+            data.x[few],
+            data.nu[few],
+            1.0 / sd[few],
+            found,
+            places[sorting],
+            np.concatenate((sides[few], out.reshape(-1, sides.shape[1])))[sorting],
+            np.concatenate((group[~within], np.repeat(kinds, size)))[sorting],
+            sorting,
         )
+
+    def rows(self, grid: Grid, slopes: bool) -> tuple[Array, Array]:
+        """Return the rows on a grid, and their slopes."""
+        _, rows, steep = grid.rows(self.x, self.nu, self.inverse, slopes)
+        parts, steeps = [rows], [steep]
+        for order, triangles in self.triangles.items():
+            basis, slope = grid.polynomials(order, triangles.shape[1], slopes)
+            parts.append(triangles @ basis)
+            steeps.append(triangles @ slope if slopes else steep[:0])
+        rows, steep = np.concatenate(parts)[self.sorting], np.concatenate(steeps)
+        return rows, steep[self.sorting] if slopes else steep
+
+
+class Reduction:
+    """What numbers of the kernel and levels of noise leave as it is: the data, summed up."""
+
+    def __init__(self, trend: Trend, data: Observations) -> None:
+        self._trend, self._data = trend, data
+        self._highest = int(data.nu.max(initial=0))
+        self._summaries: dict[float, Summary] = {}
+
+    @cached_property
+    def _sides(self) -> tuple[Array, Array, float, dict[int, int]]:
+        """Relative noise, right sides over it, the constant, and rows by group."""
+        data, trend = self._data, self._trend
+        x, nu, sd = data.x[:, None], data.nu[:, None], data.relative_sd
+        sides = np.column_stack((trend.rows(x, nu), data.y - trend.fixed(x, nu))) / sd[:, None]
+        constant = 2.0 * float(np.log(sd).sum()) - log_gram(trend, x, nu)
+        constant += (len(data) - len(trend.exponents)) * LOG_2PI
+        counts = {group_of(o): int((data.is_of(o) & data.estimated).sum()) for o in data.orders}
+        return sd, sides, constant, counts
+
+    def _summary(self, panel: float, wide: bool) -> Summary:
+        if panel not in self._summaries:
+            sd, sides, _, _ = self._sides
+            while len(self._summaries) >= _KEPT:
+                self._summaries.pop(next(iter(self._summaries)))
+            most = rank(self._highest, wide)
+            self._summaries[panel] = Summary.of(self._data, sd, sides, panel, most)
+        return self._summaries[panel]
+
+    def reduced(
+        self, kernel: Kernel, noise: Mapping[Any, float] | None, *, wide: bool, slopes: bool
+    ) -> Reduced:
+        """Return the rows for the numbers of a kernel and levels of noise.
+
+        Wide panels have fewer rows and more functions.
+        """
+        scale, sigma = kernel.resolution, known(getattr(kernel, "sigma", None), "sigma")
+        grid = Grid.of(scale, sigma, self._highest)
+        if wide:
+            panel = wide_panel(scale, self._highest)
+            grid = Grid.of(scale, sigma, self._highest, panel)
+        summary = self._summary(grid.panel, wide)
+        rows, steep = summary.rows(grid, slopes)
+        _, _, constant, counts = self._sides
+        first = summary.at.astype(np.int64) * grid.steps - grid.half
+        sides = summary.sides
+        if self._data.estimated.any():
+            levels = np.ones(2 * self._highest + 2)
+            for order in self._data.estimated_orders:
+                level = (noise or {})[order]
+                levels[group_of(order)] = 1.0 / level
+                constant += 2.0 * counts[group_of(order)] * float(np.log(level))
+            weight = levels[summary.group, None]
+            rows *= weight
+            sides = sides * weight
+            if slopes:
+                steep *= weight
+        return Reduced(grid, first, rows, steep, sides, summary.group, constant)
 
 
 def group_of(order: Any) -> int:
