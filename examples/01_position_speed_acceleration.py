@@ -1,4 +1,8 @@
-"""Position, speed and acceleration of one run, each at its own times with its own errors.
+"""
+Position, speed and acceleration of one run
+===========================================
+
+Three kinds of rows, each at its own times with its own errors, make one curve::
 
     python examples/01_position_speed_acceleration.py [FOLDER]
 
@@ -17,7 +21,7 @@ import smoothderiv as sd
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
 
-table = csv.read_csv(Path(__file__).with_name("position_speed_acceleration.csv"))
+table = csv.read_csv(Path(sys.argv[0]).with_name("position_speed_acceleration.csv"))
 data = sd.Observations.from_frame(table, x="x", y="y", yerr="sd", nu="ord")
 print(data)
 

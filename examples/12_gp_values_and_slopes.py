@@ -1,6 +1,10 @@
-"""A curve with values at some places and slopes at others, and what the slopes add.
+"""
+Values and slopes
+=================
 
-python examples/12_gp_values_and_slopes.py [FOLDER]
+A curve with values at some places and slopes at others, and what the slopes add::
+
+    python examples/12_gp_values_and_slopes.py [FOLDER]
 """
 
 import sys

@@ -1,6 +1,10 @@
-"""A gap between data, across which only the slope is known.
+"""
+A gap that slopes bridge
+========================
 
-python examples/13_gp_gap.py [FOLDER]
+Between the data only the slope is known::
+
+    python examples/13_gp_gap.py [FOLDER]
 """
 
 import sys

@@ -1,4 +1,8 @@
-"""A motor from end to end: encoder counts and voltages in, feed-forward constants out.
+"""
+A motor from end to end
+=======================
+
+Encoder counts and voltages in, feed-forward constants out::
 
     python examples/20_motor.py [FOLDER]
 

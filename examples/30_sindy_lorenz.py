@@ -1,6 +1,10 @@
-"""The equations of the Lorenz system from noisy samples at irregular times, with PySINDy.
+"""
+The Lorenz equations
+====================
 
-python examples/30_sindy_lorenz.py [FOLDER]
+Found by PySINDy in noisy samples at irregular times::
+
+    python examples/30_sindy_lorenz.py [FOLDER]
 """
 
 import sys

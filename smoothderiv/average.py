@@ -116,7 +116,7 @@ class ModelAverage(Model):
         return self.models[tuned._kept[int(np.argmax(tuned.weights))]]
 
     def condition(self, data: Observations) -> AveragedPosterior:
-        """Return the mixture of the members' posteriors; see :meth:`Model.condition`."""
+        """Return the mixture of the members' posteriors; see :meth:`.Model.condition`."""
         require_known(self, data)
         assert self.weights is not None
         return AveragedPosterior(

@@ -20,7 +20,7 @@ class Moments(ABC):
     """The first two moments of the curve given the data, for f and all its derivatives.
 
     An engine's posterior declares the hooks below; all else that a posterior answers follows from
-    them, here and in :class:`~smoothderiv.posterior.Posterior`.
+    them, here and in :class:`.Posterior`.
     """
 
     data: Observations

@@ -44,7 +44,7 @@ def smooth(
     model : Model, optional
         What to fit; its unknown fields are tuned, those given are held. By default a
         :class:`smoothderiv.ModelAverage` of all the smoothness that the data may have
-        (:func:`default_model`), weighed by what each predicts for the rows left out.
+        (:func:`.default_model`), weighed by what each predicts for the rows left out.
     nu : int
         The highest derivative that will be asked of the default model. A rough curve, such as one
         with kinks, is told better when only its slope is asked: ``nu=1``.
@@ -125,7 +125,7 @@ def _plain_model(data: Observations) -> Model:
 
 
 def default_model(data: Observations, nu: int = 2) -> Model:
-    """Return the model that :func:`smooth` tunes when none is given.
+    """Return the model that :func:`smoothderiv.smooth` tunes when none is given.
 
     For x of one dimension the average of all that has the derivatives observed and asked: smoothing
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
@@ -221,7 +221,7 @@ def differentiate(
     axis : int
         The axis of y along which x runs.
     robust, varying, circular
-        As in :func:`smooth`.
+        As in :func:`smoothderiv.smooth`.
 
     Returns
     -------

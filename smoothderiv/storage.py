@@ -63,7 +63,7 @@ def save(post: Posterior, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Posterior:
-    """Read a posterior that :meth:`Posterior.save` wrote; it gives the same answers, bit for bit.
+    """Read a posterior that :meth:`.Posterior.save` wrote; it gives the same answers, bit for bit.
 
     Nothing in the file is executed: it holds arrays and text, and names only models and kernels
     of this package.

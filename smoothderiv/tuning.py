@@ -164,7 +164,7 @@ def tune_spread(
 ) -> tuple[tuple[M, ...], Array]:
     """Return tuned models that together stand for how well `data` determine the parameters.
 
-    The first is that of :func:`tune`; the others lie off the optimum in the logarithms of its
+    The first is that of :func:`.tune`; the others lie off the optimum in the logarithms of its
     parameters, for a quadrature of ``exp(-loss)`` over them, of which the weights are given, (k,)
     of sum 1. With curvature H at the optimum, smoothing parameters s and noise levels n, the
     nodes are at

@@ -14,11 +14,12 @@ _OF = {"Kp": "position", "Kv": "rate", "Ks": "friction", "Kg": "constant"}
 
 @dataclass(frozen=True)
 class Feedforward:
-    """``u = Ks + Kv x' + Ka x''``: the equation of motion solved for its one input.
+    """The equation of motion solved for its one input.
 
-    ``Ka = 1/b``, ``Kv = -a/b``, ``Ks = -c/b``; with a friction term of coefficient f ``Ks = -f/b``
-    goes with ``sgn(x')`` and the constant's is ``Kg = -c/b``; with a position term of
-    coefficient k ``Kp = -k/b`` goes with x. For order 1 read one derivative less.
+    ``u = Ks + Kv x' + Ka x''`` with ``Ka = 1/b``, ``Kv = -a/b``, ``Ks = -c/b``; with a friction
+    term of coefficient f ``Ks = -f/b`` goes with ``sgn(x')`` and the constant's is ``Kg = -c/b``;
+    with a position term of coefficient k ``Kp = -k/b`` goes with x. For order 1 read one
+    derivative less.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ _MOST = 120  # cells
 
 @dataclass(frozen=True)
 class Logistic:
-    """``n'/n = r (1 - n / K)``, estimated.
+    """The logistic law ``n'/n = r (1 - n / K)``, estimated.
 
     Attributes
     ----------

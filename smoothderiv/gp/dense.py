@@ -91,7 +91,7 @@ class Factor:
 
     @property
     def log_det(self) -> float:
-        """Log |K + R + nugget S^-2|."""
+        """The logarithm of ``|K + R + nugget S^-2|``."""
         return 2.0 * float(np.log(np.diag(self.root)).sum() - np.log(self.scale).sum())
 
     def halve(self, rows: Array) -> Array:

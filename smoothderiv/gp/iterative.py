@@ -177,7 +177,7 @@ def _check(data: Observations) -> None:
 
 @dataclass(frozen=True, eq=False)
 class IterativePosterior(Posterior):
-    """The posterior of a :class:`GaussianProcess` by conjugate gradients, to a stated accuracy.
+    """The posterior of a :class:`.GaussianProcess` by conjugate gradients, to a stated accuracy.
 
     Means are within ``error`` prior standard deviations of the exact ones (rounding apart; with an
     estimated mean, prior plus what that adds), `error` being about 1e-7 unless y is far larger

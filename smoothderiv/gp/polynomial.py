@@ -15,7 +15,7 @@ from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter, chec
 
 @dataclass(frozen=True)
 class Polynomial(Kernel):
-    """``k = sigma^2 (offset^2 + (x1 - center) . (x2 - center))^degree``: paths are polynomials.
+    """``k = sigma^2 (offset^2 + (x1 - center)' (x2 - center))^degree``: paths are polynomials.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Polynomial(Kernel):
 
 @dataclass(frozen=True)
 class Linear(Kernel):
-    """``k = sigma^2 (x1 - center) . (x2 - center)``: straight lines through 0 at `center`.
+    """``k = sigma^2 (x1 - center)' (x2 - center)``: straight lines through 0 at `center`.
 
     Attributes
     ----------

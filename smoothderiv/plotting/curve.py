@@ -74,17 +74,17 @@ def plot(
         Where to draw the curve; datetimes if the data are at datetimes. 400 places over the data
         without it. What lies beyond the data is shaded.
     level : float or sequence of float
-        Probabilities of the pointwise limits (:meth:`Posterior.interval`), which are shaded.
+        Probabilities of the pointwise limits (:meth:`.Posterior.interval`), which are shaded.
     ax : Axes or sequence of Axes, optional
         One for each order. Without it a new figure is made.
     x_unit, y_unit : str, optional
         Units for the labels, ``"s"`` and ``"m"``: derivatives are then in m/s and m/s².
     show : str or sequence of str
         What else: ``"band"``, the limits of the highest level for the whole curve
-        (:meth:`Posterior.band`), as lines; ``"paths"``, 12 curves that it could be; ``"peaks"``,
+        (:meth:`.Posterior.band`), as lines; ``"paths"``, 12 curves that it could be; ``"peaks"``,
         maxima and minima with 95 % intervals of place and height, hollow where the probability
         that there is one is below 0.95; ``"signs"``, where the curve surely rises or falls
-        (:meth:`Posterior.regions`).
+        (:meth:`.Posterior.regions`).
 
     Returns
     -------

@@ -33,7 +33,7 @@ def plot_residuals(post: Posterior) -> NDArray[Any]:
     If model and noise are right they have variance 1 and no pattern, and lie on the line of the
     right panel. Beyond 1000 rows of an order the left panel shows means and central 95 % of 80
     bins, the right one 1000 of the quantiles. In several dimensions the left panel is along the
-    fitted value. What :meth:`Posterior.diagnose` warns of stands above the panels.
+    fitted value. What :meth:`.Posterior.diagnose` warns of stands above the panels.
 
     Returns
     -------

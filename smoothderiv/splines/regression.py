@@ -237,7 +237,7 @@ class RegressionSpline(Model):
 
 @dataclass(frozen=True, eq=False)
 class RegressionSplinePosterior(Posterior):
-    """The posterior of a :class:`RegressionSpline`: Gaussian coefficients on a B-spline basis.
+    """The posterior of a :class:`.RegressionSpline`: Gaussian coefficients on a B-spline basis.
 
     Attributes
     ----------

@@ -83,7 +83,7 @@ def smooth_blocks(
     nu: tuple[int, ...],
     at: ArrayLike | None,
 ) -> BlockwiseSmoothing:
-    """Smooth a series that comes in blocks; see :meth:`SmoothingSpline.smooth_blocks`."""
+    """Smooth a series that comes in blocks; see :meth:`.SmoothingSpline.smooth_blocks`."""
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     if any(path.iterdir()):

@@ -114,7 +114,7 @@ class SmoothingSpline(Model):
                 )
 
     def condition(self, data: Observations) -> Posterior:
-        """Return the posterior of f given the rows: see :meth:`Model.condition`."""
+        """Return the posterior of f given the rows: see :meth:`.Model.condition`."""
         require_known(self, data)
         assert self.q is not None
         rows = self.rows(data)
@@ -162,7 +162,7 @@ class SmoothingSpline(Model):
             )
 
     def stream(self) -> Stream:
-        """Return an empty stream, which takes rows one by one: see :class:`Stream`."""
+        """Return an empty stream, which takes rows one by one: see :class:`.Stream`."""
         from smoothderiv.statespace.stream import Stream
 
         return Stream.of(self)

@@ -55,7 +55,7 @@ class Stream:
 
     @classmethod
     def of(cls, model: SmoothingSpline) -> Stream:
-        """Return an empty stream; see :meth:`SmoothingSpline.stream`."""
+        """Return an empty stream; see :meth:`.SmoothingSpline.stream`."""
         if model.q is None:
             raise ValueError(
                 "q: unknown. A stream needs it: tune the model on earlier data, or give q"
