@@ -1,5 +1,6 @@
 """The Markov solver gives the dense answer in O(n)."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
 from smoothderiv.gp.markov import MarkovPosterior
+from smoothderiv.model import UndeterminedError
 from smoothderiv.statespace.priors import Matern
 
 KERNELS = [
@@ -32,15 +34,18 @@ def rows(kernel):
     return data[data.nu <= kernel.smoothness]
 
 
+@pytest.mark.parametrize("mean", [0.3, "constant", "cubic"])
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
-def test_the_same_answer_as_dense(kernel):
-    dense, markov = both(kernel, rows(kernel))
+def test_the_same_answer_as_dense(kernel, mean):
+    dense, markov = both(kernel, rows(kernel), mean)
     x = np.r_[places(dense), dense.data.x[:5]]
     for nu in range(int(kernel.smoothness) + 1):
         size = np.abs(dense(x, nu)).max()
         assert_allclose(markov(x, nu), dense(x, nu), atol=1e-9 * size)
         assert_allclose(markov.std(x, nu), dense.std(x, nu), atol=1e-7 * size)
         assert_allclose(markov.cov(x, nu, x, 0), dense.cov(x, nu, x, 0), atol=1e-9 * size)
+        joint = [post._joint(x, np.array([0, nu])) for post in (markov, dense)]
+        assert_allclose(*joint, atol=1e-8 * size**2)
     assert_allclose(markov.log_evidence, dense.log_evidence, rtol=1e-8)
     assert_allclose(markov.edf, dense.edf, rtol=1e-7)
     assert_allclose(markov.leverage(), dense.leverage(), atol=1e-8)
@@ -53,6 +58,30 @@ def test_the_same_answer_as_dense(kernel):
 @pytest.mark.parametrize("kernel", KERNELS[1:], ids=str)
 def test_contract(kernel):
     check_posterior(both(kernel, mixed_data())[1])
+
+
+@pytest.mark.parametrize("kernel", KERNELS[2:], ids=str)
+def test_contract_with_an_estimated_mean(kernel):
+    check_posterior(both(kernel, mixed_data(), "cubic")[1])
+
+
+def test_rows_that_leave_the_mean_free_are_refused():
+    data = sd.observe([0.0, 1.0], [0.2, 0.4], yerr=0.1, nu=1)
+    with pytest.raises(UndeterminedError, match="constant of the mean undetermined"):
+        sd.GaussianProcess(kernels.Matern52(1.0, 1.0), mean="linear").condition(data)
+
+
+def test_a_far_mean_costs_no_digits():
+    """Adding 1e6 and a slope to the data adds them to the answer, and nothing else."""
+    kernel, data = kernels.Matern52(0.2, 1.3), mixed_data()
+    x = np.linspace(-0.2, 1.2, 9)
+    far = dataclasses.replace(data, y=data.y + np.where(data.nu == 0, 1e6 + 1e3 * data.x, 0.0))
+    far = dataclasses.replace(far, y=far.y + np.where(data.nu == 1, 1e3, 0.0))
+    model = sd.GaussianProcess(kernel, mean="linear", solver="markov")
+    near, moved = model.condition(data), model.condition(far)
+    assert_allclose(moved(x) - 1e6 - 1e3 * x, near(x), atol=1e-8)
+    assert_allclose(moved.std(x, 1), near.std(x, 1), rtol=1e-12)
+    assert_allclose(moved.log_evidence, near.log_evidence, rtol=1e-8)
 
 
 def test_matern12_has_its_kink():
@@ -72,7 +101,7 @@ def test_auto_chooses_it_where_it_is_exact():
 
     assert chosen()
     assert chosen(kernels.Wiener(3, 1.0))
-    assert not chosen(mean="constant")
+    assert chosen(mean="constant")
     assert not chosen(kernels.SquaredExponential(0.2, 1.0))
     assert not chosen(kernel + kernel)
 
@@ -80,8 +109,6 @@ def test_auto_chooses_it_where_it_is_exact():
 def test_what_it_cannot_do_is_refused():
     with pytest.raises(ValueError, match="solver: 'markov' is for one kernel"):
         sd.GaussianProcess(kernels.SquaredExponential(1.0, 1.0), solver="markov")
-    with pytest.raises(ValueError, match="solver: 'markov' is for one kernel"):
-        sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="markov", mean="linear")
     plane = sd.observe([[0.0, 1.0]], [1.0], yerr=0.1)
     with pytest.raises(ValueError, match="1-D x, not 2"):
         sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="markov").condition(plane)
@@ -128,17 +155,22 @@ def unknown_noise(kernel):
 
 
 @pytest.mark.parametrize("kernel", FREE, ids=str)
-def test_tuning_has_exact_gradients(kernel):
+@pytest.mark.parametrize("mean", [0.3, "cubic"])
+def test_tuning_has_exact_gradients(kernel, mean):
     gap = sd.observe([3.0, 3.1, 60.0], [1.0, 1.2, 0.5], yerr=0.1)
     data = unknown_noise(kernel) + sd.observe([0.5], [0.0], yerr=0) + gap
-    check_gradient(sd.GaussianProcess(kernel, mean=0.3, solver="markov"), data, "evidence")
+    check_gradient(sd.GaussianProcess(kernel, mean=mean, solver="markov"), data, "evidence")
 
 
-@pytest.mark.parametrize("kernel", FREE, ids=str)
-def test_tuning_finds_what_the_dense_solver_finds(kernel):
+# an Ornstein-Uhlenbeck process about a line becomes Brownian motion, of no length and no size
+BOTH = [(kernel, 0.3) for kernel in FREE] + [(kernel, "linear") for kernel in FREE[1:]]
+
+
+@pytest.mark.parametrize(("kernel", "mean"), BOTH, ids=str)
+def test_tuning_finds_what_the_dense_solver_finds(kernel, mean):
     data = unknown_noise(kernel)
     dense, markov = (
-        tuned(sd.GaussianProcess(kernel, mean=0.3, solver=s), data) for s in ("dense", "markov")
+        tuned(sd.GaussianProcess(kernel, mean=mean, solver=s), data) for s in ("dense", "markov")
     )
     assert markov.tuning.names == dense.tuning.names
     inside = np.isfinite(markov.tuning.log_values)

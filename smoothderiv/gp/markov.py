@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from smoothderiv.gp import _loops
 from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.kernels import Matern12, Matern32, Matern52, Matern72
+from smoothderiv.gp.markov_trend import Asked, MarkovTrend, trend_information
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
@@ -23,9 +24,20 @@ from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _chain_loops
-from smoothderiv.statespace.markov import Errors, MarkovRows, States, diagonal, joint
+from smoothderiv.statespace.markov import (
+    Errors,
+    Likelihood,
+    MarkovRows,
+    States,
+    diagonal,
+    joint,
+)
 from smoothderiv.statespace.priors import Matern
-from smoothderiv.statespace.smoother import SmoothingSpline, log_evidence, psd_root
+from smoothderiv.statespace.smoother import (
+    SmoothingSpline,
+    polynomial_information,
+    psd_root,
+)
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
@@ -33,27 +45,30 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
-_KEPT = 10_000  # places of a question whose states are kept
 _MATERN = (Matern12, Matern32, Matern52, Matern72)
 
 
-def is_markov(kernel: Kernel, mean: object) -> bool:
-    """Tell whether kernel and mean are what the Markov solver knows."""
-    return isinstance(kernel, (*_MATERN, Wiener)) and not isinstance(mean, str)
+def is_markov(kernel: Kernel) -> bool:
+    """Tell whether a kernel is what the Markov solver knows."""
+    return isinstance(kernel, (*_MATERN, Wiener))
 
 
 def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
     """Return the posterior by filter and smoother; the model's numbers must be known."""
-    trend = Trend.of(model.mean, -1, data)
+    kernel = model.kernel
+    trend, sd = Trend.of(model.mean, kernel.null_degree, data), data.sd(model.noise)
     shift = trend.fixed(data.x[:, None], data.nu[:, None])
-    sd = data.sd(model.noise)
     rows = _rows(model, data, shift, sd)
-    likelihood, errors = rows.errors()
-    if isinstance(model.kernel, Wiener):
-        evidence = log_evidence(rows, likelihood)
-    else:
-        constant = likelihood.rank * math.log(2 * math.pi)
-        evidence = -0.5 * (likelihood.chi + likelihood.logs + constant)
+    free, information = trend.beyond(kernel.null_degree), 0.0
+    if len(free.exponents):
+        information += trend_information(trend, kernel.null_degree, data)
+    if isinstance(kernel, Wiener):
+        information += polynomial_information(rows)
+    design = free.rows(data.x[:, None], data.nu[:, None])
+    fit = MarkovTrend.of(free, rows, design, data.y - shift)
+    likelihood, errors = fit.rows.errors()
+    errors = fit.cleared(errors)
+    evidence = -0.5 * (twice_the_loss(likelihood, fit) - information)
     leverage = np.clip(1.0 - sd**2 * errors.diagonal, 0.0, 1.0)
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return MarkovPosterior(
@@ -64,10 +79,16 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
         float(leverage.sum()),
         student_dof(data, leverage),
         _trend=trend,
-        _rows=rows,
+        _free=fit,
         _errors=errors,
         _weight=leverage,
     )
+
+
+def twice_the_loss(likelihood: Likelihood, fit: MarkovTrend) -> float:
+    """Return minus twice the log likelihood of the rows without a trend."""
+    constant = (likelihood.rank - len(fit.beta)) * math.log(2 * math.pi)
+    return likelihood.chi + likelihood.logs + fit.log_det + constant
 
 
 def _rows(model: GaussianProcess, data: Observations, shift: Array, sd: Array) -> MarkovRows:
@@ -97,7 +118,7 @@ class MarkovPosterior(Posterior):
     edf: float
     dof: float
     _trend: Trend = field(repr=False)
-    _rows: MarkovRows = field(repr=False)
+    _free: MarkovTrend = field(repr=False)
     _errors: Errors = field(repr=False)
     _weight: Array = field(repr=False)
 
@@ -109,14 +130,21 @@ class MarkovPosterior(Posterior):
     def _states(self) -> States:
         return self._rows.states()
 
-    def _at(self, x: Array) -> tuple[Array, Array]:
-        """Return states at places; the last are kept, since several orders are asked of them."""
-        asked = self.__dict__.get("_asked")
-        if asked is None or not np.array_equal(asked[0], x):
-            asked = (x.copy(), self._states.at(x))
-            if len(x) <= _KEPT:
-                self.__dict__["_asked"] = asked
-        return asked[1]
+    @cached_property
+    def _asked(self) -> Asked:
+        return Asked(self._states)
+
+    @property
+    def _rows(self) -> MarkovRows:
+        return self._free.rows
+
+    @property
+    def beta(self) -> Array:
+        """The estimated coefficients of the mean, in the monomials of ``(x - centre) / span``.
+
+        Those of the polynomial that the process itself leaves free are not among them: (p,).
+        """
+        return self._free.beta
 
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, without cancellation: (n,)."""
@@ -126,17 +154,23 @@ class MarkovPosterior(Posterior):
         return self._weight
 
     def _mean(self, x: Array, nu: Orders) -> Array:
-        state, _ = self._at(x)
+        state, _ = self._asked.at(x)
         unit = self._rows.prior.units[nu]
-        fixed = self._trend.fixed(x[:, None], nu[:, None])
+        fixed = self._trend.fixed(x[:, None], nu[:, None]) + self._free.values(x, nu)
         return np.asarray(state[np.arange(len(x)), nu] * unit + fixed)
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        _, factor = self._at(x)
-        return np.asarray(diagonal(factor, nu) * self._rows.prior.units[nu] ** 2)
+        _, factor = self._asked.at(x)
+        own = diagonal(factor, nu) * self._rows.prior.units[nu] ** 2
+        return np.asarray(own + (self._free.free(x, nu) ** 2).sum(axis=1))
 
     def _joint(self, x: Array, orders: Orders) -> Array:
-        return joint(self._states, self._rows.prior, x, orders)
+        out = joint(self._asked, self._rows.prior, x, orders)
+        below = np.flatnonzero(orders < self._rows.prior.dimension)
+        places, nu = np.repeat(x, len(below)), np.tile(orders[below], len(x))
+        free = self._free.free(places, nu).reshape(len(x), len(below), -1)
+        out[:, below[:, None], below] += free @ free.transpose(0, 2, 1)
+        return out
 
     def _diffusion(self, nu: int) -> float:
         return self._rows.prior.diffusion if nu == self.highest_order else 0.0
@@ -148,7 +182,8 @@ class MarkovPosterior(Posterior):
         places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
         chain = self._states.chain(places)
         cov = _chain_loops.joint_cov(chain.links, back[: len(x)], nu, back[len(x) :], nu2)
-        return np.asarray(unit[nu][:, None] * cov * unit[nu2])
+        free = self._free.free(x, nu) @ self._free.free(x2, nu2).T
+        return np.asarray(unit[nu][:, None] * cov * unit[nu2] + free)
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         if not len(x):
@@ -160,6 +195,8 @@ class MarkovPosterior(Posterior):
         means = self._states.at(places)[0]
         _chain_loops.draw(means, roots, chain.basis, chain.transition, paths)
         drawn = paths[:, back, nu] * self._rows.prior.units[nu]
+        free = self._free.free(x, nu)
+        drawn += rng.standard_normal((size, free.shape[1])) @ free.T + self._free.values(x, nu)
         return np.asarray(drawn + self._trend.fixed(x[:, None], nu[:, None]))
 
     def _integral(self, a: float, b: float) -> tuple[float, float]:
@@ -174,7 +211,9 @@ class MarkovPosterior(Posterior):
         looks = unit[:, None] * chain.basis[:, 0]
         var = _loops.chain_variance(looks, chain.cov[-1], chain.transition, chain.noise)
         var += _kink_correction(kernel, np.diff(edges), len(node) // (len(edges) - 1))
-        mean = weight @ self._mean(node, np.zeros(len(node), dtype=np.int64))
+        value = np.zeros(len(node), dtype=np.int64)
+        mean = weight @ self._mean(node, value)
+        var += ((weight @ self._free.free(node, value)) ** 2).sum()
         return math.copysign(1.0, b - a) * float(mean), max(float(var), 0.0)
 
 

@@ -10,13 +10,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.gp.dense import LOG_2PI
 from smoothderiv.gp.kernel import Kernel, known
-from smoothderiv.gp.markov import prior_of
+from smoothderiv.gp.markov import prior_of, twice_the_loss
+from smoothderiv.gp.markov_trend import MarkovTrend, trend_information
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
-from smoothderiv.statespace.fisher import matern_score
-from smoothderiv.statespace.markov import MarkovRows
+from smoothderiv.statespace.fisher import Score, matern_score
+from smoothderiv.statespace.markov import Likelihood, MarkovRows
+from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.smoother import SmoothingSpline, polynomial_information
 
 Array: TypeAlias = NDArray[np.float64]
@@ -33,48 +34,56 @@ class MarkovCriterion:
 
     def __init__(self, unknowns: Unknowns) -> None:
         self._unknowns, data = unknowns, unknowns.data
-        shift = unknowns.trend.fixed(data.x[:, None], data.nu[:, None])
-        centred = dataclasses.replace(data, y=data.y - shift)
+        x, nu = data.x[:, None], data.nu[:, None]
+        centred = dataclasses.replace(data, y=data.y - unknowns.trend.fixed(x, nu))
         self._data = centred[np.argsort(data.x, kind="stable")]
         self._groups = [self._data.is_of(o) & self._data.estimated for o in unknowns.orders]
+        null = unknowns.model.kernel.null_degree
+        self._trend = unknowns.trend.beyond(null)
+        self._design = self._trend.rows(self._data.x[:, None], self._data.nu[:, None])
+        self._information = trend_information(unknowns.trend, null, data)
+        if isinstance(unknowns.model.kernel, Wiener):
+            self._information += polynomial_information(self._template)
 
     def value(self, point: Array) -> float:
         """Return the criterion in nats."""
-        values = np.exp(point)
-        kernel, sd = self._unknowns.filled(values), self._data.sd(self._unknowns.noise(values))
-        wiener = isinstance(kernel, Wiener)
-        found = (self._wiener_rows(kernel, sd) if wiener else self._rows(kernel, sd)).likelihood()
-        loss = 0.5 * (found.chi + found.logs + found.rank * LOG_2PI)
-        loss += self._unknowns.prior(point)[0] - (0.5 * self._polynomials if wiener else 0.0)
-        return loss if math.isfinite(loss) else math.inf
-
-    def _rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
-        return MarkovRows.of(prior_of(kernel), self._data.x, self._data.y, sd, self._data.nu)
+        fit = self._fit(point)
+        return self._whole(fit.rows.likelihood(), fit, point)
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
-        values = np.exp(point)
-        kernel, sd = self._unknowns.filled(values), self._data.sd(self._unknowns.noise(values))
-        if isinstance(kernel, Wiener):
-            loss, pull, diagonal, slopes = self._wiener(kernel, sd)
-        else:
-            score = matern_score(self._rows(kernel, sd))
-            found, pull, diagonal = score.likelihood, score.pull, score.diagonal
-            loss = 0.5 * (found.chi + found.logs + found.rank * LOG_2PI)
-            slopes = {"amplitude": score.by_sigma, "length": score.by_scale}
+        fit = self._fit(point)
+        wiener = isinstance(fit.rows.prior, IntegratedWiener)
+        score = _wiener_score(fit.rows) if wiener else matern_score(fit.rows)
+        loss, spent = self._whole(score.likelihood, fit, point), score.spent
         if not math.isfinite(loss):
             return math.inf, np.zeros(len(point))
-        by_row = sd**2 * (diagonal - pull**2)
+        for rows in fit.columns:
+            spent = spent + (_wiener_score(rows) if wiener else matern_score(rows)).spent
+        slopes = dict(zip(("amplitude", "length"), score.excess - spent, strict=True))
+        values = np.exp(point)
+        diagonal = score.diagonal - (fit.pulled**2).sum(axis=1)
+        by_row = self._sd(values) ** 2 * (diagonal - fit.without(score.pull) ** 2)
         gradient = [slopes[p.kind] for p in self._unknowns.free]
         gradient += [float(by_row[rows].sum()) for rows in self._groups]
-        prior, slope = self._unknowns.prior(point)
-        return loss + prior, np.array(gradient) + slope
+        return loss, np.array(gradient) + self._unknowns.prior(point)[1]
 
-    def _wiener(self, kernel: Wiener, sd: Array) -> tuple[float, Array, Array, dict[str, float]]:
-        """Return the loss, P y, diag P and the derivative by log sigma of a Wiener process."""
-        found, errors = self._wiener_rows(kernel, sd).errors()
-        loss = 0.5 * (found.chi + found.logs + found.rank * LOG_2PI - self._polynomials)
-        return loss, errors.pull, errors.diagonal, {"amplitude": errors.excess - errors.penalty}
+    def _whole(self, found: Likelihood, fit: MarkovTrend, point: Array) -> float:
+        loss = 0.5 * (twice_the_loss(found, fit) - self._information)
+        return loss + self._unknowns.prior(point)[0] if math.isfinite(loss) else math.inf
+
+    def _sd(self, values: Array) -> Array:
+        return self._data.sd(self._unknowns.noise(values))
+
+    def _fit(self, point: Array) -> MarkovTrend:
+        """Return the rows under the prior of a point, the trend fitted."""
+        values = np.exp(point)
+        kernel, sd, data = self._unknowns.filled(values), self._sd(values), self._data
+        if isinstance(kernel, Wiener):
+            rows = self._wiener_rows(kernel, sd)
+        else:
+            rows = MarkovRows.of(prior_of(kernel), data.x, data.y, sd, data.nu)
+        return MarkovTrend.of(self._trend, rows, self._design, data.y)
 
     def _wiener_rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
         q = known(kernel.sigma, "sigma") ** 2  # type: ignore[attr-defined]
@@ -86,6 +95,9 @@ class MarkovCriterion:
         spline = SmoothingSpline(self._unknowns.model.kernel.order)  # type: ignore[attr-defined]
         return spline.rows(self._data, q=1.0, sd=self._data.relative_sd)
 
-    @cached_property
-    def _polynomials(self) -> float:
-        return polynomial_information(self._template)
+
+def _wiener_score(rows: MarkovRows) -> Score:
+    """Return what :func:`matern_score` does; there is no length."""
+    found, errors = rows.errors()
+    excess, spent = np.array([[errors.excess, errors.penalty], [0.0, 0.0]]).T
+    return Score(found, errors.pull, errors.diagonal, excess, spent)

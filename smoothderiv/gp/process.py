@@ -46,7 +46,7 @@ class GaussianProcess(Model):
     solver : {"auto", "dense", "markov", "band", "iterative"}
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
         filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
-        or Wiener and a mean that is not estimated.
+        or Wiener, any mean.
         "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential without exact rows,
         any mean: white noise on a grid, smoothed, which is the same to rounding (see
         :mod:`smoothderiv.gp.band.grid`). "auto": "markov" where it is exact, "band" where it can
@@ -97,10 +97,10 @@ class GaussianProcess(Model):
         if self.solver not in SOLVERS:
             raise ValueError(f"solver: {self.solver!r} is unknown; use one of {', '.join(SOLVERS)}")
         check_mean(self.mean)
-        if self.solver == "markov" and not markov.is_markov(self.kernel, self.mean):
+        if self.solver == "markov" and not markov.is_markov(self.kernel):
             raise ValueError(
-                "solver: 'markov' is for one kernel Matern 1/2 to 7/2 or Wiener and a mean that is "
-                f"a number or callable, not {self.kernel!r} with mean={self.mean!r}; use 'dense'"
+                f"solver: 'markov' is for one kernel Matern 1/2 to 7/2 or Wiener, not "
+                f"{self.kernel!r}; use 'dense'"
             )
         if self.solver == "band" and not band.is_band(self.kernel):
             raise ValueError(
@@ -145,7 +145,7 @@ class GaussianProcess(Model):
             return False
         if data.ndim > 1 and self.solver == "markov":
             raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
-        return data.ndim == 1 and markov.is_markov(self.kernel, self.mean)
+        return data.ndim == 1 and markov.is_markov(self.kernel)
 
     def require_fit(self, data: Observations) -> None:
         """Refuse data that no process of this kernel can have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -50,6 +51,11 @@ class Trend:
         shape = (len(exponents), data.ndim)
         free = np.array(exponents, dtype=np.int64).reshape(shape)
         return cls(mean, free, 0.5 * (low + high), span)
+
+    def beyond(self, degree: int) -> Trend:
+        """Return the part of higher degree, and nothing fixed."""
+        higher = self.exponents.sum(axis=1) > degree
+        return dataclasses.replace(self, mean=0.0, exponents=self.exponents[higher])
 
     def fixed(self, x: Array, nu: Orders) -> Array:
         """Return ``D^nu m`` at rows (n, d): (n,)."""

@@ -310,7 +310,8 @@ def errors_and_stretch(rows, steps, gain, innovation, inverse, mean, factor, dri
     factor as `forward` filled them. A step longer by dh changes minus the log likelihood by
     ``(-r'F m + tr((N - r r') F P) + density (N_dd - r_d**2) / 2) dh``, m and P the filtered
     moments before it and r, N the backward recursions there, as F and exp(F h) commute. Return
-    (P y, diag P, tr QN - r'Qr summed, that derivative times h summed, r, N before the first row).
+    (P y, diag P; tr QN, r'Qr, and of that derivative times h the parts without and with r, summed;
+    r, N before the first row).
     """
     d, n = len(dims), len(innovation)
     variance, component = rows[1], rows[2]
@@ -318,7 +319,7 @@ def errors_and_stretch(rows, steps, gain, innovation, inverse, mean, factor, dri
     r, N, v, g = np.zeros(d), np.zeros(d * d), np.empty(d), np.empty(d)
     U, D, m, P = np.empty(d * d), np.empty(d), np.empty(d), np.empty((d, d))
     pull, diagonal = np.empty(n), np.empty(n)
-    size, stretch = 0.0, 0.0
+    total, spent, stretch, pulled = 0.0, 0.0, 0.0, 0.0
     for i in range(n - 1, -1, -1):
         pull[i], diagonal[i] = _release(
             r, N, gain[i], innovation[i], inverse[i], variance[i], component[i], v, g, d
@@ -326,7 +327,8 @@ def errors_and_stretch(rows, steps, gain, innovation, inverse, mean, factor, dri
         if i == 0 or not h[i] > 0.0:
             continue
         penalty, excess = _noise_moments(r, N, i, h, basis, weight, A, root, v, d)
-        size += excess - penalty
+        total += excess
+        spent += penalty
         _pull_back(r, N, i, h, A, v, d)
         _unpack(factor[i - 1], U, D, d)
         _mean(U, mean[i - 1], m, d)
@@ -338,12 +340,13 @@ def errors_and_stretch(rows, steps, gain, innovation, inverse, mean, factor, dri
                 moved += drift[a, b] * m[b]
                 for c in range(d):
                     v[b] += drift[a, c] * P[c, b]
-            stretch -= h[i] * r[a] * moved
+            pulled -= h[i] * r[a] * moved
             for b in range(d):
-                stretch += h[i] * (N[a * d + b] - r[a] * r[b]) * v[b]
-        last = d * d - 1
-        stretch += 0.5 * h[i] * density * (N[last] - r[d - 1] * r[d - 1])
-    return pull, diagonal, size, stretch, r, N
+                stretch += h[i] * N[a * d + b] * v[b]
+                pulled -= h[i] * r[a] * r[b] * v[b]
+        stretch += 0.5 * h[i] * density * N[d * d - 1]
+        pulled -= 0.5 * h[i] * density * r[d - 1] * r[d - 1]
+    return pull, diagonal, total, spent, stretch, pulled, r, N
 
 
 @_inline

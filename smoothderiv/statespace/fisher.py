@@ -18,15 +18,16 @@ class Score(NamedTuple):
     """A likelihood and what its gradient is made of, in the order of the rows given.
 
     With K the covariance of the rows, R their noise and P the inverse of K + R: ``pull = P y``,
-    ``diagonal = diag P``. `by_sigma` and `by_scale` are the derivatives of minus the log
-    likelihood by the logarithms of the amplitude and of the length.
+    ``diagonal = diag P``. The derivatives of minus the log likelihood by the logarithms of the
+    amplitude and of the length are ``excess - spent``: `excess` is ``tr(P dK) / 2``, `spent` is
+    ``y'P dK P y / 2``, (2,) each.
     """
 
     likelihood: Likelihood
     pull: Array
     diagonal: Array
-    by_sigma: float
-    by_scale: float
+    excess: Array
+    spent: Array
 
 
 def matern_score(rows: MarkovRows) -> Score:
@@ -51,12 +52,15 @@ def matern_score(rows: MarkovRows) -> Score:
     data, dims = (rows.y, rows.variance, rows.nu), np.zeros(d, dtype=np.int64)
     found = rows._checked(_loops.forward(data, rows.steps, rows._settled, *filled, dims))
     drift, density = prior.drift()
-    pull, diagonal, size, stretch, r, N = _error_loops.errors_and_stretch(
+    pull, diagonal, total, size, stretch, pulled, r, N = _error_loops.errors_and_stretch(
         data, rows.steps, *filled, drift, density, dims
     )
     start = prior.stationary()
-    size += float((start * N.reshape(d, d)).sum() - r @ start @ r)
-    own = 1.0 - rows.variance * diagonal - pull * (rows.y - rows.variance * pull)
-    by_scale = -stretch - float(rows.nu @ own)
+    total += float((start * N.reshape(d, d)).sum())
+    size += float(r @ start @ r)
+    # a row of order nu has the unit scale**-nu
+    share = float(rows.nu @ (1.0 - rows.variance * diagonal))
+    own = float(rows.nu @ (pull * (rows.y - rows.variance * pull)))
+    excess, spent = np.array([total, -stretch - share]), np.array([size, pulled - own])
     unit = prior.units[rows.nu]
-    return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), size, by_scale)
+    return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), excess, spent)

@@ -10,7 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,12 @@ class MarkovRows:
         out.__dict__["_plain"] = self._plain
         if same.transition is None:
             out.__dict__["steps"] = fresh._replace(h=same.h)
+        return out
+
+    def observing(self, y: Array) -> MarkovRows:
+        """Return the same rows of other observations: (n,)."""
+        out = dataclasses.replace(self, y=y[self.sorting] / self.prior.units[self.nu])
+        out.__dict__["steps"] = self.steps
         return out
 
     @cached_property
@@ -451,7 +457,14 @@ def covariances(factor: Array) -> Array:
     return np.asarray((U * D[:, None, :]) @ np.swapaxes(U, 1, 2))
 
 
-def joint(states: States, prior: MarkovPrior, x: Array, orders: Orders) -> Array:
+class Askable(Protocol):
+    """What says states at places."""
+
+    def at(self, x: Array) -> tuple[Array, Array]:
+        """Return what :meth:`States.at` does."""
+
+
+def joint(states: Askable, prior: MarkovPrior, x: Array, orders: Orders) -> Array:
     """Return the covariance of several derivatives at each place: (n, P, P).
 
     Orders at and above the dimension of the state do not exist, and get 0.
