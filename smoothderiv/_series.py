@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from smoothderiv._validate import RowError, times
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, observe
+from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
 
 
@@ -77,6 +78,23 @@ class Question:
     at: NDArray[Any] | int | None
     nu: tuple[int, ...]
     level: float
+    _last: list[Any] = field(default_factory=list, compare=False, repr=False)
+
+    def stds(self, post: Posterior, places: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
+        """Return where to keep standard deviations, with those that `post` shares with the last.
+
+        Under a model with no unknown number, series of the same places, orders and noise have the
+        same ones, whatever was observed; a mixture's depend on y.
+        """
+        data = post.data
+        if post.model is not self.model or len(post._parts()) > 1:
+            return {}
+        arrays = data.x, data.nu, data.sd(post.noise), places
+        key = [str(data.origin), *((a.dtype.str, a.tobytes()) for a in arrays)]
+        if not self._last or self._last[0] != key:
+            self._last[:] = [key, {}]
+        found: dict[int, NDArray[np.float64]] = self._last[1]
+        return found
 
     def places(self, series: Series, data: Observations) -> NDArray[Any]:
         """Return where a series is asked, in the kind of places in which its rows are."""
@@ -102,7 +120,8 @@ def answer(question: Question, series: Series) -> Answer:
             if not len(data):
                 return Answer(None, Trouble(f"no row to fit ({data.n_missing} are missing)"))
             post = smooth(data, question.model, nu=max(question.nu))
-            table = post.frame(question.places(series, data), question.nu, question.level)
+            places = question.places(series, data)
+            table = post._frame(places, question.nu, question.level, question.stds(post, places))
         except _PartError as error:
             bad = error.error
             return Answer(None, Trouble(bad.says, error.part, bad.row, bad.argument))

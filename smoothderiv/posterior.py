@@ -295,13 +295,20 @@ class Posterior(Moments):
         std_0, lower_0, upper_0, mean_1, ..`` with the limits of :meth:`interval`. It turns into
         another library's table by ``.to_pandas()`` or ``polars.from_arrow``.
         """
+        return self._frame(x, nu, level, {})
+
+    def _frame(self, x: ArrayLike, nu: Any, level: float, stds: dict[int, Array]) -> pa.Table:
+        """Return :meth:`frame`; standard deviations that are known are taken, others are kept."""
         import pyarrow as pa
 
         places = np.atleast_1d(np.asarray(x))
         columns: dict[str, Any] = {"x": places if places.ndim == 1 else list(places)}
+        wide = student_quantile(0.5 + 0.5 * check_level(level), self.dof)
         for order in np.atleast_1d(np.asarray(nu)):
-            lower, upper = self.interval(places, order, level)
-            values = (self.mean(places, order), self.std(places, order), lower, upper)
+            if order not in stds:
+                stds[order] = self.std(places, order)
+            mean, std = self.mean(places, order), stds[order]
+            values = (mean, std, mean - wide * std, mean + wide * std)
             for word, value in zip(("mean", "std", "lower", "upper"), values, strict=True):
                 columns[f"{word}_{order}"] = value
         return pa.table(columns)

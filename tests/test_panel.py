@@ -5,9 +5,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import smoothderiv as sd
+from smoothderiv.posterior import Posterior
 
 SPLINE = sd.SmoothingSpline(order=3)
 TO = {"pandas": lambda f: f, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
@@ -256,3 +257,53 @@ def test_an_empty_table_gives_an_empty_table(library):
     assert len(out) == 0
     columns = out.column_names if library == "pyarrow" else list(out.columns)
     assert columns[:3] == ["id", "t", "mean_0"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        sd.SmoothingSpline(2, q=2.0, noise={0: 0.1}),
+        sd.RegressionSpline(knots=8, noise={0: 0.1}),
+        sd.GaussianProcess(sd.kernels.SquaredExponential(1.0, 1.0), noise={0: 0.1}),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_what_does_not_depend_on_y_is_found_once(model, monkeypatch):
+    """Three series of the same places and noise, then one whose first place is another."""
+    rng = np.random.default_rng(3)
+    t = np.sort(rng.uniform(0, 5, 40))
+    frame = pd.DataFrame({"id": np.repeat(list("abcd"), 40), "t": np.tile(t, 4)})
+    frame["pos"] = np.sin(frame.t) + 0.1 * rng.standard_normal(160)
+    frame.loc[120, "t"] -= 0.5
+    asked = []
+    monkeypatch.setattr(
+        Posterior,
+        "std",
+        lambda post, *question: asked.append(question) or np.sqrt(post.var(*question)),
+    )
+    out = sd.smooth_panel(frame, by="id", x="t", y="pos", model=model, workers=1)
+    assert len(asked) == 4  # two orders of two kinds of series
+    for name, rows in out.groupby("id"):
+        mine = frame[frame.id == name]
+        post = model.condition(sd.observe(mine.t, mine.pos))
+        for nu in (0, 1):
+            assert_array_equal(rows[f"mean_{nu}"], post.mean(rows.t, nu))
+            assert_array_equal(rows[f"std_{nu}"], post.std(rows.t, nu))
+
+
+def test_the_same_distances_at_other_times_share_nothing():
+    """Rows equally far from their first times, asked at the same time for all."""
+    times = pd.date_range("2026-01-01", periods=30, freq="h")
+    frame = pd.DataFrame(
+        {
+            "id": np.repeat(["early", "late"], 30),
+            "t": np.concatenate((times, times + pd.Timedelta("3h"))),
+            "y": np.random.default_rng(0).standard_normal(60),
+        }
+    )
+    model = sd.SmoothingSpline(2, q=1e-9, noise={0: 1.0})
+    out = sd.smooth_panel(frame, by="id", x="t", at=times[[29]], model=model, nu=0)
+    for (_, rows), (_, mine) in zip(out.groupby("id"), frame.groupby("id"), strict=True):
+        post = model.condition(sd.observe(mine.t, mine.y))
+        assert_array_equal(rows["std_0"], post.std(times[[29]]))
+    assert out.std_0[0] != out.std_0[1]
