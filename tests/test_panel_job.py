@@ -180,3 +180,33 @@ def test_bad_cells_are_named_by_line(here):
     Path("word.csv").write_text("id,t,pos,vel\na,0,1,\na,1,oops,\n")
     words = refused(run("panel", "word.csv", *QUICK))
     assert words.startswith("word.csv: line 3, column 'pos' is 'oops', which is not a number")
+
+
+def test_progress_is_shown_on_a_terminal_alone(here):
+    """A bar with its count on a pseudo terminal; in a pipe nothing but words."""
+    pty = pytest.importorskip("pty")  # of POSIX
+    command = [sys.executable, "-W", "error", "-m", "smoothderiv.cli", "panel", "many.parquet"]
+    command += list(map(str, QUICK))
+    upper, lower = pty.openpty()
+    env = HERE | {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        [*command, "--out", "seen.parquet"], stdin=lower, stdout=lower, stderr=lower, env=env
+    ) as shown:
+        os.close(lower)
+        said = b""
+        while True:
+            try:
+                more = os.read(upper, 4096)
+            except OSError:  # how Linux tells that the other side is closed
+                break
+            if not more:
+                break
+            said += more
+    os.close(upper)
+    assert shown.returncode == 0, said.decode()
+    assert "6/6" in said.decode()
+    assert "━" in said.decode()
+    silent = run("panel", "many.parquet", *QUICK, "--out", "out.parquet")
+    assert not set("━\x1b\r") & set(silent.output)
+    assert "Written: out.parquet" in silent.stdout
+    assert_same(pd.read_parquet("seen.parquet"), pd.read_parquet("out.parquet"))
