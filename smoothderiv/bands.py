@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import NDArray
-from scipy import special
 
 if TYPE_CHECKING:
     from smoothderiv.moments import Moments
@@ -117,7 +117,7 @@ def critical_value(members: Ways, level: float, dof: float) -> float:
     if not any(ways for _, ways in members):
         return 0.0
     p = 0.5 + 0.5 * level
-    low = float(special.stdtrit(dof, p) if dof < math.inf else special.ndtri(p))
+    low = float(scipy.special.stdtrit(dof, p) if dof < math.inf else scipy.special.ndtri(p))
     if excess(low) <= 0.0:
         return low
     high = 1.5 * low + 1.0
@@ -168,7 +168,7 @@ def exit_rate(c: Array) -> Array:
     low, high = np.zeros_like(x), np.pi**2 / (8.0 * x) + 1.0
     for _ in range(40):
         middle = 0.5 * (low + high)
-        inside = special.hyp1f1(-0.5 * middle, 0.5, x) > 0.0
+        inside = scipy.special.hyp1f1(-0.5 * middle, 0.5, x) > 0.0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     return np.asarray(0.5 * (low + high))
 
@@ -268,7 +268,7 @@ def _binned(sizes: Array, steps: Array) -> tuple[Array, Array]:
 
 def _outside(c: Array) -> Array:
     """Return ``P(|Z| > c)`` at one place."""
-    return np.asarray(special.erfc(c / math.sqrt(2.0)))
+    return np.asarray(scipy.special.erfc(c / math.sqrt(2.0)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -277,7 +277,7 @@ def _scales(dof: float) -> tuple[Array, Array]:
     if math.isinf(dof):
         return np.ones(1), np.ones(1)
     p, weight = np.polynomial.legendre.leggauss(64 if dof < 30 else 24)
-    return np.sqrt(2.0 * special.gammaincinv(0.5 * dof, 0.5 + 0.5 * p) / dof), 0.5 * weight
+    return np.sqrt(2.0 * scipy.special.gammaincinv(0.5 * dof, 0.5 + 0.5 * p) / dof), 0.5 * weight
 
 
 def _root(function, low: float, high: float) -> float:  # type: ignore[no-untyped-def]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import NDArray
-from scipy import special
 
 from smoothderiv.observations import Order
 
@@ -139,8 +139,8 @@ def _check(
         kind = "scaled" if data.relative[rows[0]] else "estimated"
     p_value = 1.0
     if kind == "stated" and dof > 0:
-        below = float(special.chdtr(dof, total))
-        above = float(special.chdtrc(dof, total))
+        below = float(scipy.special.chdtr(dof, total))
+        above = float(scipy.special.chdtrc(dof, total))
         p_value = min(2.0 * min(below, above), 1.0)
     largest = int(np.argmax(np.abs(z)))
     ratio = math.sqrt(total / dof) if dof > 0 else math.nan
@@ -164,12 +164,12 @@ def _check(
 def _outlier_p(z: float, rows: int, dof: float) -> float:
     """Return the probability of so large a residual among so many; estimated noise contains it."""
     if math.isinf(dof):
-        single = 2.0 * float(special.ndtr(-abs(z)))
+        single = 2.0 * float(scipy.special.ndtr(-abs(z)))
     elif dof <= z * z or dof <= 1.0:
         return 1.0 if dof <= 2.0 else 0.0
     else:
         t = abs(z) * math.sqrt((dof - 1.0) / (dof - z * z))
-        single = 2.0 * float(special.stdtr(dof - 1.0, -t))
+        single = 2.0 * float(scipy.special.stdtr(dof - 1.0, -t))
     return -math.expm1(rows * math.log1p(-min(single, 1.0 - 1e-16)))
 
 
@@ -200,7 +200,7 @@ def _words(check: OrderCheck, post: Posterior) -> list[str]:
             f"order {check.order}: row {check.largest_row}{place} lies {abs(check.largest):.1f} "
             "standard deviations off what the rest says; is it a mistake?"
         )
-    if check.neighbours > special.ndtri(1.0 - _CHANCE) / math.sqrt(check.rows):
+    if check.neighbours > scipy.special.ndtri(1.0 - _CHANCE) / math.sqrt(check.rows):
         found.append(
             f"order {check.order}: residuals of neighbours are correlated "
             f"({check.neighbours:.2g}): the noise hangs together, or the curve is too stiff; "

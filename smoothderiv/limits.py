@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from smoothderiv.bands import critical_value, ways_along, ways_through
 from smoothderiv.observations import Observations
@@ -133,7 +133,7 @@ def satterthwaite(parameters: Array, left: Array) -> float:
 
 def student_quantile(p: float, dof: float) -> float:
     """Return the quantile of Student's distribution, the normal one for infinite `dof`."""
-    return float(special.stdtrit(dof, p) if math.isfinite(dof) else special.ndtri(p))
+    return float(scipy.special.stdtrit(dof, p) if math.isfinite(dof) else scipy.special.ndtri(p))
 
 
 def check_level(level: float) -> float:

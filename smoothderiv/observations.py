@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv import _frames, _validate
+from smoothderiv import _validate
 
 Order: TypeAlias = int | tuple[int, ...]
 """The order of a derivative: an int for 1-D x, a multi-index for x of several dimensions."""
@@ -125,6 +125,8 @@ class Observations:
           order 0: 2 rows, yerr 0.1
           order 1: 1 row, yerr unknown
         """
+        from smoothderiv import _frames  # it imports a library of dataframes
+
         parts = []
         for part in _frames.read_parts(frame, x, y, yerr, nu):
             known = part.arguments["yerr"] is not None

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from smoothderiv.diagnosis import Diagnosis, diagnose
 from smoothderiv.gradient import Gradient, Hessian
@@ -183,8 +183,8 @@ class Posterior(Moments):
         with np.errstate(divide="ignore", invalid="ignore"):
             score = np.where(std > 0, mean / std, np.where(mean > 0, np.inf, -np.inf))
         if math.isfinite(self.dof):
-            return np.asarray(special.stdtr(self.dof, score))
-        return np.asarray(special.ndtr(score))
+            return np.asarray(scipy.special.stdtr(self.dof, score))
+        return np.asarray(scipy.special.ndtr(score))
 
     def regions(
         self,
