@@ -14,8 +14,9 @@ import numpy as np
 from numba import njit
 
 import smoothderiv as sd
-from smoothderiv.statespace import _loops
+from smoothderiv.statespace import _smooth_loops
 from smoothderiv.statespace.interop import to_filterpy
+from smoothderiv.statespace.markov import NO_GAINS
 
 
 @njit(cache=True)
@@ -189,11 +190,10 @@ def passes(n):
         report(f"likelihood and gradient, order {order}", cpu(gradient), n)
         mean, factor = np.empty((n, order)), np.empty((n, order * (order + 1) // 2))
         out = [np.empty_like(mean), np.empty_like(factor)]
-        none = (None, None, None)
 
         def both(rows=rows, mean=mean, factor=factor, out=out):
-            _loops.forward(rows._rows, rows.steps, rows._settled, *none, mean, factor, rows._dims)
-            _loops.smooth(mean, factor, order, rows._rows, rows.steps, *out, rows._dims)
+            rows.filter(NO_GAINS, (mean, factor))
+            _smooth_loops.smooth(mean, factor, order, rows._rows, rows.steps, *out, rows._dims)
 
         if order < 4:
             report(f"filter and smoother with covariances, order {order}", cpu(both), n)

@@ -43,7 +43,7 @@ def find_span(t, k, n_coef, x, span):
     return low
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def inverse_gaps(t, k, span, gaps):
     """Fill gaps[d, r] = 1 / (t[span+r+1] - t[span+1+r-d]), the denominators of the recursions."""
     for d in range(1, k + 1):
@@ -104,7 +104,7 @@ def fill_row(t, k, span, x, nu, gaps, row):
         raise_derivatives(k - nu, k, gaps, row)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def basis_rows(t, degree, shape, x, nu, first, values):
     """Fill values[i] with D^nu[i] B(x[i]) and first[i] with the column of its first entry."""
     k = len(shape) - 1 if len(shape) else degree
@@ -121,7 +121,7 @@ def basis_rows(t, degree, shape, x, nu, first, values):
             values[i, r] = row[r]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def basis_orders(t, degree, shape, x, up_to, first, values):
     """Fill values[nu, i] with D^nu B(x[i]) for all nu from 0 to up_to in one pass."""
     k = len(shape) - 1 if len(shape) else degree
@@ -184,7 +184,7 @@ def insert_row(unit, pivot, rhs, row, start, width, target, weight):
     return weight * target * target
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def reduce_row(row, first, k, shift, null_first, null_rows, reduced):
     """Write the row in the coordinates left free by the constraints; return start and target.
 
@@ -204,7 +204,7 @@ def reduce_row(row, first, k, shift, null_first, null_rows, reduced):
     return start, known
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def accumulate(t, degree, shape, x, y, yerr, nu, order, null, unit, pivot, rhs):
     """Rotate the rows ``D^nu f(x) = y`` of size yerr (NaN: 1) into a factor; return the rss.
 
@@ -235,7 +235,7 @@ def accumulate(t, degree, shape, x, y, yerr, nu, order, null, unit, pivot, rhs):
     return rss
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def merge(units, pivots, rhss, weights, unit, pivot, rhs):
     """Rotate weighted factors (J, p, w) into one; return what that adds to the rss."""
     groups, n_coef, width = units.shape
@@ -254,7 +254,7 @@ def merge(units, pivots, rhss, weights, unit, pivot, rhs):
     return rss
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def solve_unit(unit, rhs):
     """Return the solution of U c = z by back substitution."""
     n_coef, width = unit.shape
@@ -265,7 +265,7 @@ def solve_unit(unit, rhs):
     return c
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def window_roots(unit, pivot):
     """Return lower triangular roots of the covariance of each w successive coordinates.
 
@@ -298,7 +298,7 @@ def window_roots(unit, pivot):
     return roots
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def quadratic(root, row, width):
     """Return row' V row for the first `width` coordinates of a window with V = root root'."""
     total = 0.0 * root[0, 0]
@@ -310,7 +310,7 @@ def quadratic(root, row, width):
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def group_terms(units, pivots, rhss, c, roots, squares, traces):
     """Fill, for each factor g, squares[g] = sum d (U c - z)^2 and traces[g] = tr(V U' D U)."""
     groups, n_coef, width = units.shape
@@ -332,7 +332,7 @@ def group_terms(units, pivots, rhss, c, roots, squares, traces):
             traces[g] += pivots[g, j] * quadratic(roots[j], row, reach)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def moments(t, degree, shape, x, nu, c, roots, null, mean, var):
     """Fill mean and variance of D^nu f(x), O(k^2) a query."""
     shift, null_first, null_rows, reduced_width = null
@@ -359,7 +359,7 @@ def moments(t, degree, shape, x, nu, c, roots, null, mean, var):
             var[i] = quadratic(roots[start], reduced, min(reduced_width, len(roots) - start))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def joint_cov(t, k, x, orders, roots, null, out):
     """Fill the covariance of several orders at each place, (n, P, P), O(k^2) each."""
     shift, null_first, null_rows, reduced_width = null
@@ -388,7 +388,7 @@ def joint_cov(t, k, x, orders, roots, null, out):
                 out[i, q, p] = total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def halve(root, row, width, half):
     """Write row' root for the first `width` coordinates of a window with V = root root'."""
     half[:] = 0.0
@@ -400,7 +400,7 @@ def halve(root, row, width, half):
 NEGLIGIBLE = 1e-20  # of a row of norm 1: far below rounding, so that bands stay narrow
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def rotate(row, lo, hi, pairs, turns, begin, end):
     """Apply column rotations begin..end to a dense row that is zero outside lo..hi."""
     for r in range(begin, end):
@@ -416,7 +416,7 @@ def rotate(row, lo, hi, pairs, turns, begin, end):
     return lo, hi
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def lock_constraints(first, rows, target, n_coef, tolerance):
     """Reduce constraints ``rows c = target``, of norm 1 and by ascending first, by rotations.
 
@@ -473,7 +473,7 @@ def lock_constraints(first, rows, target, n_coef, tolerance):
     return pairs[:count], turns[:count], begin, locked, known, log_det, -1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def null_band(rotations, constraint_first, width, locked, known, null_first, extent, null_rows):
     """Find the rows of N and the shift of ``c = shift + N g``, g the coordinates left free.
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-_loop = njit(cache=True, error_model="numpy")
+_loop = njit(cache=True, nogil=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
 
 

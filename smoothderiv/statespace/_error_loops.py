@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 MAX_DIMENSION = 12
 _SIZE = 2 * MAX_DIMENSION * (3 * MAX_DIMENSION + 1)
-_loop = njit(cache=True, error_model="numpy")
+_loop = njit(cache=True, nogil=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]

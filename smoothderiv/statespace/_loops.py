@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 MAX_DIMENSION = 12
 _SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
-_loop = njit(cache=True, error_model="numpy")
+_loop = njit(cache=True, nogil=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -305,23 +305,26 @@ def _pack(U, D, out, d):
 
 
 @_loop
-def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims):
+def forward(rows, steps, settled, gains, states, dims):
     """Filter all rows; return the summary of `settle`, continued to the last row.
 
-    Fills what is not None: gain (n, d), innovation (n,), inverse (n,); mean (n, d), factor
-    (n, d (d + 1) / 2) of the state given the rows so far: its mean is U times the coordinates in
-    `mean`, which stay accurate where the state does not.
+    Fills, unless they are empty, gains: gain (n, d), innovation (n,), inverse (n,); and states:
+    mean (n, d), factor (n, d (d + 1) / 2) of the state given the rows so far: its mean is U times
+    the coordinates in `mean`, which stay accurate where the state does not.
     """
     d = len(dims)
     first, state, summary = settled
     y, variance, component = rows
     h, basis, weight, A, root = steps
+    gain, innovation, inverse = gains
+    mean, factor = states
+    keeps_gains, keeps_states = len(gain) > 0, len(mean) > 0
     U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
     b, v, W = _scratch(dims), _scratch(dims), _scratch(dims)
     m = len(first[1])
-    if gain is not None:
+    if keeps_gains:
         gain[:m], innovation[:m], inverse[:m] = first[0], first[1], first[2]
-    if mean is not None:
+    if keeps_states:
         mean[:m], factor[:m] = first[3], first[4]
     for j in range(d):
         mu[j], D[j] = state[d, j], state[j, j]
@@ -352,11 +355,11 @@ def forward(rows, steps, settled, gain, innovation, inverse, mean, factor, dims)
                 product = 1.0
         elif e != 0.0 and clash == 0.0:
             clash = i + 1.0
-        if gain is not None:
+        if keeps_gains:
             for j in range(d):
                 gain[i, j] = b[j] * g
             innovation[i], inverse[i] = e, g
-        if mean is not None:
+        if keeps_states:
             for j in range(d):
                 mean[i, j] = mu[j]
             _pack(U, D, factor[i], d)
@@ -445,52 +448,40 @@ def _innovation(U, mu, nu, y, d):
 
 
 @_inline
-def _turn_back(X, Y, V, last, turns, left, A, b, d):
+def _turn_back(X, Y, last, turns, left, A, b, d):
     """Turn coordinates after a step into those before it, undoing one rotation after the other.
 
-    X has d rows of 4 d + 4 entries: along d columns of what is known about them (the identity if V
-    is None); along the noise left over in each of up to 2 d columns that were added (set here); the
-    four of `_agree`; and d columns more, of which those before `last` are turned. The result is in
-    Y; for a Wiener step its rows d + k are the noise along column k.
+    X has d rows of 4 d + 4 entries: along d columns of what is known about them; along the noise
+    left over in each of up to 2 d columns that were added (set here); the four of `_agree`; and d
+    columns more, of which those before `last` are turned. The result is in Y; for a Wiener step its
+    rows d + k are the noise along column k.
     """
     if A is not None:
-        for s in range(2 * d - 1, -1, -1):
-            k = d - 1 - s if s < d else s
-            _turn_column(k, X, Y, V, last, turns, left, A, b, d)
-    elif V is not None:
-        for k in range(d):
-            _turn_column(k, X, Y, V, last, turns, left, A, b, d)
-    else:  # written out, for the compiler unrolls no deeper
-        _turn_column(0, X, Y, V, last, turns, left, A, b, d)
-        if d > 1:
-            _turn_column(1, X, Y, V, last, turns, left, A, b, d)
-        if d > 2:
-            _turn_column(2, X, Y, V, last, turns, left, A, b, d)
+        for k in range(2 * d - 1, d - 1, -1):
+            _turn_column(k, X, Y, last, turns, left, A, b, d)
+    for k in range(d):
+        _turn_column(k, X, Y, last, turns, left, A, b, d)
 
 
 @_inline
-def _turn_column(k, X, Y, V, last, turns, left, A, b, d):
+def _turn_column(k, X, Y, last, turns, left, A, b, d):
     """Undo the rotations of column k."""
     gains, keeps, kicks = turns
     width, top = 4 * d + 4, k + 1 if A is None else d
     noises = top if A is None else 2 * d
-    known = top if V is None else d  # from the identity, rows beyond have not been mixed in
     for m in range(width):
         b[m] = 0.0
     b[d + k] = 1.0
     b[3 * d], b[3 * d + 2] = left[2 * d + k], abs(left[2 * d + k])
     for j in range(top):
         gain, keep, kick = gains[k * d + j], keeps[k * d + j], kicks[k * d + j]
-        for m in range(known):
+        for m in range(d + noises):
             _turn(X, b, j * width, m, gain, keep, kick)
-        for m in range(d, d + noises):
+        for m in range(3 * d, 3 * d + 2):
             _turn(X, b, j * width, m, gain, keep, kick)
-        if V is not None:
-            for m in range(3 * d, 3 * d + 2):
-                _turn(X, b, j * width, m, gain, keep, kick)
-                _turn(X, b, j * width, m + 2, abs(gain), keep, -abs(kick))
-            for m in range(3 * d + 4, last):
-                _turn(X, b, j * width, m, gain, keep, kick)
+            _turn(X, b, j * width, m + 2, abs(gain), keep, -abs(kick))
+        for m in range(3 * d + 4, last):
+            _turn(X, b, j * width, m, gain, keep, kick)
     if A is None:
         for m in range(width):
             Y[(d + k) * width + m] = b[m]
@@ -560,7 +551,7 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d):
         at = j * width + 3 * d
         X[at + 2], X[at + 3] = abs(X[at]), abs(X[at + 1])
     if moves:
-        _turn_back(X, Y, V, last, work[1], left, A, b, d)
+        _turn_back(X, Y, last, work[1], left, A, b, d)
     else:
         columns, Y = 0, X
     for j in range(d):
@@ -588,122 +579,6 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d):
         for j in range(d):
             for k in range(j + 1, d):
                 V[j * d + k] = Y[j * width + k]
-
-
-@_inline
-def _look_back_fast(U, D, mu, m, V, i, steps, row, work, d):
-    """Do the same for rows of a Wiener process, d at most 3, and a full V and m as it is.
-
-    That is as accurate where the noise is even: see ``MarkovRows``. What needs no V runs ahead: it
-    is the chain of V's that takes the time.
-    """
-    h, basis, weight, A, root = steps
-    U2, D2, mu2, v, levers, shares, left, Y, H, b = work[0]
-    width = 4 * d + 4
-    for j in range(d):
-        mu2[j], D2[j] = mu[j], D[j]
-        for k in range(j):
-            U2[k * d + j] = U[k * d + j]
-    for j in range(d):
-        for k in range(3 * d):
-            Y[j * width + k] = 0.0
-            Y[(d + j) * width + k] = 0.0
-        Y[j * width + j] = 1.0
-        left[j], left[2 * d + j] = 0.0, 0.0
-    if h[i] > 0.0:
-        _advance(U2, D2, None, mu2, i, h, basis, weight, A, root, v, work[1], left, Y, d)
-        _turn_back(Y, Y, None, 0, work[1], left, A, b, d)
-    _levers(U2, D2, None, row[2], row[1], levers, shares, d)
-    for j in range(d):
-        b[j] = m[j]
-    _before_row(b, levers, shares, -1, 1, 0, d)
-    _move(0, m, b, left, Y, width, d)
-    if d > 1:
-        _move(1, m, b, left, Y, width, d)
-    if d > 2:
-        _move(2, m, b, left, Y, width, d)
-    _through_row(0, Y, levers, shares, width, d)
-    if d > 1:
-        _through_row(1, Y, levers, shares, width, d)
-    if d > 2:
-        _through_row(2, Y, levers, shares, width, d)
-    _weigh(0, H, Y, V, width, d)
-    if d > 1:
-        _weigh(1, H, Y, V, width, d)
-    if d > 2:
-        _weigh(2, H, Y, V, width, d)
-    _condition(0, V, H, Y, left, width, d)
-    if d > 1:
-        _condition(1, V, H, Y, left, width, d)
-    if d > 2:
-        _condition(2, V, H, Y, left, width, d)
-
-
-@_inline
-def _through_row(j, Y, levers, shares, width, d):
-    """Multiply row j of Y by the T of `_levers`."""
-    total = 0.0
-    for k in range(d):
-        before = Y[j * width + k]
-        Y[j * width + k] = before - levers[k] * total
-        total += shares[k] * before
-
-
-@_inline
-def _move(j, m, after, left, Y, width, d):
-    """Set entry j of the mean from the mean after the step."""
-    m[j] = 0.0
-    for k in range(d):
-        m[j] += Y[j * width + k] * after[k] + Y[j * width + d + k] * left[2 * d + k]
-
-
-@_inline
-def _weigh(j, H, Y, V, width, d):
-    """Set row j of the gain times the covariance."""
-    for k in range(d):
-        total = 0.0
-        for p in range(d):
-            total += Y[j * width + p] * V[p * d + k]
-        H[j * d + k] = total
-
-
-@_inline
-def _condition(j, V, H, Y, left, width, d):
-    """Set row j of the covariance."""
-    for k in range(j, d):
-        total = 0.0
-        for p in range(d):
-            total += left[p] * Y[j * width + d + p] * Y[k * width + d + p]
-        for p in range(d):
-            total += H[j * d + p] * Y[k * width + p]
-        V[j * d + k] = total
-        V[k * d + j] = total
-
-
-@_inline
-def _factor(V, U, D, d):
-    """Factor ``V = U diag(D) U'``, d at most 3."""
-    for j in range(d):
-        for i in range(j + 1):
-            U[i * d + j] = V[i * d + j]
-    if d > 2:
-        _factor_column(2, U, D, d)
-    if d > 1:
-        _factor_column(1, U, D, d)
-    _factor_column(0, U, D, d)
-
-
-@_inline
-def _factor_column(j, U, D, d):
-    """Split column j off."""
-    D[j] = max(U[j * d + j], 0.0)
-    inverse = 1.0 / D[j] if D[j] > 0.0 else 0.0
-    for i in range(j):
-        u = U[i * d + j] * inverse
-        for k in range(i + 1):
-            U[k * d + i] -= u * U[k * d + j]
-    for i in range(j):
-        U[i * d + j] *= inverse
 
 
 @_inline
@@ -748,42 +623,6 @@ def _read_back(mean, factor, E, m, V, W, noise, G, S, i, steps, row, state, work
     for j in range(d):
         mu[j] = mean[j]
     _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d)
-
-
-@_loop
-def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
-    """Smooth the rows from `first` on, backwards; fill smoothed (n, d) and spread (n, packed).
-
-    mean and factor are those of `forward`; smoothed and spread are mean and factor of the same
-    coordinates given all data: the state is U c, U from `factor`.
-    """
-    d, n = len(dims), len(mean)
-    y, variance, component = rows
-    m, V, work = _scratch(dims), _scratch(dims), _work(dims)
-    U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
-    _unpack(factor[n - 1], U, D, d)
-    for j in range(d):
-        m[j] = mean[n - 1, j]
-        smoothed[n - 1, j] = m[j]
-        for k in range(d):
-            V[j * d + k] = D[j] if j == k else 0.0
-            U[j * d + k] = 0.0
-    _pack(U, D, spread[n - 1], d)
-    for i in range(n - 2, first - 1, -1):
-        _unpack(factor[i], U, D, d)
-        for j in range(d):
-            mu[j] = mean[i, j]
-        nu, k = component[i + 1], i + 1
-        if d > 2 and nu == 2:
-            _look_back_fast(U, D, mu, m, V, k, steps, (y[k], variance[k], 2), work, d)
-        elif d > 1 and nu == 1:
-            _look_back_fast(U, D, mu, m, V, k, steps, (y[k], variance[k], 1), work, d)
-        else:
-            _look_back_fast(U, D, mu, m, V, k, steps, (y[k], variance[k], 0), work, d)
-        _factor(V, U, D, d)
-        for j in range(d):
-            smoothed[i, j] = m[j]
-        _pack(U, D, spread[i], d)
 
 
 @_loop

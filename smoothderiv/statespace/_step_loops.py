@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-_loop = njit(cache=True, error_model="numpy")
+_loop = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_loop

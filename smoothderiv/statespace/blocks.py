@@ -23,7 +23,7 @@ from smoothderiv import _validate
 from smoothderiv.model import UndeterminedError
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _loops
-from smoothderiv.statespace.markov import MarkovRows, States, diagonal, known
+from smoothderiv.statespace.markov import NO_GAINS, MarkovRows, States, diagonal, known
 from smoothderiv.statespace.priors import IntegratedWiener
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ class _Filter:
         n, d = len(rows.y), self.prior.dimension
         settled = rows._settled if self._settled is None else self._settled
         mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
-        none = (None, None, None)
-        summary = _loops.forward(rows._rows, rows.steps, settled, *none, mean, factor, rows._dims)
+        states = (mean, factor)
+        summary = _loops.forward(rows._rows, rows.steps, settled, NO_GAINS, states, rows._dims)
         rows._checked(summary)
         self.logs += 2 * rows._unit_logs
         state = np.zeros((d + 1, d))

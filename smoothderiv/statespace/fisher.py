@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _error_loops, _loops
+from smoothderiv.statespace import _error_loops
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import Matern
 
@@ -46,14 +46,12 @@ def matern_score(rows: MarkovRows) -> Score:
     prior = rows.prior
     assert isinstance(prior, Matern)
     n, d = len(rows.y), prior.dimension
-    gain, innovation, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
-    mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
-    filled = (gain, innovation, inverse, mean, factor)
-    data, dims = (rows.y, rows.variance, rows.nu), np.zeros(d, dtype=np.int64)
-    found = rows._checked(_loops.forward(data, rows.steps, rows._settled, *filled, dims))
+    gains = (np.empty((n, d)), np.empty(n), np.empty(n))
+    states = (np.empty((n, d)), np.empty((n, d * (d + 1) // 2)))
+    found = rows._checked(rows.filter(gains, states))
     drift, density = prior.drift()
     pull, diagonal, total, size, stretch, pulled, r, N = _error_loops.errors_and_stretch(
-        data, rows.steps, *filled, drift, density, dims
+        rows._rows, rows.steps, *gains, *states, drift, density, rows._dims
     )
     start = prior.stationary()
     total += float((start * N.reshape(d, d)).sum())

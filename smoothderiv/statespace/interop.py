@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import require_known
 from smoothderiv.observations import Observations
-from smoothderiv.statespace import _loops
-from smoothderiv.statespace.markov import covariances, multiplied
+from smoothderiv.statespace.markov import NO_GAINS, covariances, multiplied
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline
@@ -71,9 +70,7 @@ def to_filterpy(model: SmoothingSpline, data: Observations) -> FilterpyProblem:
     d, unit, prior = model.order, rows.prior.units, rows.prior
     used = len(rows._settled[0][1])
     mean, factor = np.empty((len(rows.x), d)), np.empty((len(rows.x), d * (d + 1) // 2))
-    none = (None, None, None)
-    size = np.zeros(d, dtype=np.int64)
-    _loops.forward(rows._rows, rows.steps, rows._settled, *none, mean, factor, size)
+    rows.filter(NO_GAINS, (mean, factor))
     kf = KalmanFilter(dim_x=d, dim_z=1)
     kf.x = (multiplied(factor[used - 1 : used], mean[used - 1 : used])[0] * unit)[:, None]
     kf.P = covariances(factor[used - 1 : used])[0] * unit[:, None] * unit

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _chain_loops, _error_loops, _loops
+from smoothderiv.statespace import _chain_loops, _error_loops, _loops, _smooth_loops
 from smoothderiv.statespace.priors import MarkovPrior, Steps
 
 Array = NDArray[np.float64]
@@ -23,6 +23,8 @@ Orders = NDArray[np.int64]
 
 _FULL = 0.999  # a leverage beyond which one minus it has lost digits
 _EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
+NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need not fill
+NO_STATES = (np.empty((0, 0)), np.empty((0, 0)))
 _UNROLLED = 3  # state dimensions up to which loops are compiled for their dimension
 
 
@@ -162,9 +164,13 @@ class MarkovRows:
 
     def likelihood(self) -> Likelihood:
         """Filter; return the (diffuse) likelihood of y in its own units."""
-        none = (None,) * 5
-        found = _loops.forward(self._rows, self.steps, self._settled, *none, self._dims)
-        return self._checked(found)
+        return self._checked(self.filter(NO_GAINS, NO_STATES))
+
+    def filter(self, gains: Any, states: Any) -> Array:
+        """Filter; fill gains and states that have room, and return what ``_loops.forward`` does."""
+        return np.asarray(
+            _loops.forward(self._rows, self.steps, self._settled, gains, states, self._dims)
+        )
 
     def _checked(self, found: Array) -> Likelihood:
         """Refuse contradictory exact rows."""
@@ -180,11 +186,8 @@ class MarkovRows:
     @cached_property
     def _gains(self) -> tuple[Array, Array, Array, Likelihood]:
         n, d = len(self.y), self.prior.dimension
-        gain, innovation, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
-        found = _loops.forward(
-            self._rows, self.steps, self._settled, gain, innovation, inverse, None, None, self._dims
-        )
-        return gain, innovation, inverse, self._checked(found)
+        gains = (np.empty((n, d)), np.empty(n), np.empty(n))
+        return *gains, self._checked(self.filter(gains, NO_STATES))
 
     def errors(self, diagonal: bool = True) -> tuple[Likelihood, Errors]:
         """Filter and smooth backwards; return the likelihood and the smoothing errors.
@@ -294,14 +297,15 @@ class MarkovRows:
     def _states(self) -> States:
         n, d = len(self.y), self.prior.dimension
         mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
-        none = (None, None, None)
-        _loops.forward(self._rows, self.steps, self._settled, *none, mean, factor, self._dims)
+        self.filter(NO_GAINS, (mean, factor))
         smoothed, spread = np.empty_like(mean), np.empty_like(factor)
         beside = np.empty_like(mean) if self.steps.transition is not None else np.empty((0, 0))
         diffuse = np.array(self._settled[0][5])
         if isinstance(self._dims, tuple) and self._is_even:  # full covariances: fast
             rest = min(len(diffuse), n - 1)
-            _loops.smooth(mean, factor, rest, self._rows, self.steps, smoothed, spread, self._dims)
+            _smooth_loops.smooth(
+                mean, factor, rest, self._rows, self.steps, smoothed, spread, self._dims
+            )
         else:
             rest = n - 1
             smoothed[-1], spread[-1] = mean[-1], known(factor[-1])

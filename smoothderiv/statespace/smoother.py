@@ -71,8 +71,9 @@ class SmoothingSpline(Model):
     likelihood of other programs (Durbin & Koopman; statsmodels) is that less 1/2 log|X'X|, in
     their units of time.
 
-    Time is O(n m^3), memory about ``n (m + 1) (m + 2)`` floats for the posterior. Covariances are
-    kept as U D U' factors (Bierman), so step ratios of 1e8 and exact rows are fine.
+    Time is O(n m^3). A posterior keeps ``n m (m + 3)`` floats, the filtered and smoothed states of
+    all rows, from the first question on, and the data. Covariances are kept as U D U' factors
+    (Bierman), so step ratios of 1e8 and exact rows are fine.
 
     References
     ----------
