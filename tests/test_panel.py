@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import smoothderiv as sd
+from smoothderiv.panel import Panel
 from smoothderiv.posterior import Posterior
 
 SPLINE = sd.SmoothingSpline(order=3)
@@ -159,6 +160,28 @@ def test_an_empty_key_is_a_series_of_its_own():
     out = smooth(frame, at=2)
     assert len(out) == 4
     assert out.id.isna().sum() == 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["b", "a", None, "b", np.nan, "a"],
+        pd.Categorical(["b", "a", None, "b", None, "a"], ["z", "b", "a"]),
+        [0.0, 2.5, np.nan, -0.0, np.nan, 2.5],
+        pd.array([7, 1, None, 7, None, 1], "Int64"),
+        pd.to_datetime(["2026-01-02", "2026-01-01", None, "2026-01-02", None, "2026-01-01"]),
+        [(1, 2), "a", None, (1, 2), None, "a"],
+        [2**70, 1, None, 2**70, None, 1],
+        [True, 5.0, None, 1, None, 5],  # equal values of different kinds are one
+    ],
+    ids=["str", "categories", "floats", "integers", "times", "mixed", "large", "equal"],
+)
+def test_keys_of_any_kind_tell_series_apart_as_they_first_occur(names):
+    frame = pd.DataFrame({"id": names, "second": [0, 0, 0, 0, 0, 1], "x": 0.0, "y": 0.0})
+    one = Panel.of(frame, "id", "x", "y", None, False)
+    assert [rows.tolist() for rows in one.rows] == [[0, 3], [1, 5], [2, 4]]
+    two = Panel.of(frame, ["second", "id"], "x", "y", None, False)
+    assert [rows.tolist() for rows in two.rows] == [[0, 3], [1], [2, 4], [5]]
 
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
