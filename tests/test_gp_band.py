@@ -263,6 +263,12 @@ def test_what_it_cannot_do_is_refused():
         model.condition(sd.observe([0.0, 1.0], [1.0, 2.0], yerr=[0.1, 0.0]))
 
 
+def test_leave_one_out_of_many_rows_is_refused_by_name():
+    x = np.linspace(0, 1, 5001)
+    with pytest.raises(ValueError, match="'loo' of SquaredExponential.* at most 5000 rows"):
+        sd.tune(sd.GaussianProcess(kernels.SquaredExponential()), sd.observe(x, x), "loo")
+
+
 def test_long_series():
     x = np.cumsum(np.random.default_rng(0).uniform(0.01, 0.5, 20_000))
     data = sd.observe(x, np.sin(x), yerr=0.1) + sd.observe(x[::4], np.cos(x[::4]), yerr=0.1, nu=1)

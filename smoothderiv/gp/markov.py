@@ -64,8 +64,7 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
         information += trend_information(trend, kernel.null_degree, data)
     if isinstance(kernel, Wiener):
         information += polynomial_information(rows)
-    design = free.rows(data.x[:, None], data.nu[:, None])
-    fit = MarkovTrend.of(free, rows, design, data.y - shift)
+    fit = MarkovTrend.of(free, rows, dataclasses.replace(data, y=data.y - shift), sd)
     likelihood, errors = fit.rows.errors()
     errors = fit.cleared(errors)
     evidence = -0.5 * (twice_the_loss(likelihood, fit) - information)

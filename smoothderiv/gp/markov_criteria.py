@@ -1,4 +1,4 @@
-"""The evidence of the Markov solver with its exact gradient, in O(n)."""
+"""The criteria of the Markov solver with their exact gradients, in O(n)."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ class MarkovCriterion:
     inverse of their sum; see :func:`smoothderiv.statespace.fisher.matern_score` for the scale.
     """
 
-    def __init__(self, unknowns: Unknowns) -> None:
+    def __init__(self, unknowns: Unknowns, criterion: str = "evidence") -> None:
+        self._criterion = criterion
         self._unknowns, data = unknowns, unknowns.data
         x, nu = data.x[:, None], data.nu[:, None]
         centred = dataclasses.replace(data, y=data.y - unknowns.trend.fixed(x, nu))
         self._data = centred[np.argsort(data.x, kind="stable")]
+        self._soft = ~self._data.exact
         self._groups = [self._data.is_of(o) & self._data.estimated for o in unknowns.orders]
         null = unknowns.model.kernel.null_degree
         self._trend = unknowns.trend.beyond(null)
-        self._design = self._trend.rows(self._data.x[:, None], self._data.nu[:, None])
         self._information = trend_information(unknowns.trend, null, data)
         if isinstance(unknowns.model.kernel, Wiener):
             self._information += polynomial_information(self._template)
@@ -48,17 +49,24 @@ class MarkovCriterion:
     def value(self, point: Array) -> float:
         """Return the criterion in nats."""
         fit = self._fit(point)
+        if self._criterion == "loo":
+            return (
+                _left_out(*fit.cleared(fit.rows.errors()[1])[:2], self._soft)[0]
+                + (self._unknowns.prior(point)[0])
+            )
         return self._whole(fit.rows.likelihood(), fit, point)
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
         fit = self._fit(point)
+        if self._criterion == "loo":
+            return self._loo(fit, point)
         wiener = isinstance(fit.rows.prior, IntegratedWiener)
         score = _wiener_score(fit.rows) if wiener else matern_score(fit.rows)
         loss, spent = self._whole(score.likelihood, fit, point), score.spent
         if not math.isfinite(loss):
             return math.inf, np.zeros(len(point))
-        for rows in fit.columns:
+        for rows in fit.observed:
             spent = spent + (_wiener_score(rows) if wiener else matern_score(rows)).spent
         slopes = dict(zip(("amplitude", "length"), score.excess - spent, strict=True))
         values = np.exp(point)
@@ -67,6 +75,30 @@ class MarkovCriterion:
         gradient = [slopes[p.kind] for p in self._unknowns.free]
         gradient += [float(by_row[rows].sum()) for rows in self._groups]
         return loss, np.array(gradient) + self._unknowns.prior(point)[1]
+
+    def _loo(self, fit: MarkovTrend, point: Array) -> tuple[float, Array]:
+        """Return minus the leave-one-out log density and its gradient.
+
+        With ``c`` and ``b`` the derivatives by ``P y`` and by diag P, noise R has the gradient
+        ``-(P c)_i (P y)_i - (P diag(b) P)_ii``. If all covariances are multiplied, the density
+        changes by what is known, which leaves that of the amplitude.
+        """
+        pull, diagonal = fit.cleared(fit.rows.errors()[1])[:2]
+        loss, c, b, overall = _left_out(pull, diagonal, self._soft)
+        if not math.isfinite(loss):
+            return math.inf, np.zeros(len(point))
+        back = fit.without(fit.rows.project(c))
+        by_row = -2.0 * self._sd(np.exp(point)) ** 2 * (back * pull + fit.spread(b))
+        slopes = {"amplitude": overall - float(by_row.sum())}
+        if any(p.kind == "length" for p in self._unknowns.free):
+            by_pull, by_diagonal = fit.stretch(
+                self._data.y - fit.columns @ (fit.pulled.T @ self._data.y)
+            )
+            slopes["length"] = float(c @ by_pull + b @ by_diagonal)
+        gradient = [slopes[p.kind] for p in self._unknowns.free]
+        gradient += [float(by_row[rows].sum()) for rows in self._groups]
+        prior, slope = self._unknowns.prior(point)
+        return loss + prior, np.array(gradient) + slope
 
     def _whole(self, found: Likelihood, fit: MarkovTrend, point: Array) -> float:
         loss = 0.5 * (twice_the_loss(found, fit) - self._information)
@@ -83,7 +115,7 @@ class MarkovCriterion:
             rows = self._wiener_rows(kernel, sd)
         else:
             rows = MarkovRows.of(prior_of(kernel), data.x, data.y, sd, data.nu)
-        return MarkovTrend.of(self._trend, rows, self._design, data.y)
+        return MarkovTrend.of(self._trend, rows, data, sd)
 
     def _wiener_rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
         q = known(kernel.sigma, "sigma") ** 2  # type: ignore[attr-defined]
@@ -101,3 +133,21 @@ def _wiener_score(rows: MarkovRows) -> Score:
     found, errors = rows.errors()
     excess, spent = np.array([[errors.excess, errors.penalty], [0.0, 0.0]]).T
     return Score(found, errors.pull, errors.diagonal, excess, spent)
+
+
+def _left_out(
+    pull: Array, diagonal: Array, soft: NDArray[np.bool_]
+) -> tuple[float, Array, Array, float]:
+    """Return ``sum (u^2 / p - log(p / 2 pi)) / 2`` over rows that are not exact.
+
+    With u = P y and p = diag P; and its derivatives by u, by p, and by the logarithm of what all
+    standard deviations are multiplied by.
+    """
+    precision = np.where(soft, diagonal, 1.0)
+    if not (precision > 0).all():
+        return math.inf, pull, pull, 0.0
+    squares = pull**2 / precision
+    loss = 0.5 * float((squares - np.log(precision / (2 * np.pi)))[soft].sum())
+    by_pull = np.where(soft, pull / precision, 0.0)
+    by_diagonal = np.where(soft, -0.5 * (squares + 1.0) / precision, 0.0)
+    return loss, by_pull, by_diagonal, float((1.0 - squares)[soft].sum())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from smoothderiv.gp.dense import log_gram
 from smoothderiv.gp.trend import Trend
 from smoothderiv.observations import Observations
+from smoothderiv.statespace.fisher import matern_stretch
 from smoothderiv.statespace.markov import Errors, MarkovRows, States
 
 Array: TypeAlias = NDArray[np.float64]
@@ -44,7 +45,8 @@ class MarkovTrend:
     With P the inverse covariance of the rows (what the prior leaves free taken out) and H the rows
     of the monomials, ``beta = V H'P y`` with ``V = (H'P H)^-1 = L L'``, and ``P - P H V H'P`` takes
     the place of P (Rasmussen & Williams 2006, 2.7). The answer at a place gains the variance of
-    ``(h - m) L``, h the monomials and m what the process makes of the columns of H as data.
+    ``(h - m) L``, h the monomials and m what the process makes of the columns of H as data. H is
+    made orthogonal first, so that far or crowded places square no condition number.
 
     Attributes
     ----------
@@ -52,12 +54,10 @@ class MarkovTrend:
         Its p monomials; p may be 0.
     rows : MarkovRows
         Of the data less ``H beta``.
-    design : (n, p) array
-        H.
     root : (p, p) array
         L.
-    pulled : (n, p) array
-        ``P H L``.
+    columns, pulled : (n, p) arrays
+        ``H L`` and ``P H L``.
     beta : (p,) array
     log_det : float
         ``log|H'P H|``.
@@ -65,27 +65,32 @@ class MarkovTrend:
 
     trend: Trend
     rows: MarkovRows = field(repr=False)
-    design: Array
     root: Array
+    columns: Array
     pulled: Array
     beta: Array
     log_det: float
 
     @classmethod
-    def of(cls, trend: Trend, rows: MarkovRows, design: Array, y: Array) -> MarkovTrend:
-        """Fit the trend to data y (n,), which `rows` observe."""
-        p = design.shape[1]
+    def of(cls, trend: Trend, rows: MarkovRows, data: Observations, sd: Array) -> MarkovTrend:
+        """Fit the trend to the rows of `data`, of standard deviations `sd`."""
+        p = len(trend.exponents)
         if not p:
-            return cls(trend, rows, design, np.zeros((0, 0)), design, np.zeros(0), 0.0)
-        pulled = np.column_stack([rows.project(column) for column in design.T])
-        gram = design.T @ pulled
-        size = np.sqrt(np.diag(gram))
-        triangle = np.linalg.cholesky(gram / size / size[:, None])
-        root = np.linalg.solve(triangle, np.diag(1.0 / size)).T
-        beta = root @ (root.T @ (pulled.T @ y))
-        left = rows.observing(y - design @ beta)
-        log_det = 2.0 * float(np.log(np.diag(triangle) * size).sum())
-        return cls(trend, left, design, root, pulled @ root, beta, log_det)
+            none = np.zeros((len(data), 0))
+            return cls(trend, rows, np.zeros((0, 0)), none, none, np.zeros(0), 0.0)
+        weight = _weights(sd, trend.span[0] ** data.nu)
+        design = trend.rows(data.x[:, None], data.nu[:, None])
+        basis, triangle = np.linalg.qr(design * weight[:, None])
+        basis /= weight[:, None]
+        pulled = np.column_stack([rows.project(column) for column in basis.T])
+        lower = np.linalg.cholesky(basis.T @ pulled)
+        turn = np.linalg.solve(lower, np.eye(p)).T
+        columns, pulled = basis @ turn, pulled @ turn
+        root = np.linalg.solve(triangle, turn)
+        beta = pulled.T @ data.y
+        left = rows.observing(data.y - columns @ beta)
+        logs = np.log(np.abs(np.diag(triangle))).sum() + np.log(np.diag(lower)).sum()
+        return cls(trend, left, root, columns, pulled, root @ beta, 2.0 * float(logs))
 
     def cleared(self, errors: Errors) -> Errors:
         """Return the smoothing errors of `rows` with the trend estimated."""
@@ -96,16 +101,35 @@ class MarkovTrend:
 
     def without(self, pull: Array) -> Array:
         """Return P y of data y, the trend estimated, from P y without."""
-        return np.asarray(pull - self.pulled @ (self.root.T @ (self.design.T @ pull)))
+        return np.asarray(pull - self.pulled @ (self.columns.T @ pull))
+
+    def spread(self, c: Array) -> Array:
+        """Return ``diag(P diag(c) P)`` with the trend estimated, for weights c: (n,)."""
+        g = self.pulled
+        out = self.rows.spread(c) + np.einsum("ij,jk,ik->i", g, g.T @ (g * c[:, None]), g)
+        for column in g.T:
+            out -= 2.0 * self.rows.project(c * column) * column
+        return np.asarray(out)
+
+    def stretch(self, y: Array) -> tuple[Array, Array]:
+        """Return the derivatives of P y and of diag P by log length, the trend estimated.
+
+        Of data y less the trend; of a Matern process.
+        """
+        pull, diagonal = matern_stretch(self.rows, np.column_stack((y, self.columns)))
+        g, moved = self.pulled, pull[:, 1:]
+        diagonal = diagonal - 2.0 * (g * moved).sum(axis=1)
+        diagonal += np.einsum("ij,jk,ik->i", g, self.columns.T @ moved, g)
+        return self.without(pull[:, 0]), diagonal
 
     @property
-    def columns(self) -> list[MarkovRows]:
+    def observed(self) -> list[MarkovRows]:
         """Rows that observe the columns of ``H L``."""
-        return [self.rows.observing(column) for column in (self.design @ self.root).T]
+        return [self.rows.observing(column) for column in self.columns.T]
 
     @cached_property
     def _states(self) -> list[Asked]:
-        return [Asked(rows.states()) for rows in self.columns]
+        return [Asked(rows.states()) for rows in self.observed]
 
     def values(self, x: Array, nu: Orders) -> Array:
         """Return the derivatives of the polynomial: (m,)."""
@@ -118,6 +142,13 @@ class MarkovTrend:
         for j, states in enumerate(self._states):
             out[:, j] -= states.at(x)[0][place, nu] * unit
         return np.asarray(out)
+
+
+def _weights(sd: Array, unit: Array) -> Array:
+    """Return one over the noise of each row; exact rows weigh as much as any: (n,)."""
+    soft = sd > 0
+    most = float((1.0 / (sd[soft] * unit[soft])).max()) if soft.any() else 1.0
+    return np.where(soft, 1.0 / np.where(soft, sd, 1.0), most * unit)
 
 
 def trend_information(trend: Trend, null_degree: int, data: Observations) -> float:

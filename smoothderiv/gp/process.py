@@ -21,6 +21,7 @@ from smoothderiv.tuning import Search, Tuning
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
+_MOST_LEFT_OUT = 5000  # rows of which leave-one-out is tuned by the matrix
 SOLVERS = ("auto", "dense", "markov", "band", "iterative")
 
 
@@ -50,8 +51,8 @@ class GaussianProcess(Model):
         "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential without exact rows,
         any mean: white noise on a grid, smoothed, which is the same to rounding (see
         :mod:`smoothderiv.gp.band.grid`). "auto": "markov" where it is exact, "band" where it can
-        and pays, else "dense". Tuning by evidence goes the same way, O(n) an evaluation; by "loo"
-        with the dense matrix.
+        and pays, else "dense". Tuning goes the same way, O(n) an evaluation, but for leave-one-out
+        of a SquaredExponential, which takes the matrix, of 5000 rows at most.
         "iterative": conjugate gradients, for more rows in several dimensions than a matrix fits;
         approximate, to a stated accuracy (see :class:`~smoothderiv.gp.iterative.IterativePosterior`
         for what it refuses), and tuned on about 1200 of the rows.
@@ -172,11 +173,17 @@ class GaussianProcess(Model):
 
     def _tuner(self, data: Observations, criterion: str) -> str:
         """Return the solver that tunes."""
-        if criterion != "evidence":
-            return "dense"
         if self._by_markov(data):
             return "markov"
-        return "band" if band.solves(self, data) else "dense"
+        if criterion == "evidence" and band.solves(self, data):
+            return "band"
+        if criterion == "loo" and len(data) > _MOST_LEFT_OUT:
+            raise ValueError(
+                f"criterion: 'loo' of {self.kernel!r} takes the matrix of all rows many times, for "
+                f"at most {_MOST_LEFT_OUT} rows, not {len(data)}; use 'evidence', or in one "
+                "dimension a Matern kernel or sd.SmoothingSpline, which are O(n)"
+            )
+        return "dense"
 
     def merit(self, data: Observations, criterion: str) -> float:
         """Return log evidence, or the sum of leave-one-out log densities."""

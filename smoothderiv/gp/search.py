@@ -24,8 +24,6 @@ Criterion: TypeAlias = MarkovCriterion | BandCriterion | DenseCriterion
 Ends: TypeAlias = tuple[tuple[str, str], ...]
 
 _FEW_NUMBERS = 6  # unknowns up to which Newton steps pay
-_LINEAR: dict[str, type[MarkovCriterion | BandCriterion]]
-_LINEAR = {"markov": MarkovCriterion, "band": BandCriterion}
 # rows up to which the whole range is searched on all of them
 _FEW = {"dense": 128, "markov": 1000, "band": 1000}
 _FEWEST = 100  # rows that tell whether an end of a range is far worse than an optimum
@@ -54,8 +52,10 @@ def process_search(
     unknowns = Unknowns(model, data)
     whole, ends = objective(unknowns), unknowns.ends
     (lower, upper), starts, curvature = unknowns.bounds, unknowns.starts(), None
-    if criterion == "evidence" and len(lower) <= _FEW_NUMBERS and not unknowns.has_period:
-        few = _FEW[solver]
+    few = _FEW[solver]
+    # leaving rows of a sample out says little of leaving out all, and of the dense much is rounding
+    by_steps = criterion == "evidence" or (solver == "markov" and len(data) <= few)
+    if by_steps and len(lower) <= _FEW_NUMBERS and not unknowns.has_period:
         if len(data) <= few:
             minima = _basins(whole, starts, lower, upper)
         else:
@@ -74,8 +74,10 @@ def process_search(
 
 def criterion_of(unknowns: Unknowns, criterion: str, solver: str) -> Criterion:
     """Return what is minimised, by the means of a solver."""
-    if solver in _LINEAR:
-        return _LINEAR[solver](unknowns)
+    if solver == "markov":
+        return MarkovCriterion(unknowns, criterion)
+    if solver == "band":
+        return BandCriterion(unknowns)
     return DenseCriterion(unknowns, criterion)
 
 

@@ -62,3 +62,22 @@ def matern_score(rows: MarkovRows) -> Score:
     excess, spent = np.array([total, -stretch - share]), np.array([size, pulled - own])
     unit = prior.units[rows.nu]
     return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), excess, spent)
+
+
+def matern_stretch(rows: MarkovRows, y: Array) -> tuple[Array, Array]:
+    """Return the derivatives by log length of ``P y`` (n, q) and of diag P (n,), y in any columns.
+
+    In the order of the rows given, by differentiating each step of filter and smoother.
+    """
+    prior, nu = rows.prior, rows.nu
+    assert isinstance(prior, Matern)
+    unit = prior.units[nu]
+    data = np.ascontiguousarray(y[rows.sorting] / unit[:, None])
+    steps, (drift, density) = rows.steps, prior.drift()
+    observed = (data, nu[:, None] * data, rows.variance, 2.0 * nu * rows.variance, nu)
+    pull, dpull, diagonal, ddiagonal = _error_loops.stretch(
+        observed, (steps.h, steps.transition, steps.root), prior.stationary(), drift, density
+    )
+    by_pull = (dpull + nu[:, None] * pull) / unit[:, None]
+    by_diagonal = (ddiagonal + 2.0 * nu * diagonal) / unit**2
+    return rows._given(by_pull), rows._given(by_diagonal)
