@@ -265,7 +265,7 @@ def test_what_it_cannot_do_is_refused():
 
 def test_leave_one_out_of_many_rows_is_refused_by_name():
     x = np.linspace(0, 1, 5001)
-    with pytest.raises(ValueError, match="'loo' of SquaredExponential.* at most 5000 rows"):
+    with pytest.raises(ValueError, match=r"'loo' of SquaredExponential.* at most 5000 rows"):
         sd.tune(sd.GaussianProcess(kernels.SquaredExponential()), sd.observe(x, x), "loo")
 
 
