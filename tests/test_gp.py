@@ -377,6 +377,44 @@ def test_what_has_no_answer_is_refused(make, words):
         make()
 
 
+def test_noise_of_values_in_the_plane_may_be_named_by_0():
+    data = surface()
+    values = sd.observe(data.x, data.y, nu=data.nu).of((0, 0))
+    kernel = kernels.Matern52(0.5, 1.0)
+    short, full = (
+        dense(kernel, noise=noise).condition(values) for noise in ({0: 0.1}, {(0, 0): 0.1})
+    )
+    assert_allclose(short(values.x), full(values.x), rtol=0)
+    assert short.model.noise == full.model.noise == {(0, 0): 0.1}
+
+
+@pytest.mark.parametrize("key", [1, (0,), "values"])
+def test_noise_of_no_order_is_refused(key):
+    values = sd.observe(surface().x, surface().y)
+    with pytest.raises(ValueError, match=r"noise: the key .* multi-index of 2 numbers, or 0"):
+        dense(kernels.Matern52(0.5, 1.0), noise={key: 0.1}).condition(values)
+    line = sd.observe([0.0, 1.0], [0.0, 1.0])
+    if key != 1:
+        with pytest.raises(ValueError, match="in 1 dimension; give a number"):
+            dense(kernels.Matern52(0.5, 1.0), noise={key: 0.1}).condition(line)
+
+
+@pytest.mark.parametrize("nu", [0, 1])
+def test_integrals_over_very_many_lengths_are_those_of_the_sum(nu):
+    """Against the trapezoidal rule, which is exact to rounding for sums over the whole line."""
+    kernel = kernels.SquaredExponential(1e-3, 1.3)
+    data = sd.observe([0.2, 0.2005, 0.7], [1.0, 2.0, 0.5], yerr=0.1, nu=nu)
+    post = dense(kernel).condition(data)
+    t = np.concatenate([np.linspace(c - 0.0125, c + 0.013, 256) for c in (0.2, 0.7)])
+    mean, std = post.integral(0.0, 1.0)
+    apart = t[1] - t[0]
+    assert mean == pytest.approx(apart * post(t).sum(), rel=1e-9, abs=1e-12)
+    row = apart * kernel.cov(t, 0, data.x, data.nu).sum(axis=0)
+    prior = 1.3**2 * (1e-3 * math.sqrt(2 * math.pi) - 2e-6)  # 2 int_0^1 (1 - r) k(r) dr
+    inner = row @ np.linalg.solve(kernel.cov(data.x, data.nu) + 0.01 * np.eye(3), row)
+    assert std == pytest.approx(math.sqrt(prior - inner), rel=1e-9)
+
+
 def test_integral_of_a_wiener_process_over_its_anchor():
     x = np.linspace(0, 1, 6)
     post = dense(kernels.Wiener(2, 3.0)).condition(sd.observe(x, np.sin(x), yerr=0.1))

@@ -263,6 +263,13 @@ def test_what_it_cannot_do_is_refused():
         model.condition(sd.observe([0.0, 1.0], [1.0, 2.0], yerr=[0.1, 0.0]))
 
 
+def test_exact_rows_among_very_many_are_refused_by_name():
+    x = np.linspace(0, 1, 8001)
+    data = sd.observe(x, x, yerr=0.1) + sd.observe([0.5], [0.5], yerr=0)
+    with pytest.raises(ValueError, match=r"row 8001 is exact .* all 8002 rows"):
+        sd.GaussianProcess(kernels.SquaredExponential(0.1, 1.0)).condition(data)
+
+
 def test_leave_one_out_of_many_rows_is_refused_by_name():
     x = np.linspace(0, 1, 5001)
     with pytest.raises(ValueError, match=r"'loo' of SquaredExponential.* at most 5000 rows"):

@@ -27,6 +27,10 @@ class Composite(Kernel):
         return min(part.smoothness for part in self.parts)
 
     @property
+    def is_stationary(self) -> bool:  # noqa: D102
+        return all(part.is_stationary for part in self.parts)
+
+    @property
     def resolution(self) -> float:  # noqa: D102
         return min(part.resolution for part in self.parts)
 

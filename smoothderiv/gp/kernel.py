@@ -115,6 +115,11 @@ class Kernel(ABC):
         """The shortest distance in 1-D over which a covariance changes its shape."""
 
     @property
+    def is_stationary(self) -> bool:
+        """Whether a covariance depends on the difference of the places alone."""
+        return False
+
+    @property
     def breaks(self) -> tuple[float, ...]:
         """Places in 1-D where a covariance is not analytic, other than x1 = x2."""
         return ()

@@ -204,7 +204,7 @@ class MarkovPosterior(Posterior):
             return 0.0, 0.0
         kernel = self.model.kernel.anchored(float(self._trend.center[0]), 1.0)
         places = np.unique(self.data.x)
-        edges, node, weight = panels(kernel, min(a, b), max(a, b), places)
+        edges, node, weight = panels(kernel, min(a, b), max(a, b), places, math.inf)
         chain = self._states.chain(node)
         unit = self._rows.prior.units[0] * weight
         looks = unit[:, None] * chain.basis[:, 0]

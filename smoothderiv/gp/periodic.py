@@ -71,6 +71,10 @@ class Periodic(Kernel):
         return math.inf
 
     @property
+    def is_stationary(self) -> bool:  # noqa: D102
+        return True
+
+    @property
     def resolution(self) -> float:  # noqa: D102
         rough = min(1.0, float(1.0 / inverse_scales(self.scale, 1).max()))
         return known(self.period, "period") * rough / (2 * math.pi)

@@ -172,6 +172,10 @@ class Constant(Kernel):
         return math.inf
 
     @property
+    def is_stationary(self) -> bool:  # noqa: D102
+        return True
+
+    @property
     def resolution(self) -> float:  # noqa: D102
         return math.inf
 

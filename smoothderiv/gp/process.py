@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -14,7 +15,7 @@ from smoothderiv.gp.band import posterior as band
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
-from smoothderiv.observations import Observations
+from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
 from smoothderiv.tuning import Search, Tuning
 
@@ -117,7 +118,8 @@ class GaussianProcess(Model):
             for p in self.kernel.parameters(data.ndim)
             if p.value is None or isinstance(p.value, LogNormal)
         )
-        return (*free, *(f"noise[{order}]" for order in missing_noise(self.noise, data)))
+        noise = levels_of(self.noise, data.ndim)
+        return (*free, *(f"noise[{order}]" for order in missing_noise(noise, data)))
 
     def condition(self, data: Observations) -> Posterior:
         """Return the posterior of f given the data.
@@ -132,13 +134,15 @@ class GaussianProcess(Model):
         """
         self.require_fit(data)
         require_known(self, data)
+        model = dataclasses.replace(self, noise=levels_of(self.noise, data.ndim))
         if self._by_markov(data):
-            return markov.condition(self, data)
+            return markov.condition(model, data)
         if self.solver == "iterative":
-            return iterative.condition(self, data)
+            return iterative.condition(model, data)
         if band.solves(self, data):
-            return band.condition(self, data)
-        return dense_posterior.condition(self, data)
+            return band.condition(model, data)
+        band.require_affordable(self, data)
+        return dense_posterior.condition(model, data)
 
     def _by_markov(self, data: Observations) -> bool:
         """Tell whether the Markov solver is asked for, or exact."""
@@ -169,7 +173,8 @@ class GaussianProcess(Model):
 
         if self.solver == "iterative":
             data = iterative.sample(data)
-        return process_search(self, data, criterion, self._tuner(data, criterion))
+        model = dataclasses.replace(self, noise=levels_of(self.noise, data.ndim))
+        return process_search(model, data, criterion, self._tuner(data, criterion))
 
     def _tuner(self, data: Observations, criterion: str) -> str:
         """Return the solver that tunes."""
@@ -177,6 +182,7 @@ class GaussianProcess(Model):
             return "markov"
         if criterion == "evidence" and band.solves(self, data):
             return "band"
+        band.require_affordable(self, data)
         if criterion == "loo" and len(data) > _MOST_LEFT_OUT:
             raise ValueError(
                 f"criterion: 'loo' of {self.kernel!r} takes the matrix of all rows many times, for "
@@ -191,3 +197,22 @@ class GaussianProcess(Model):
             return -self.tuning.loss
         post = self.condition(data)
         return float(post.loo().log_density.sum()) if criterion == "loo" else post.log_evidence
+
+
+def levels_of(noise: Noise | None, ndim: int) -> Noise | None:
+    """Return noise levels by the orders of data in `ndim` dimensions, 0 standing for values."""
+    if noise is None:
+        return None
+    values: Order = 0 if ndim == 1 else (0,) * ndim
+    out: dict[Order, float] = {}
+    for order, level in noise.items():
+        whole = isinstance(order, int | np.integer)
+        fits = whole if ndim == 1 else isinstance(order, tuple) and len(order) == ndim
+        if not fits and not (whole and order == 0):
+            needed = f"a multi-index of {ndim} numbers, or 0 for values" if ndim > 1 else "a number"
+            raise ValueError(
+                f"noise: the key {order!r} is no order of a derivative by x in {ndim} "
+                f"dimension{'s' if ndim > 1 else ''}; give {needed}"
+            )
+        out[order if fits else values] = level
+    return out

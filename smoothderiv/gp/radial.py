@@ -117,6 +117,10 @@ class Radial(Kernel):
         return []
 
     @property
+    def is_stationary(self) -> bool:  # noqa: D102
+        return True
+
+    @property
     def resolution(self) -> float:  # noqa: D102
         return float(1.0 / inverse_scales(self.scale, 1).max())
 

@@ -34,6 +34,7 @@ Orders: TypeAlias = NDArray[np.int64]
 Places: TypeAlias = NDArray[np.int64]
 
 _MANY = 100  # rows from which it is quicker than the dense matrix
+_MOST_WITH_EXACT = 8000  # rows of which the matrix is taken for the sake of exact ones
 _CHUNK = 20_000
 _STRIDE = 16  # windows from one whose root is kept to the next
 
@@ -62,6 +63,18 @@ def _require(data: Observations) -> None:
         raise ValueError(
             f"solver: row {int(np.argmax(data.exact))} is exact (yerr=0), which 'band' cannot hold "
             "to; use solver='dense'"
+        )
+
+
+def require_affordable(model: GaussianProcess, data: Observations) -> None:
+    """Refuse exact rows that would send very many rows to the matrix, unless that is asked for."""
+    if model.solver != "auto" or data.ndim > 1 or not is_band(model.kernel):
+        return
+    if data.exact.any() and len(data) > _MOST_WITH_EXACT:
+        raise ValueError(
+            f"data: row {int(np.argmax(data.exact))} is exact (yerr=0), which takes the matrix of "
+            f"all {len(data)} rows, O(n^3); give it a small yerr, use a Matern kernel, which is "
+            "O(n), or insist by solver='dense'"
         )
 
 
