@@ -1,12 +1,5 @@
 """Sphinx: `make docs` builds these pages into docs/_build, warnings being errors."""
 
-import os
-from importlib.util import find_spec
-from pathlib import Path
-
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # scripts are timed: one core each
-    os.environ.setdefault(name, "1")
-
 import smoothderiv
 
 project = "smoothderiv"
@@ -22,6 +15,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
 ]
+templates_path = ["_templates"]
 exclude_patterns = ["_build", "tutorials/*"]
 html_theme = "furo"
 html_title = f"smoothderiv {release}"
@@ -44,18 +38,10 @@ numpydoc_show_class_members = False
 sphinx_gallery_conf = {
     "examples_dirs": ["tutorials", "../examples"],
     "gallery_dirs": ["learn", "gallery"],
-    "filename_pattern": r"/[0-9a-z]",
+    "filename_pattern": r"\.py$",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
-    "capture_repr": ("_repr_html_", "__repr__"),
-    "default_thumb_file": str(Path(__file__).with_name("demo.png")),
     "download_all_examples": False,
     "min_reported_time": 1e9,
-    "remove_config_comments": True,
-    "show_memory": False,
     "show_signature": False,
 }
-if find_spec("pysindy") is None:
-    print("docs: pysindy is not installed, so that the Lorenz example is left out")
-    sphinx_gallery_conf["ignore_pattern"] = "30_sindy_lorenz"
-templates_path = ["_templates"]
