@@ -11,10 +11,10 @@ from scipy.interpolate import CubicHermiteSpline, CubicSpline, make_smoothing_sp
 
 import smoothderiv as sd
 from smoothderiv.model import UndeterminedError
+from smoothderiv.statespace.criteria import Criterion
 from smoothderiv.statespace.interop import to_filterpy, transition
 from smoothderiv.statespace.markov import MarkovRows, covariances, diagonal
 from smoothderiv.statespace.priors import IntegratedWiener, Matern
-from smoothderiv.statespace.search import Criterion
 
 TINY = 1e-200
 
@@ -288,6 +288,20 @@ def test_gradients_are_exact_with_many_rows(kind):
             assert_allclose(gradient[j], difference / 2e-3, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["gcv", "loo"])
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_gradients_are_exact_where_noise_is_invisible(kind, order):
+    x = np.linspace(0, 1, 60)
+    values = sd.observe(x, np.sin(6 * x))
+    slopes = sd.observe(x, 6 * np.cos(6 * x) + 0.1 * (-1.0) ** np.arange(60), nu=1)
+    for data, point in ((values, [9.0 * order]), (values + slopes, [9.0, 16.0])):
+        criterion = Criterion(sd.SmoothingSpline(order), data, kind)
+        gradient = criterion.loss(np.array(point))[1]
+        for j, step in enumerate(np.eye(len(point))):
+            up, down = criterion.loss(point + 0.1 * step), criterion.loss(point - 0.1 * step)
+            assert_allclose(gradient[j], (up[0] - down[0]) / 0.2, rtol=1e-2, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
 def test_no_fine_grid_beats_the_optimum(kind):
     rng = np.random.default_rng(8)
@@ -329,16 +343,28 @@ def test_tuning_many_rows_asks_all_of_them_rarely(monkeypatch):
     assert asked.count(len(data)) <= 10
 
 
-@pytest.mark.parametrize("kind", ["evidence", "loo"])
-def test_no_fine_grid_beats_two_levels(kind):
-    """Values and slopes, each of unknown noise."""
-    data = mixed_data(np.random.default_rng(16), 20)
-    model = sd.SmoothingSpline(2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", sd.TuningWarning)
-        best, criterion = sd.tune(model, data, kind).tuning, Criterion(model, data, kind)
-    grid = [[a, b] for a in np.arange(-10, 25, 1.5) for b in np.arange(-12, 8, 0.7)]
-    assert best.loss <= min(criterion.loss(np.array(point))[0] for point in grid) + 1e-6
+@pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
+@pytest.mark.parametrize("noises", [(0.05, 0.5), (0.0, 0.3), (0.1, 0.0)])
+def test_no_fine_grid_beats_two_levels(kind, noises):
+    """Values and slopes, each of unknown noise, which may be none."""
+    rng, model = np.random.default_rng(16), sd.SmoothingSpline(2)
+    x = np.sort(rng.uniform(0, 1, 40))
+    truth = sd.observe(x[::2], np.sin(6 * x[::2])) + sd.observe(x, 6 * np.cos(6 * x), nu=1)
+    noise = np.array(noises)[truth.nu] * rng.normal(size=60)
+    data = sd.observe(truth.x, truth.y + noise, nu=truth.nu)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", sd.TuningWarning)
+        best, criterion = sd.tune(model, data, kind), Criterion(model, data, kind)
+    assert not any("did not converge" in str(one.message) for one in seen)
+    grid = [[a, b] for a in np.arange(-10, 45, 2.5) for b in np.arange(-12, 12, 1.0)]
+    least = min(criterion.loss(np.array(point))[0] for point in grid)
+    assert best.tuning.loss <= least + 1e-6
+    for order, level in enumerate(noises):
+        if level == 0.0:
+            assert best.noise[order] == 0.0
+            assert any(f"order {order} met exactly" in str(one.message) for one in seen) or any(
+                "an interpolant" in str(one.message) for one in seen
+            )
 
 
 @pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
@@ -356,6 +382,19 @@ def test_an_exact_polynomial_is_the_plain_truth(kind, degree):
             post = model.condition(data)
             assert_allclose(post(x), data.y, rtol=0, atol=1e-14 * size)
             assert_allclose(post.edf, order, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
+@pytest.mark.parametrize(("order", "n"), [(2, 60), (3, 60), (3, 200), (4, 100)])
+def test_smooth_rows_without_noise_are_interpolated(kind, order, n):
+    x = np.linspace(0, 1, n)
+    data = sd.observe(x, np.sin(6 * x))
+    with pytest.warns(sd.TuningWarning) as seen:
+        model = sd.tune(sd.SmoothingSpline(order), data, kind)
+    assert len(seen) == 1
+    assert "an interpolant" in str(seen[0].message)
+    assert model.noise == {0: 0.0}
+    assert_allclose(model.condition(data)(x), data.y, atol=1e-15)
 
 
 def test_edges_are_exact_and_reported():

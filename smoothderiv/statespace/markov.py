@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 _FULL = 0.999  # a leverage beyond which one minus it has lost digits
+_CANCELLED = 1e-6  # a residual, over y, that has lost digits
 _EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
 NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need not fill
 NO_STATES = (np.empty((0, 0)), np.empty((0, 0)))
@@ -197,7 +198,7 @@ class MarkovRows:
         found = self._gains[3]
         pull, left, penalty, excess = self._errors()
         if diagonal:
-            self._refine(left)
+            self._refine(pull, left)
         if self._plain:
             return found, Errors(pull, left, float(penalty), float(excess))
         unit = self.prior.units[self.nu]
@@ -218,20 +219,27 @@ class MarkovRows:
     def _errors(self) -> Any:
         return _error_loops.errors(self._rows, self.steps, *self._gains[:3], self._dims)
 
-    def _refine(self, left: Array) -> None:
-        """Improve a diagonal of P by the smoothed variances, where they know it better."""
+    def _refine(self, pull: Array, left: Array) -> None:
+        """Improve P y and a diagonal of P by the smoothed states, where they know it better."""
         if self._is_stiff:
-            share = self._shares
-            better = share < _FULL
-            left[better] = (1.0 - share[better]) / self.variance[better]
+            better = self._shares < _FULL
+            left[better] = (1.0 - self._shares[better]) / self.variance[better]
+            residual = self.y - self.states().seen()
+            better &= np.abs(residual) > _CANCELLED * np.abs(self.y)
+            pull[better] = residual[better] / self.variance[better]
 
-    @property
+    @cached_property
     def _is_stiff(self) -> bool:
-        """Whether many close rows at a diffuse start cost the backward recursions their digits.
+        """Whether the backward recursions lose digits that the smoothed states have.
 
-        What later rows say is nearly singular there; the smoothed covariances are not.
+        What later rows say is nearly singular where many of them are close to a diffuse start, and
+        where those of one order say far more than those of another.
         """
-        return self.prior.diffuse > 2
+        random = self.variance[self.variance > 0]
+        uneven = bool(self.nu.any()) and bool(
+            random.max(initial=0.0) > _EVEN * random.min(initial=math.inf)
+        )
+        return self.prior.diffuse > 2 or (self.prior.diffuse == 2 and uneven)
 
     @cached_property
     def _shares(self) -> Array:
@@ -262,16 +270,20 @@ class MarkovRows:
         """Return ``diag(P diag(c) P)`` for weights c, 0 for exact rows: (n,); 0 for these."""
         unit = self.prior.units[self.nu]
         scaled = c[self.sorting] / unit**2
-        if self._is_stiff:
-            found = self._spread_along(scaled)
-        else:
-            gain, _, inverse, _ = self._gains
-            d = _rolled(self.prior.dimension)
-            found = _error_loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
+        if not self._is_stiff:
+            return self._given(self._spread_back(scaled) / unit**2)
+        found, full = self._spread_along(scaled), (self._shares >= _FULL) & (self.variance > 0)
+        if full.any():
+            found[full] = self._spread_back(scaled)[full]
         return self._given(found / unit**2)
 
+    def _spread_back(self, c: Array) -> Array:
+        gain, _, inverse, _ = self._gains
+        d = _rolled(self.prior.dimension)
+        return np.asarray(_error_loops.spread(c, self._rows, self.steps, gain, inverse, d))
+
     def _spread_along(self, c: Array) -> Array:
-        """Do it by the smoothed chain: P is ``R^-1 - R^-1 V R^-1``."""
+        """Do it by the smoothed chain: P is ``R^-1 - R^-1 V R^-1``, which cancels where V is R."""
         precision = np.divide(
             1.0, self.variance, out=np.zeros_like(self.variance), where=self.variance > 0
         )
@@ -341,6 +353,15 @@ class States:
     def means(self, rows: NDArray[np.intp]) -> Array:
         """Return the smoothed states of some rows: (m, d)."""
         return multiplied(self.factor[rows], self.smoothed[rows])
+
+    def seen(self) -> Array:
+        """Return the smoothed component that each row observes: (n,)."""
+        nu, every = self.rows.nu, np.arange(len(self.mean))
+        out = self.smoothed[every, nu]
+        for k in range(1, self.mean.shape[1]):
+            below = np.flatnonzero(nu < k)
+            out[below] += self.factor[below, k * (k + 1) // 2 + nu[below]] * self.smoothed[below, k]
+        return out
 
     def noises(self, k: NDArray[np.intp]) -> Array:
         """Return the smoothed noise of the steps after rows k, along the Wiener factor: (m, d)."""

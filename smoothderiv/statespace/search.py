@@ -1,10 +1,4 @@
-"""The criteria of the smoothing spline, with exact gradients, and where to search.
-
-All derivatives come from one forward and one backward pass, by ``d(P y) = -P dSigma P y`` and
-``dP = -P dSigma P`` with Sigma the covariance of the rows and P its inverse off the polynomials.
-For the noise of an order dSigma is diagonal, and for q it is what is left of the identity
-``P Sigma P = P``.
-"""
+"""Where to search for q and the noise levels of a smoothing spline, and how."""
 
 from __future__ import annotations
 
@@ -12,8 +6,6 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,8 +13,8 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import UndeterminedError
 from smoothderiv.observations import Observations
+from smoothderiv.statespace.criteria import Criterion
 from smoothderiv.statespace.levels import rough_levels
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.tuning import Search
 
@@ -40,238 +32,6 @@ _SHIFTS = (-19.0, -14.0, -9.0, -5.0, -2.5, 2.5, 6.0)  # of a noise level from it
 _NEAR = 5.0  # nats above the best at which a minimum is not followed
 
 
-@dataclass(frozen=True)
-class Terms:
-    """A criterion at one point, with what its derivatives need.
-
-    ``d loss = by_pull . d(P y) + by_diagonal . d(diag P)`` + what depends on parameters directly,
-    which cancels or is in `loss` alone. `scale` is the squared level that is best for the rows
-    whose noise is only known relative to each other.
-    """
-
-    loss: float
-    by_pull: Array
-    by_diagonal: Array
-    scale: float
-
-
-@dataclass(frozen=True, eq=False)
-class Criterion:
-    """A criterion of a smoothing spline as a function of log q and log noise levels.
-
-    `held` q and levels are not searched. With `free_scale` neither q nor any level is held or
-    known, and the first parameter is q over the squared level of the first order, the others
-    ratios of levels to it; the common scale is then the best one in closed form.
-    """
-
-    model: SmoothingSpline
-    data: Observations
-    kind: str
-
-    @cached_property
-    def unknown_levels(self) -> tuple[int, ...]:
-        """The orders whose noise levels are searched."""
-        given = self.model.noise or {}
-        unknown = [k for k in self.data.estimated_orders if k not in given]
-        return tuple(k for k in unknown if isinstance(k, int))
-
-    @cached_property
-    def free_scale(self) -> bool:
-        """Whether the data fix no scale of the noise: all is known up to a factor."""
-        random = ~self.data.exact
-        unknown = self._is_unknown & random
-        return self.model.q is None and bool(unknown.any()) and bool((unknown == random).all())
-
-    @cached_property
-    def _is_unknown(self) -> NDArray[np.bool_]:
-        data = self.data
-        return data.estimated & np.isin(data.nu, np.array(self.unknown_levels, dtype=np.int64))
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """What is searched, as in :class:`smoothderiv.tuning.Search`."""
-        levels = self.unknown_levels
-        if self.free_scale:
-            first = f"noise[{levels[0]}]"
-            return (f"q/{first}^2", *(f"noise[{k}]/{first}" for k in levels[1:]))
-        q = () if self.model.q is not None else ("q",)
-        return q + tuple(f"noise[{k}]" for k in levels)
-
-    @property
-    def _only_q(self) -> bool:
-        """Whether q, or its ratio to the noise, is all that is searched."""
-        return len(self.names) == 1 and self.model.q is None
-
-    @cached_property
-    def _template(self) -> MarkovRows:
-        return self.model.rows(self.data, q=1.0, sd=self.data.relative_sd)
-
-    @cached_property
-    def _polynomials(self) -> float:
-        from smoothderiv.statespace.smoother import polynomial_information
-
-        return polynomial_information(self._template)
-
-    @cached_property
-    def _groups(self) -> list[NDArray[np.bool_]]:
-        """The rows that share a level, for generalised cross-validation; known ones together."""
-        data = self.data
-        groups = [self._is_unknown & (data.nu == k) for k in self.unknown_levels]
-        known = ~self._is_unknown & ~data.exact
-        return groups + ([known] if known.any() else [])
-
-    def parameters(self, point: Array) -> tuple[float, dict[int, float]]:
-        """Return q and the unknown levels at a point of logs, the common scale being 1."""
-        values = [float(v) for v in np.exp(point)]
-        if self.free_scale:
-            first, *others = self.unknown_levels
-            return values[0], {first: 1.0, **dict(zip(others, values[1:], strict=True))}
-        q = self.model.q
-        if q is None:
-            q, values = values[0], values[1:]
-        return q, dict(zip(self.unknown_levels, values, strict=True))
-
-    def rows_at(self, q: float, levels: dict[int, float]) -> tuple[MarkovRows, Array]:
-        """Return the rows with these parameters, and their noise."""
-        prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
-        if self.free_scale and len(levels) == 1:
-            return self._template.having(prior), self.data.relative_sd
-        sd = self.data.sd({**(self.model.noise or {}), **levels})
-        return self._template.having(prior, sd), sd
-
-    def loss(self, point: Array) -> tuple[float, Array]:
-        """Return the criterion in nats at a point of logs, and its gradient."""
-        q, levels = self.parameters(np.asarray(point))
-        rows, sd = self.rows_at(q, levels)
-        evidence = self.kind == "evidence"
-        found, errors = rows.errors(diagonal=not (evidence and self._only_q))
-        if evidence:
-            return self._evidence(found, errors, sd)
-        terms = self._terms(errors, sd)
-        return terms.loss, self._gradient(rows, errors, sd, terms)
-
-    def scale(self, q: float, levels: dict[int, float]) -> float:
-        """Return the best squared common scale at parameters relative to it."""
-        rows, sd = self.rows_at(q, levels)
-        if self.kind == "evidence":
-            found = rows.likelihood()
-            return (found.chi + self._floor) / found.rank
-        return self._terms(rows.errors()[1], sd).scale
-
-    @cached_property
-    def _floor(self) -> float:
-        """What chi is by rounding alone, so that exact data have a finite likelihood."""
-        sd = self.data.relative_sd
-        random = sd > 0
-        size = np.abs(self.data.y[random] / sd[random]).max(initial=0.0)
-        return float((np.finfo(float).eps * size) ** 2 * random.sum()) or 1e-200
-
-    @cached_property
-    def is_polynomial(self) -> bool:
-        """Whether a polynomial of degree below the order leaves rounding errors alone."""
-        rows, sd = self.rows_at(0.0, dict.fromkeys(self.unknown_levels, 1.0))
-        left = np.abs(sd**2 * rows.errors(diagonal=False)[1].pull)
-        eps = np.finfo(float).eps
-        return all(
-            left[same].max() <= 8 * self.model.order * eps * np.abs(self.data.y[same]).max()
-            for same in (self.data.nu == k for k in self.data.orders)
-        )
-
-    def _evidence(self, found: Likelihood, errors: Errors, sd: Array) -> tuple[float, Array]:
-        """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
-        scale, chi = 1.0, found.chi
-        loss = 0.5 * (found.logs + found.rank * math.log(2 * math.pi) - self._polynomials)
-        if self.free_scale:
-            chi = chi + self._floor
-            scale = chi / max(found.rank, 1)
-            loss += 0.5 * found.rank * (1.0 + math.log(scale) if found.rank else 0.0)
-        else:
-            loss += 0.5 * chi
-        by_q = 0.5 * (errors.excess - errors.penalty / scale)
-        if self._only_q:
-            return loss, np.array([by_q])
-        by_row = sd**2 * (errors.diagonal - errors.pull**2 / scale)
-        return loss, self._collect(by_q, by_row)
-
-    def _collect(self, by_q: float, by_row: Array) -> Array:
-        """Gather derivatives by log q, and by the log sd of each row, into those searched."""
-        levels = self.unknown_levels[1:] if self.free_scale else self.unknown_levels
-        out = [] if self.model.q is not None else [by_q]
-        out += [float(by_row[self._is_unknown & (self.data.nu == k)].sum()) for k in levels]
-        return np.array(out)
-
-    def _terms(self, errors: Errors, sd: Array) -> Terms:
-        return self._gcv(errors, sd) if self.kind == "gcv" else self._loo(errors, sd)
-
-    def _gcv(self, errors: Errors, sd: Array) -> Terms:
-        """Return ``sum_g n_g / 2 log(n_g RSS_g / (n_g - edf_g)^2)`` over rows that share a level.
-
-        RSS_g weighs squared residuals by the relative sizes of the noise, not by its level.
-        """
-        R, loss = sd**2, 0.0
-        by_pull, by_diagonal = np.zeros(len(R)), np.zeros(len(R))
-        chi, freedom = 0.0, 0.0
-        for rows in self._groups:
-            weight = (R * _inverse(self.data.relative_sd**2))[rows]
-            squares = R[rows] * weight * errors.pull[rows] ** 2
-            floor = (np.finfo(float).eps * np.abs(self.data.y[rows]).max()) ** 2 or 1e-200
-            rss = float(squares.sum()) + floor
-            left = float((R * errors.diagonal)[rows].sum())
-            n = len(weight)
-            if not left > 0.0:
-                return Terms(math.inf, 0.0 * by_pull, 0.0 * by_pull, 1.0)
-            loss += 0.5 * n * math.log(n * rss / left**2)
-            by_pull[rows] = n / rss * R[rows] * weight * errors.pull[rows]
-            by_diagonal[rows] = -n / left * R[rows]
-            chi += float((R * errors.pull**2)[rows].sum())
-            freedom += left
-        return Terms(loss, by_pull, by_diagonal, (chi + self._floor) / freedom)
-
-    def _loo(self, errors: Errors, sd: Array) -> Terms:
-        """Return minus the sum of leave-one-out log densities: ``N(u_i / P_ii; 0, 1 / P_ii)``."""
-        share = sd**2 * errors.diagonal  # 0 for rows that alone determine something
-        use = share > 8 * np.finfo(float).eps * min(1.0, share.max())
-        u, p = errors.pull[use], errors.diagonal[use]
-        if not len(u):
-            return Terms(math.inf, np.zeros(len(sd)), np.zeros(len(sd)), 1.0)
-        n, chi, scale = len(u), float((u**2 / p).sum()), 1.0
-        loss = 0.5 * n * math.log(2 * math.pi) - 0.5 * float(np.log(p).sum())
-        if self.free_scale:
-            chi += self._floor
-            scale = chi / n
-            loss += 0.5 * n * (1.0 + math.log(scale))
-        else:
-            loss += 0.5 * chi
-        by_pull, by_diagonal = np.zeros(len(sd)), np.zeros(len(sd))
-        by_pull[use] = u / (p * scale)
-        by_diagonal[use] = -0.5 * (u**2 / (p * scale) + 1.0) / p
-        return Terms(loss, by_pull, by_diagonal, scale)
-
-    def _gradient(self, rows: MarkovRows, errors: Errors, sd: Array, terms: Terms) -> Array:
-        """Return the gradient from one pass for each of the two adjoints."""
-        R = sd**2
-        back = rows.project(terms.by_pull)
-        square = rows.spread(terms.by_diagonal)
-        by_row = -2.0 * R * (back * errors.pull + square)
-        by_q = -float(back @ (self.data.y - R * errors.pull))
-        by_q -= float(terms.by_diagonal @ errors.diagonal) - float(R @ square)
-        return self._collect(by_q, by_row)
-
-
-def _inverse(values: Array) -> Array:
-    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
-
-
-def spline_loss(model: SmoothingSpline, data: Observations, criterion: str) -> float:
-    """Return the criterion of a model without unknowns."""
-    from smoothderiv.statespace.smoother import log_evidence
-
-    if criterion == "evidence":
-        rows = model.rows(data)
-        return -log_evidence(rows, rows.likelihood())
-    return Criterion(model, data, criterion).loss(np.empty(0))[0]
-
-
 def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Search:
     """Return the search of a smoothing spline: where to start, how far to go, what ends mean."""
     criterion = Criterion(model, data, kind)
@@ -280,6 +40,31 @@ def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Sear
             f"data: {len(data)} rows determine a polynomial of degree {model.order - 1} and leave "
             f"nothing to estimate {', '.join(criterion.names)} from; add rows or give the fields"
         )
+    search = _search(criterion)
+    for order in _references(criterion, search):
+        other = _search(dataclasses.replace(criterion, reference=order))
+        search = min(other, search, key=_least)
+    return search
+
+
+def _least(search: Search) -> float:
+    return min(search.loss(start)[0] for start in search.starts)
+
+
+def _references(criterion: Criterion, search: Search) -> list[int]:
+    """Return the orders to which levels should be referred as well.
+
+    Where the level of the first order may be 0, or its rows may be left out, that is at the end of
+    a range of another.
+    """
+    if not criterion.free_scale or criterion.is_polynomial:
+        return []
+    best = min(search.starts, key=lambda start: search.loss(start)[0])
+    at_end = (best > search.upper - 1.0)[1:] | (criterion.kind != "evidence")
+    return [k for k, ask in zip(criterion.unknown_levels[1:], at_end, strict=True) if ask]
+
+
+def _search(criterion: Criterion) -> Search:
     lower, upper, rough = _range(criterion)
     loss = _Remembered(criterion.loss)
     ends = _ends(criterion)
@@ -288,7 +73,7 @@ def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Sear
         lower = upper = np.append(lower[:1], rough[1:])
         starts, curvature = lower[None], np.eye(len(lower))
         ends = (ends[0], *[("", "")] * (len(lower) - 1))
-    elif len(data) <= _FEW:
+    elif len(criterion.data) <= _FEW:
         _, curvature = _lowest(loss, lower, upper, rough)
         starts = np.array(loss.places)
     else:
@@ -309,33 +94,39 @@ def _range(criterion: Criterion) -> tuple[Array, Array, Array]:
     """Return the range of each parameter and a rough guess, dimensionless in effect.
 
     At its lower end q is invisible beside the noise of all rows together; at its upper end the
-    noise is invisible on the shortest step. Levels go 10 decades down from a rough guess, 4 up.
+    noise is invisible on the shortest step: at any levels. Levels go 10 decades down from a rough
+    guess, 4 up.
     """
     rows = criterion._template
     prior: Any = rows.prior
     guess = rough_levels(criterion.data, criterion.unknown_levels)
-    levels = np.array([guess[k] for k in criterion.unknown_levels])
+    levels = np.log([guess[k] for k in criterion.unknown_levels])
+    down, up = np.full(len(levels), -23.0), np.full(len(levels), 9.2)
     if criterion.free_scale:
-        levels = levels / levels[0]
-    _, sd = criterion.rows_at(1.0, dict(zip(criterion.unknown_levels, levels, strict=True)))
-    variance = rows.having(prior, sd).variance
-    random = variance > 0
+        levels -= levels[0]
+        down[0], up[0] = 0.0, 0.0
+    least, most = (_variances(criterion, np.exp(levels + shift)) for shift in (down, up))
     h = rows.steps.h[rows.steps.h > 0].min(initial=1.0)
     unit = prior.span ** (1 - 2 * prior.order)
-    if random.any():
-        low = 1e-9 / float((1.0 / variance[random]).sum())
+    if len(least):
+        low = 1e-9 / float((1.0 / least).sum())
         weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0]
-        high = 1e10 * float(variance[random].max()) / (weight * h ** (2 * prior.order - 1))
+        high = 1e10 * float(most.max()) / (weight * h ** (2 * prior.order - 1))
     else:
         spread = float(np.ptp(rows.y)) or 1.0
         low, high = 1e-20 * spread**2, 1e40 * spread**2
-    q = [math.log(low * unit), math.log(min(high, 1e250) * unit)]
-    lower, upper, rough = [], [], []
+    first = [math.log(low * unit), math.log(min(high, 1e250) * unit), math.nan]
+    others = np.array([levels + down, levels + up, levels])[:, int(criterion.free_scale) :]
     if criterion.model.q is None:
-        lower, upper, rough = [q[0]], [q[1]], [math.nan]
-    for level in np.log(levels[1:] if criterion.free_scale else levels):
-        lower, upper, rough = [*lower, level - 23.0], [*upper, level + 9.2], [*rough, level]
-    return np.array(lower), np.array(upper), np.array(rough)
+        others = np.column_stack((first, others))
+    return others[0], others[1], others[2]
+
+
+def _variances(criterion: Criterion, levels: Array) -> Array:
+    """Return the noise variances of the rows that have one, at some levels and the unit of q."""
+    _, sd = criterion.rows_at(1.0, dict(zip(criterion.unknown_levels, levels, strict=True)))
+    variance = criterion._template.having(criterion._template.prior, sd).variance
+    return variance[variance > 0]
 
 
 def _ends(criterion: Criterion) -> tuple[tuple[str, str], ...]:

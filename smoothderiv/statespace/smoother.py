@@ -233,7 +233,7 @@ class SmoothingSpline(Model):
     def merit(self, data: Observations, criterion: str) -> float:  # noqa: D102
         if self.tuning is not None and self.tuning.criterion == criterion:
             return -self.tuning.loss
-        from smoothderiv.statespace.search import spline_loss
+        from smoothderiv.statespace.criteria import spline_loss
 
         return -spline_loss(self, data, criterion)
 

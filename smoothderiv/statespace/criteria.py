@@ -1,0 +1,274 @@
+"""The criteria of the smoothing spline, with exact gradients.
+
+All derivatives come from one forward and one backward pass, by ``d(P y) = -P dSigma P y`` and
+``dP = -P dSigma P`` with Sigma the covariance of the rows and P its inverse off the polynomials.
+For the noise of an order dSigma is diagonal, and for q it is what is left of the identity
+``P Sigma P = P``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.observations import Observations
+from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
+
+if TYPE_CHECKING:
+    from smoothderiv.statespace.smoother import SmoothingSpline
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A criterion at one point, with what its derivatives need.
+
+    ``d loss = by_pull . d(P y) + by_diagonal . d(diag P)`` + what depends on parameters directly,
+    which cancels or is in `loss` alone. `scale` is the squared level that is best for the rows
+    whose noise is only known relative to each other.
+    """
+
+    loss: float
+    by_pull: Array
+    by_diagonal: Array
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Criterion:
+    """A criterion of a smoothing spline as a function of log q and log noise levels.
+
+    `held` q and levels are not searched. With `free_scale` neither q nor any level is held or
+    known, and the first parameter is q over the squared level of the first order, the others
+    ratios of levels to it; the common scale is then the best one in closed form. The first order is
+    `reference` if there is one.
+    """
+
+    model: SmoothingSpline
+    data: Observations
+    kind: str
+    reference: int | None = None
+
+    @cached_property
+    def unknown_levels(self) -> tuple[int, ...]:
+        """The orders whose noise levels are searched."""
+        given = self.model.noise or {}
+        unknown = [k for k in self.data.estimated_orders if k not in given]
+        levels = [k for k in unknown if isinstance(k, int)]
+        return tuple(sorted(levels, key=lambda k: k != self.reference))
+
+    @cached_property
+    def free_scale(self) -> bool:
+        """Whether the data fix no scale of the noise: all is known up to a factor."""
+        random = ~self.data.exact
+        unknown = self._is_unknown & random
+        return self.model.q is None and bool(unknown.any()) and bool((unknown == random).all())
+
+    @cached_property
+    def _is_unknown(self) -> NDArray[np.bool_]:
+        data = self.data
+        return data.estimated & np.isin(data.nu, np.array(self.unknown_levels, dtype=np.int64))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What is searched, as in :class:`smoothderiv.tuning.Search`."""
+        levels = self.unknown_levels
+        if self.free_scale:
+            first = f"noise[{levels[0]}]"
+            return (f"q/{first}^2", *(f"noise[{k}]/{first}" for k in levels[1:]))
+        q = () if self.model.q is not None else ("q",)
+        return q + tuple(f"noise[{k}]" for k in levels)
+
+    @property
+    def _only_q(self) -> bool:
+        """Whether q, or its ratio to the noise, is all that is searched."""
+        return len(self.names) == 1 and self.model.q is None
+
+    @cached_property
+    def _template(self) -> MarkovRows:
+        return self.model.rows(self.data, q=1.0, sd=self.data.relative_sd)
+
+    @cached_property
+    def _polynomials(self) -> float:
+        from smoothderiv.statespace.smoother import polynomial_information
+
+        return polynomial_information(self._template)
+
+    @cached_property
+    def _groups(self) -> list[NDArray[np.bool_]]:
+        """The rows that share a level, for generalised cross-validation; known ones together."""
+        data = self.data
+        groups = [self._is_unknown & (data.nu == k) for k in self.unknown_levels]
+        known = ~self._is_unknown & ~data.exact
+        return groups + ([known] if known.any() else [])
+
+    def parameters(self, point: Array) -> tuple[float, dict[int, float]]:
+        """Return q and the unknown levels at a point of logs, the common scale being 1."""
+        values = [float(v) for v in np.exp(point)]
+        if self.free_scale:
+            first, *others = self.unknown_levels
+            return values[0], {first: 1.0, **dict(zip(others, values[1:], strict=True))}
+        q = self.model.q
+        if q is None:
+            q, values = values[0], values[1:]
+        return q, dict(zip(self.unknown_levels, values, strict=True))
+
+    def rows_at(self, q: float, levels: dict[int, float]) -> tuple[MarkovRows, Array]:
+        """Return the rows with these parameters, and their noise."""
+        prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
+        if self.free_scale and len(levels) == 1:
+            return self._template.having(prior), self.data.relative_sd
+        sd = self.data.sd({**(self.model.noise or {}), **levels})
+        return self._template.having(prior, sd), sd
+
+    def loss(self, point: Array) -> tuple[float, Array]:
+        """Return the criterion in nats at a point of logs, and its gradient."""
+        q, levels = self.parameters(np.asarray(point))
+        rows, sd = self.rows_at(q, levels)
+        evidence = self.kind == "evidence"
+        found, errors = rows.errors(diagonal=not (evidence and self._only_q))
+        if evidence:
+            return self._evidence(found, errors, sd)
+        terms = self._terms(errors, sd)
+        return terms.loss, self._gradient(rows, errors, sd, terms)
+
+    def scale(self, q: float, levels: dict[int, float]) -> float:
+        """Return the best squared common scale at parameters relative to it."""
+        rows, sd = self.rows_at(q, levels)
+        if self.kind == "evidence":
+            found = rows.likelihood()
+            return (found.chi + self._floor) / found.rank
+        return self._terms(rows.errors()[1], sd).scale
+
+    @cached_property
+    def _floor(self) -> float:
+        """What chi is by rounding alone where a polynomial leaves no more: then chi may be 0."""
+        if not self.is_polynomial:
+            return np.finfo(float).tiny
+        sd = self.data.relative_sd
+        random = sd > 0
+        size = np.abs(self.data.y[random] / sd[random]).max(initial=0.0)
+        return float((np.finfo(float).eps * size) ** 2 * random.sum()) or 1e-200
+
+    @cached_property
+    def is_polynomial(self) -> bool:
+        """Whether a polynomial of degree below the order leaves rounding errors alone."""
+        rows, sd = self.rows_at(0.0, dict.fromkeys(self.unknown_levels, 1.0))
+        left = np.abs(sd**2 * rows.errors(diagonal=False)[1].pull)
+        eps = np.finfo(float).eps
+        return all(
+            left[same].max() <= 8 * self.model.order * eps * np.abs(self.data.y[same]).max()
+            for same in (self.data.nu == k for k in self.data.orders)
+        )
+
+    def _evidence(self, found: Likelihood, errors: Errors, sd: Array) -> tuple[float, Array]:
+        """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
+        scale, chi = 1.0, found.chi
+        loss = 0.5 * (found.logs + found.rank * math.log(2 * math.pi) - self._polynomials)
+        if self.free_scale:
+            chi = chi + self._floor
+            scale = chi / max(found.rank, 1)
+            loss += 0.5 * found.rank * (1.0 + math.log(scale) if found.rank else 0.0)
+        else:
+            loss += 0.5 * chi
+        by_q = 0.5 * (errors.excess - errors.penalty / scale)
+        if self._only_q:
+            return loss, np.array([by_q])
+        by_row = sd**2 * (errors.diagonal - errors.pull**2 / scale)
+        return loss, self._collect(by_q, by_row)
+
+    def _collect(self, by_q: float, by_row: Array) -> Array:
+        """Gather derivatives by log q, and by the log sd of each row, into those searched."""
+        levels = self.unknown_levels[1:] if self.free_scale else self.unknown_levels
+        out = [] if self.model.q is not None else [by_q]
+        out += [float(by_row[self._is_unknown & (self.data.nu == k)].sum()) for k in levels]
+        return np.array(out)
+
+    def _terms(self, errors: Errors, sd: Array) -> Terms:
+        return self._gcv(errors, sd) if self.kind == "gcv" else self._loo(errors, sd)
+
+    def _gcv(self, errors: Errors, sd: Array) -> Terms:
+        """Return ``sum_g n_g / 2 log(n_g RSS_g / (n_g - edf_g)^2)`` over rows that share a level.
+
+        RSS_g weighs squared residuals by the relative sizes of the noise, not by its level.
+        """
+        R, loss = sd**2, 0.0
+        by_pull, by_diagonal = np.zeros(len(R)), np.zeros(len(R))
+        chi, freedom = 0.0, 0.0
+        for rows in self._groups:
+            weight = (R * _inverse(self.data.relative_sd**2))[rows]
+            rss = float((R[rows] * weight * errors.pull[rows] ** 2).sum())
+            left = float((R * errors.diagonal)[rows].sum())
+            n = len(weight)
+            if not left > 0.0:
+                return Terms(math.inf, 0.0 * by_pull, 0.0 * by_pull, 1.0)
+            rounding = (np.finfo(float).eps * np.abs(self.data.y[rows]).max()) ** 2 or 1e-200
+            score = n * rss / left**2 + rounding
+            loss += 0.5 * n * math.log(score)
+            by_pull[rows] = n**2 / (left**2 * score) * R[rows] * weight * errors.pull[rows]
+            by_diagonal[rows] = -n * (1.0 - rounding / score) / left * R[rows]
+            chi += float((R * errors.pull**2)[rows].sum())
+            freedom += left
+        return Terms(loss, by_pull, by_diagonal, (chi + self._floor) / freedom)
+
+    def _loo(self, errors: Errors, sd: Array) -> Terms:
+        """Return minus the sum of leave-one-out log densities: ``N(u_i / P_ii; 0, 1 / P_ii)``."""
+        use = self._is_supported(sd**2 * errors.diagonal)
+        u, p = errors.pull[use], errors.diagonal[use]
+        if not len(u):
+            return Terms(math.inf, np.zeros(len(sd)), np.zeros(len(sd)), 1.0)
+        n, chi, scale = len(u), float((u**2 / p).sum()), 1.0
+        loss = 0.5 * n * math.log(2 * math.pi) - 0.5 * float(np.log(p).sum())
+        if self.free_scale:
+            chi += self._floor
+            scale = chi / n
+            loss += 0.5 * n * (1.0 + math.log(scale))
+        else:
+            loss += 0.5 * chi
+        by_pull, by_diagonal = np.zeros(len(sd)), np.zeros(len(sd))
+        by_pull[use] = u / (p * scale)
+        by_diagonal[use] = -0.5 * (u**2 / (p * scale) + 1.0) / p
+        return Terms(loss, by_pull, by_diagonal, scale)
+
+    def _is_supported(self, share: Array) -> NDArray[np.bool_]:
+        """Tell which rows others say anything of: a share of 0 alone determines something.
+
+        All shares of an order are small where its noise is.
+        """
+        out = np.zeros(len(share), dtype=bool)
+        for k in self.data.orders:
+            rows = self.data.nu == k
+            most = min(1.0, share[rows].max()) if np.count_nonzero(rows) > 1 else 1.0
+            out[rows] = share[rows] > 8 * np.finfo(float).eps * most
+        return out
+
+    def _gradient(self, rows: MarkovRows, errors: Errors, sd: Array, terms: Terms) -> Array:
+        """Return the gradient from one pass for each of the two adjoints."""
+        R = sd**2
+        back = rows.project(terms.by_pull)
+        square = rows.spread(terms.by_diagonal)
+        by_row = -2.0 * R * (back * errors.pull + square)
+        by_q = -float(back @ (self.data.y - R * errors.pull))
+        by_q -= float(terms.by_diagonal @ errors.diagonal) - float(R @ square)
+        return self._collect(by_q, by_row)
+
+
+def _inverse(values: Array) -> Array:
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+
+
+def spline_loss(model: SmoothingSpline, data: Observations, criterion: str) -> float:
+    """Return the criterion of a model without unknowns."""
+    from smoothderiv.statespace.smoother import log_evidence
+
+    if criterion == "evidence":
+        rows = model.rows(data)
+        return -log_evidence(rows, rows.likelihood())
+    return Criterion(model, data, criterion).loss(np.empty(0))[0]
