@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
-from smoothderiv.leave_one_out import LeaveOneOut
+from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model, Noise, UnsuitableError, require_known
 from smoothderiv.observations import Observations
-from smoothderiv.posterior import Array, Orders, Posterior
+from smoothderiv.posterior import Array
 from smoothderiv.tuning import Search, Tuning, TuningWarning, tune, tune_spread
 
 _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answer
@@ -241,120 +240,3 @@ def _scores(log_density: Array) -> Array:
     predicted = np.isfinite(log_density).any(axis=0)
     scores = log_density[:, predicted].sum(axis=1)
     return scores if np.isfinite(scores).any() else np.zeros(len(scores))
-
-
-@dataclass(frozen=True)
-class AveragedPosterior(Posterior):
-    """A mixture of posteriors of the same data: ``sum_k weight_k N(mean_k, cov_k)``.
-
-    The covariance of two answers a, b is
-
-        sum_k weight_k (cov_k(a, b) + (mean_k(a) - mean(a)) (mean_k(b) - mean(b))).
-
-    Pointwise intervals take the mixture as if it were Gaussian (or Student's) with that covariance;
-    simultaneous bands count how often each member leaves them. `noise`, `edf`, `log_evidence` and
-    leverages are weighted means of the members' (of squares, for `noise`).
-
-    Attributes
-    ----------
-    members : tuple of Posterior
-    weights : (K,) array, positive, of sum 1
-    """
-
-    data: Observations
-    model: ModelAverage
-    members: tuple[Posterior, ...]
-    weights: Array
-
-    @functools.cached_property
-    def noise(self) -> Noise:  # type: ignore[override]
-        """The root mean square of the members' noise levels."""
-        squares = {o: [m.noise[o] ** 2 for m in self.members] for o in self.members[0].noise}
-        return {order: math.sqrt(float(self.weights @ s)) for order, s in squares.items()}
-
-    @functools.cached_property
-    def log_evidence(self) -> float:  # type: ignore[override]
-        """The weighted mean of the members' log evidence, in nats."""
-        return float(self.weights @ [m.log_evidence for m in self.members])
-
-    @functools.cached_property
-    def edf(self) -> float:  # type: ignore[override]
-        """The weighted mean of the members' effective degrees of freedom."""
-        return float(self.weights @ [m.edf for m in self.members])
-
-    @functools.cached_property
-    def dof(self) -> float:  # type: ignore[override]
-        """The weighted harmonic mean of the members' degrees of freedom."""
-        rate = float(self.weights @ [1.0 / m.dof for m in self.members])
-        return 1.0 / rate if rate > 0 else math.inf
-
-    @property
-    def highest_order(self) -> float:
-        """The highest order that every member has."""
-        return min(m.highest_order for m in self.members)
-
-    def loo(self) -> LeaveOneOut:
-        """Return what the mixture predicts for each row without it, at the present weights."""
-        left = [m.loo() for m in self.members]
-        mean = self._weighted([one.mean for one in left])
-        spread = [one.std**2 + (one.mean - mean) ** 2 for one in left]
-        density = special.logsumexp(
-            [one.log_density for one in left], axis=0, b=self.weights[:, None]
-        )
-        return LeaveOneOut(mean, np.sqrt(self._weighted(spread)), self.data.y - mean, density)
-
-    def _weighted(self, parts: Sequence[Array] | Array) -> Array:
-        total: Array = np.tensordot(self.weights, np.asarray(parts), axes=1)
-        return total
-
-    def _means(self, x: Array, nu: Orders) -> tuple[Array, Array]:
-        """Return the mean, and how far each member's is from it: (n,) and (K, n)."""
-        parts = np.array([m._mean(x, nu) for m in self.members])
-        mean = self._weighted(parts)
-        return mean, parts - mean
-
-    def _mean(self, x: Array, nu: Orders) -> Array:
-        return self._means(x, nu)[0]
-
-    def _var(self, x: Array, nu: Orders) -> Array:
-        inside = self._weighted([m._var(x, nu) for m in self.members])
-        return inside + self._weighted(self._means(x, nu)[1] ** 2)
-
-    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
-        inside = self._weighted([m._cov(x, nu, x2, nu2) for m in self.members])
-        apart, apart2 = self._means(x, nu)[1], self._means(x2, nu2)[1]
-        between: Array = (self.weights[:, None] * apart).T @ apart2
-        return inside + between
-
-    def _joint(self, x: Array, orders: Orders) -> Array:
-        inside = self._weighted([m._joint(x, orders) for m in self.members])
-        apart = np.zeros((len(orders), len(self.members), len(x)))
-        for part, order in zip(apart, orders, strict=True):
-            if np.sum(order) <= self.highest_order:  # beyond, some members have no mean
-                part[:] = self._means(x, np.broadcast_to(order, x.shape))[1]
-        between: Array = np.einsum("k,pkn,qkn->npq", self.weights, apart, apart)
-        return inside + between
-
-    def _parts(self) -> Sequence[tuple[float, Posterior]]:
-        return tuple(zip(self.weights.tolist(), self.members, strict=True))
-
-    def _diffusion(self, nu: int) -> float:
-        parts = [m._diffusion(nu) if nu <= m.highest_order else 0.0 for m in self.members]
-        return float(self.weights @ parts)
-
-    def _jumps(self, nu: int) -> Array:
-        return np.unique(np.concatenate([m._jumps(nu) for m in self.members]))
-
-    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
-        counts = rng.multinomial(size, self.weights)
-        drawn = zip(self.members, counts, strict=True)
-        paths = np.concatenate([m._sample(x, nu, c, rng) for m, c in drawn if c])
-        return np.asarray(rng.permutation(paths), dtype=float)
-
-    def _integral(self, a: float, b: float) -> tuple[float, float]:
-        means, variances = np.array([m._integral(a, b) for m in self.members]).T
-        mean = float(self.weights @ means)
-        return mean, float(self.weights @ (variances + (means - mean) ** 2))
-
-    def _leverage(self) -> Array:
-        return self._weighted([m._leverage() for m in self.members])

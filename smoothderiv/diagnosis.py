@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,11 +92,14 @@ class Diagnosis:
     orders : tuple of OrderCheck
     warnings : tuple of str
         What is less probable than 1 in 10000 if model and noise are right.
+    of_noise : tuple of str
+        Those of them about the noise of a whole order, not about one row.
     """
 
     standardised: Array
     orders: tuple[OrderCheck, ...]
     warnings: tuple[str, ...]
+    of_noise: tuple[str, ...]
 
     def warn(self, stacklevel: int = 2) -> None:
         """Give each of the warnings as a :class:`NoiseWarning`."""
@@ -121,8 +125,9 @@ def diagnose(post: Posterior) -> Diagnosis:
             mask = data.is_of(order) & ~data.exact & (data.estimated == estimated)
             if mask.any():
                 checks.append(_check(post, order, mask, standardised))
-    words = [sentence for check in checks for sentence in _words(check, post)]
-    return Diagnosis(standardised, tuple(checks), tuple(words))
+    of_noise = [words for check in checks for words in _noise_words(check)]
+    of_rows = [words for check in checks for words in _row_words(check, post)]
+    return Diagnosis(standardised, tuple(checks), (*of_noise, *of_rows), tuple(of_noise))
 
 
 def _check(
@@ -181,29 +186,31 @@ def _neighbours(x: Array, z: Array) -> float:
     return float(ordered[1:] @ ordered[:-1] / (z @ z))
 
 
-def _words(check: OrderCheck, post: Posterior) -> list[str]:
-    """Say what is improbable of one order."""
-    found = []
+def _noise_words(check: OrderCheck) -> Iterator[str]:
+    """Say what is improbable of the noise of one order."""
     if check.p_value < _CHANCE:
         side = (
             "yerr is too small, or the curve cannot follow the data"
             if check.ratio > 1
             else "yerr is too large"
         )
-        found.append(
+        yield (
             f"order {check.order}: residuals are {check.ratio:.3g} times the stated noise "
             f"(chi-square, p = {check.p_value:.1g}): {side}; relative=True has its scale estimated"
         )
-    if check.outlier_p < _CHANCE:
-        place = f" at x = {post.data.x[check.largest_row]:.6g}" if post.data.ndim == 1 else ""
-        found.append(
-            f"order {check.order}: row {check.largest_row}{place} lies {abs(check.largest):.1f} "
-            "standard deviations off what the rest says; is it a mistake?"
-        )
     if check.neighbours > scipy.special.ndtri(1.0 - _CHANCE) / math.sqrt(check.rows):
-        found.append(
+        yield (
             f"order {check.order}: residuals of neighbours are correlated "
             f"({check.neighbours:.2g}): the noise hangs together, or the curve is too stiff; "
             "limits are too narrow then"
         )
-    return found
+
+
+def _row_words(check: OrderCheck, post: Posterior) -> Iterator[str]:
+    """Say which row of one order is improbable."""
+    if check.outlier_p < _CHANCE:
+        place = f" at x = {post.data.x[check.largest_row]:.6g}" if post.data.ndim == 1 else ""
+        yield (
+            f"order {check.order}: row {check.largest_row}{place} lies {abs(check.largest):.1f} "
+            "standard deviations off what the rest says; is it a mistake?"
+        )

@@ -5,6 +5,7 @@ Engines are imported when they are first used, so that ``import smoothderiv`` is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from smoothderiv.observations import Observations, observe
 
 if TYPE_CHECKING:
+    from smoothderiv.average import ModelAverage
     from smoothderiv.gp.kernel import Kernel
     from smoothderiv.model import Model
     from smoothderiv.posterior import Posterior
@@ -33,6 +35,7 @@ def smooth(
     nu: int = 2,
     robust: Choice = "auto",
     varying: Choice = "auto",
+    correlated: Choice = "auto",
     circular: bool = False,
 ) -> Posterior:
     """Tune a model on data and condition it: the fitted curve with its derivatives and bands.
@@ -57,6 +60,13 @@ def smooth(
         Whether an unknown noise level may vary along x, where the residuals tell so by 3 nats of
         evidence (:func:`smoothderiv.heteroscedastic.varying_weights`); it is then a weight of each
         row too. "auto": for the default model.
+    correlated : {"auto", True, False}
+        Whether errors of neighbouring values hang together. True: the default is then the average
+        of Gaussian processes of Matern 7/2 and squared exponential covariance with an
+        Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise, by the dense matrix, for up
+        to a few thousand rows. "auto": the default model warns where the data say so by evidence
+        (:func:`smoothderiv.correlated.correlation_gain`). A `model` given says so itself, by
+        :class:`smoothderiv.kernels.Nuisance`.
     circular : bool
         The values are angles in radians: whole turns are added to them so that a smooth curve
         goes through (:func:`smoothderiv.circular.unwrapped`).
@@ -67,6 +77,17 @@ def smooth(
         Of the default model it integrates over the tuned parameters and over the members of the
         average. With a `model` given it is conditional on what was tuned;
         ``model=sd.ModelAverage((model,))`` integrates over that too.
+
+    Raises
+    ------
+    ValueError
+        An unknown choice; `correlated` with a model; what the model refuses.
+
+    Warns
+    -----
+    NoiseWarning
+        Of the default model: a stated noise that the residuals contradict, noise that hangs
+        together (see :meth:`Posterior.diagnose`).
 
     Examples
     --------
@@ -80,17 +101,43 @@ def smooth(
     """
     from smoothderiv.tuning import tune
 
-    for name, choice in (("robust", robust), ("varying", varying)):
+    choices = {"robust": robust, "varying": varying, "correlated": correlated}
+    for name, choice in choices.items():
         if choice not in ("auto", True, False):
             raise ValueError(f"{name}: {choice!r} is unknown; use 'auto', True or False")
+    if correlated is True and model is not None:
+        raise ValueError(
+            f"correlated: True is for the default model, but {model!r} was given; add "
+            "kernels.Nuisance(kernels.Matern12()) to the kernel of a GaussianProcess"
+        )
     if circular:
         from smoothderiv.circular import unwrapped
 
         data = unwrapped(data, _plain_model(data) if model is None else model)
-    wanted = default_model(data, nu) if model is None else model
+    wanted = default_model(data, nu, correlated is True) if model is None else model
     post = tune(wanted, data).condition(data)
     weighed = _weighed(wanted, post, robust, varying, model is None)
-    return post if weighed is data else tune(wanted, weighed).condition(weighed)
+    post = post if weighed is data else tune(wanted, weighed).condition(weighed)
+    if model is None:
+        _warn(post, correlated == "auto")
+    return post
+
+
+def _warn(post: Posterior, correlated: bool) -> None:
+    """Warn of noise that is not as it was said, or not as it was taken to be."""
+    from smoothderiv.correlated import correlation_gain
+    from smoothderiv.diagnosis import NoiseWarning
+    from smoothderiv.mixture import AveragedPosterior
+
+    told = list(post.diagnose().of_noise)
+    if correlated and isinstance(post, AveragedPosterior) and (gain := correlation_gain(post)) > 0:
+        told.append(
+            "the noise of neighbouring values hangs together, or the curve is very rough (log "
+            f"evidence {gain:.1f} nats higher): limits are too narrow then. correlated=True tells "
+            "them apart; correlated=False says that the noise is independent"
+        )
+    for words in told:
+        warnings.warn(words, NoiseWarning, stacklevel=3)
 
 
 def _weighed(
@@ -124,7 +171,7 @@ def _plain_model(data: Observations) -> Model:
     return SmoothingSpline(max(3, int(np.max(data.nu, initial=0)) + 1))
 
 
-def default_model(data: Observations, nu: int = 2) -> Model:
+def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> ModelAverage:
     """Return the model that :func:`smoothderiv.smooth` tunes when none is given.
 
     For x of one dimension the average of all that has the derivatives observed and asked: smoothing
@@ -132,13 +179,17 @@ def default_model(data: Observations, nu: int = 2) -> Model:
     ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and, up to 200 000
     rows, squared exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a
     regression spline with as high a penalty as they determine. For x of more dimensions the
-    average of Gaussian processes of Matern 5/2 and squared exponential covariance.
+    average of Gaussian processes of Matern 5/2 and squared exponential covariance. With
+    `correlated` noise :func:`smoothderiv.correlated.correlated_models`.
     """
     from smoothderiv.average import ModelAverage
+    from smoothderiv.correlated import correlated_models
     from smoothderiv.gp import kernels
     from smoothderiv.gp.process import GaussianProcess
     from smoothderiv.statespace.smoother import SmoothingSpline
 
+    if correlated:
+        return ModelAverage(correlated_models(data))
     if data.ndim > 1:
         both = (kernels.Matern52(), kernels.SquaredExponential())
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
@@ -202,6 +253,7 @@ def differentiate(
     axis: int = -1,
     robust: Choice = "auto",
     varying: Choice = "auto",
+    correlated: Choice = "auto",
     circular: bool = False,
 ) -> DerivativeEstimate:
     """Estimate the derivative of order `nu` of noisy samples, with nothing to set.
@@ -220,7 +272,7 @@ def differentiate(
         Where to estimate; by default at `x`.
     axis : int
         The axis of y along which x runs.
-    robust, varying, circular
+    robust, varying, correlated, circular
         As in :func:`smoothderiv.smooth`.
 
     Returns
@@ -236,7 +288,12 @@ def differentiate(
     True
     """
     where = x if at is None else at
-    options = {"robust": robust, "varying": varying, "circular": circular}
+    options = {
+        "robust": robust,
+        "varying": varying,
+        "correlated": correlated,
+        "circular": circular,
+    }
     samples = np.asarray(y)
     if samples.ndim < 2:
         return _differentiate(x, y, nu, yerr, where, options)
@@ -272,9 +329,12 @@ def _differentiate(
     at: ArrayLike,
     options: dict[str, Any],
 ) -> DerivativeEstimate:
+    from smoothderiv.limits import student_quantile
+
     post = smooth(observe(x, y, yerr), nu=nu, **options)
-    lower, upper = post.interval(at, nu)
-    return DerivativeEstimate(at, post.mean(at, nu), post.std(at, nu), lower, upper, post)
+    mean, std = post.mean(at, nu), post.std(at, nu)
+    half = student_quantile(0.975, post.dof) * std
+    return DerivativeEstimate(at, mean, std, mean - half, mean + half, post)
 
 
 def _error_series(

@@ -39,10 +39,12 @@ def refused(result):
 def columns():
     rng = np.random.default_rng(2)
     t = np.round(np.linspace(0, 5, 26), 1)
-    vel = np.where(np.arange(26) % 2, np.nan, np.round(np.cos(t), 3))
+    pos = np.round(np.sin(t) + 0.1 * rng.standard_normal(26), 3)
+    speed = np.round(np.cos(t) + 0.05 * rng.standard_normal(26), 3)
+    vel = np.where(np.arange(26) % 2, np.nan, speed)
     return {
         "t": t,
-        "pos": np.round(np.sin(t) + 0.1 * rng.standard_normal(26), 3),
+        "pos": pos,
         "vel": vel,
         "vel_err": np.where(np.isnan(vel), np.nan, 0.05),
     }

@@ -74,12 +74,15 @@ MAY_IMPORT = {
     "gp": SEAM | {"statespace"},
     "scale_space": SEAM | {"statespace"},
     "plotting": SEAM | {"smooth", "scale_space"},
-    "average": SEAM,
+    "mixture": SEAM,
+    "average": SEAM | {"mixture"},
+    "correlated": SEAM | {"mixture", "gp", "statespace"},
     "robust": SEAM,
     "circular": SEAM,
     "heteroscedastic": SEAM | {"statespace"},
     "smooth": SEAM
-    | {"average", "robust", "circular", "heteroscedastic", "splines", "statespace", "gp"},
+    | {"average", "mixture", "robust", "circular", "heteroscedastic", "correlated"}
+    | {"splines", "statespace", "gp"},
     "dynamics": SEAM | {"smooth", "splines", "statespace", "gp"},
     "_workers": set(),
     "_series": SEAM | {"smooth"},

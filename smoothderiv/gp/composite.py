@@ -65,6 +65,14 @@ class Sum(Composite):
     def null_degree(self) -> int:  # noqa: D102
         return max(part.null_degree for part in self.parts)
 
+    @property
+    def signal(self) -> Kernel | None:  # noqa: D102
+        found = [part.signal for part in self.parts]
+        if all(one is part for one, part in zip(found, self.parts, strict=True)):
+            return self
+        left = tuple(part for part in found if part is not None)
+        return Sum(left) if len(left) > 1 else next(iter(left), None)
+
     def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
         return Sum(tuple(part.anchored(center, span) for part in self.parts))
 
@@ -110,6 +118,8 @@ class Product(Composite):
 
     def __post_init__(self) -> None:
         for part in self.parts:
+            if part.signal is not part:
+                raise ValueError(f"{part!r} holds noise, which is no factor of a product; add it")
             if part.null_degree >= 0:
                 raise ValueError(
                     f"{part!r} leaves polynomials free, so it cannot be a factor of a product; "

@@ -39,12 +39,14 @@ def condition(model: GaussianProcess, data: Observations) -> GaussianPosterior:
     check_size(len(data))
     trend = Trend.of(model.mean, model.kernel.null_degree, data)
     kernel = model.kernel.anchored(float(trend.center[0]), float(trend.span[0]))
+    signal = kernel.signal  # the questions'; rows may carry correlated noise besides
+    assert signal is not None
     layout = layout_of(data)
     factor = Factor.of(kernel, layout, data.sd(model.noise)[layout.rows])
     fit = Fit.of(factor, trend, data)
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return GaussianPosterior(
-        data, model, MappingProxyType(used), fit.log_evidence, kernel, trend, factor, fit
+        data, model, MappingProxyType(used), fit.log_evidence, signal, trend, factor, fit
     )
 
 

@@ -125,6 +125,11 @@ class Kernel(ABC):
         return ()
 
     @property
+    def signal(self) -> Kernel | None:
+        """The covariance of f itself, without what only the rows carry (nuisance)."""
+        return self
+
+    @property
     def null_degree(self) -> int:
         """The degree of the polynomials that are left free (diffuse); -1 when there are none."""
         return -1

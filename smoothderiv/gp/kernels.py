@@ -9,6 +9,7 @@ kernel                                    derivatives that exist      x
 ``Periodic``                              all                         any dimension
 ``Constant, Linear, Polynomial``          all                         any dimension
 ``Wiener(order)``                         ``order - 1``               1-D
+``Nuisance(kernel)``                      no limit                    of its kernel
 ========================================  ==========================  =====================
 
 They add, multiply and scale: ``Matern52() + Periodic() * SquaredExponential()``. Numbers left out
@@ -35,6 +36,7 @@ from smoothderiv.gp.kernel import (
     Parameter,
     known,
 )
+from smoothderiv.gp.nuisance import Nuisance
 from smoothderiv.gp.periodic import Periodic
 from smoothderiv.gp.polynomial import Constant, Linear, Polynomial
 from smoothderiv.gp.radial import Radial
@@ -49,6 +51,7 @@ __all__ = [
     "Matern32",
     "Matern52",
     "Matern72",
+    "Nuisance",
     "Parameter",
     "Periodic",
     "Polynomial",

@@ -96,6 +96,13 @@ class GaussianProcess(Model):
             raise ValueError(
                 f"kernel: {self.kernel!r} is not a kernel; give one such as kernels.Matern52()"
             )
+        if self.kernel.signal is None:
+            raise ValueError(
+                f"kernel: {self.kernel!r} is noise alone; add the kernel of the curve, such as "
+                "Matern72() + Nuisance(Matern12())"
+            )
+        if self.solver == "iterative" and self.kernel.signal is not self.kernel:
+            raise ValueError(f"solver: 'iterative' knows no correlated noise ({self.kernel!r})")
         if self.solver not in SOLVERS:
             raise ValueError(f"solver: {self.solver!r} is unknown; use one of {', '.join(SOLVERS)}")
         check_mean(self.mean)

@@ -27,12 +27,14 @@ Array: TypeAlias = NDArray[np.float64]
 
 _LENGTHS = (1.0, 0.25, 0.06)  # times the span of the data
 _COARSE = 1.5  # spacing of log lengths on a line
+_NEIGHBOURS = 4.0  # that correlated noise ties together, to start with
 _NOISES = (0.3, 0.02)  # times the size of the rows
 _CYCLES = 24  # the most periods over the data among the starts, in halves
 _TYPICAL = 2000  # rows that tell how large a process is
 _RANGE = 1e4  # how far beyond the span and the size of the data is searched
 _ENDS = {
     "length": ("shorter than any distance", "no change along it"),
+    "reach": ("shorter than any distance", "no change along it"),
     "amplitude": ("no signal", "without limit"),
     "number": ("zero", "without limit"),
     "period": ("shorter than any distance", "longer than the data"),
@@ -144,6 +146,8 @@ class Unknowns:
                 values[i] = parameter.value.median
             elif parameter.kind == "length":
                 values[i] = multiple * self._length(parameter)
+            elif parameter.kind == "reach":  # of correlated noise: a few neighbours
+                values[i] = self._apart * self._length(parameter)
             elif parameter.kind == "period":
                 values[i] = period * float(self.trend.span.max())
         amplitudes = [
@@ -157,6 +161,12 @@ class Unknowns:
             if isinstance(self.model.kernel, Wiener):  # as much, but over a stretch of the span
                 values[amplitudes] *= multiple ** (0.5 - self.model.kernel.order)
         return values
+
+    @cached_property
+    def _apart(self) -> float:
+        """How far apart some neighbours are, in spans."""
+        places = len(np.unique(self._x, axis=0))
+        return float(min(1.0, _NEIGHBOURS / places ** (1.0 / self._x.shape[1])))
 
     @property
     def has_period(self) -> bool:
