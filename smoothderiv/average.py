@@ -92,7 +92,10 @@ class ModelAverage(Model):
                     f"weights: {self.weights!r}, but one positive number is needed for each of the "
                     f"{len(models)} models"
                 )
-            object.__setattr__(self, "weights", tuple((weights / weights.sum()).tolist()))
+            total = float(weights.sum())
+            rounding = len(weights) * np.finfo(float).eps  # scaled weights stay as they are
+            scaled = weights if abs(total - 1.0) <= rounding else weights / total
+            object.__setattr__(self, "weights", tuple(scaled.tolist()))
 
     @property
     def noise(self) -> Noise | None:  # type: ignore[override]
