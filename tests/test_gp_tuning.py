@@ -81,18 +81,21 @@ def test_gradients_in_the_plane_one_scale_each(criterion):
 def test_the_nugget_is_differentiated_too():
     x = np.linspace(0, 1, 25)
     data = sd.observe(x, np.sin(3 * x), yerr=1e-6)
-    model = dense(kernels.Matern32(sigma=30.0), noise={1: 2e-5})
+    model = dense(kernels.Matern52(sigma=30.0), noise={1: 2e-5})
     data = data + sd.observe(x, 3 * np.cos(3 * x), nu=1)
     search = model.search(data, "evidence")
-    point = np.log([0.3])
+    point = np.log([1.0])
     loss, gradient = search.loss(point)
-    post = dataclasses.replace(model, kernel=kernels.Matern32(0.3, 30.0)).condition(data)
+    post = dataclasses.replace(model, kernel=kernels.Matern52(1.0, 30.0)).condition(data)
     assert post.nugget == 0.0  # not needed there
+    assert post.condition > 1e8
     assert loss != -post.log_evidence  # but the loss has it, to be smooth
     assert loss == pytest.approx(-post.log_evidence, rel=1e-3)
     h = 1e-4
     difference = (search.loss(point + h)[0] - search.loss(point - h)[0]) / (2 * h)
     assert gradient[0] == pytest.approx(difference, rel=1e-5)
+    better = dataclasses.replace(model, kernel=kernels.Matern52(0.2, 30.0)).condition(data)
+    assert search.loss(np.log([0.2]))[0] == -better.log_evidence  # where it is far from needed
 
 
 @pytest.mark.parametrize("criterion", ["evidence", "loo"])
@@ -121,6 +124,18 @@ def test_units_change_nothing_tuning_included(kernel, criterion, a):
         return tuned(dense(kernel), data, criterion).condition(data)
 
     data = mixed_data(n=(30, 20, 0), known=False)
+    check_units(fit, data, a, c=3e-4, b=5 * a)
+
+
+@pytest.mark.parametrize("a", [1e-9, 1e9])
+def test_noise_that_runs_to_zero_ends_there_in_any_unit(a):
+    data = mixed_data(known=False)  # of a Wiener process of curvatures that jump
+
+    def fit(rows):
+        post = tuned(dense(kernels.Wiener(3)), rows).condition(rows)
+        assert post.model.tuning.ends == ("noise[2]: no noise",)
+        return post
+
     check_units(fit, data, a, c=3e-4, b=5 * a)
 
 

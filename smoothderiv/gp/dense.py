@@ -21,6 +21,7 @@ from smoothderiv.observations import Observations
 Array: TypeAlias = NDArray[np.float64]
 
 LARGEST_CONDITION = 1e13
+_SAFE_CONDITION = 1e8  # below it a nugget changes a loss by less than a search looks at
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -31,8 +32,9 @@ class Factor:
     The nugget is 0 where the noise alone bounds the condition number of A by
     ``kmax = LARGEST_CONDITION``: with ``rho = min(sd_i^2 S_i^2)``, A - rho I is positive
     semidefinite, and no eigenvalue is above the trace n, so ``cond(A) <= n / rho``. Where it does
-    not, and A is ill-conditioned in fact (or while tuning, which needs a smooth loss), the nugget
-    is the smallest for which the same argument gives kmax: ``(n - kmax rho) / (kmax - 1)``.
+    not, and A is ill-conditioned in fact, the nugget is the smallest for which the same argument
+    gives kmax: ``(n - kmax rho) / (kmax - 1)``. While tuning, which needs a smooth loss, that is
+    from a condition number of 1e8 on.
 
     Attributes
     ----------
@@ -67,17 +69,21 @@ class Factor:
         rho = float((sd**2 * scale**2).min())
         least = max((n - LARGEST_CONDITION * rho) / (LARGEST_CONDITION - 1), 0.0)
         root = np.empty((n, n))
-        nuggets = (least,) if smooth or least == 0.0 else (0.0, least)
-        for nugget in nuggets:
+
+        def attempt(nugget: float) -> Factor | None:
             assembly.lower(kernel, layout, root, scale)
             np.fill_diagonal(root, 1.0 + nugget)
             norm = _loops.symmetric_norm(root)
             _, failed = lapack.dpotrf(root.T, lower=0, clean=0, overwrite_a=1)
-            if failed:
-                continue
-            factor = cls(layout, scale, root, rho, nugget, norm)
-            if nugget == least or factor.condition <= LARGEST_CONDITION:
-                return factor
+            return None if failed else cls(layout, scale, root, rho, nugget, norm)
+
+        found = attempt(least if smooth else 0.0)
+        if least > 0.0 and smooth and found is not None and found.condition < _SAFE_CONDITION:
+            found = attempt(0.0)
+        if least > 0.0 and not smooth and (found is None or found.condition > LARGEST_CONDITION):
+            found = attempt(least)
+        if found is not None:
+            return found
         raise ValueError(
             f"kernel: the matrix of {n} rows has no Cholesky factor even with a nugget of "
             f"{least:.2g}; a number of {kernel!r} is out of range: check it, or tune it"
