@@ -16,14 +16,13 @@ from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of
 from smoothderiv.gp.kernel import Kernel
+from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.roughness import diffusion
 from smoothderiv.gp.trend import Trend
 from smoothderiv.leave_one_out import LeaveOneOut
-from smoothderiv.limits import student_dof
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
-from smoothderiv.posterior import Posterior
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
@@ -51,7 +50,7 @@ def condition(model: GaussianProcess, data: Observations) -> GaussianPosterior:
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianPosterior(Posterior):
+class GaussianPosterior(ProcessPosterior):
     """The posterior of a :class:`GaussianProcess` by a dense Cholesky factor.
 
     Attributes
@@ -82,27 +81,6 @@ class GaussianPosterior(Posterior):
     def condition(self) -> float:
         """The condition number of the scaled matrix, as LAPACK estimates it in the 1-norm."""
         return self._factor.condition
-
-    @property
-    def beta(self) -> Array:
-        """The estimated coefficients of the mean: (p,)."""
-        return self._fit.beta
-
-    @property
-    def highest_order(self) -> float:  # noqa: D102
-        return self._kernel.smoothness
-
-    @cached_property
-    def edf(self) -> float:  # type: ignore[override]
-        """Effective degrees of freedom, the sum of the leverages. O(n^3), when first asked."""
-        return float(self._leverage().sum())
-
-    @cached_property
-    def dof(self) -> float:  # type: ignore[override]
-        """Degrees of freedom of the noise that was estimated, else infinite."""
-        if not self.data.estimated_orders:
-            return np.inf
-        return student_dof(self.data, self._leverage())
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         x, nu = _columns(x, nu)

@@ -16,13 +16,12 @@ from smoothderiv.gp import _loops
 from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.kernels import Matern12, Matern32, Matern52, Matern72
 from smoothderiv.gp.markov_trend import Asked, MarkovTrend, trend_information
+from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
-from smoothderiv.limits import student_dof
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
-from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _chain_loops
 from smoothderiv.statespace.markov import (
     Errors,
@@ -75,12 +74,10 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
         model,
         MappingProxyType(used),
         evidence,
-        float(leverage.sum()),
-        student_dof(data, leverage),
-        _trend=trend,
-        _free=fit,
-        _errors=errors,
-        _weight=leverage,
+        trend,
+        fit,
+        errors,
+        leverage,
     )
 
 
@@ -107,23 +104,17 @@ def prior_of(kernel: Kernel) -> Matern:
 
 
 @dataclass(frozen=True, eq=False)
-class MarkovPosterior(Posterior):
+class MarkovPosterior(ProcessPosterior):
     """The posterior of a 1-D :class:`GaussianProcess` as a Markov chain: O(n), O(1) a question."""
 
     data: Observations
     model: GaussianProcess
     noise: Noise
     log_evidence: float
-    edf: float
-    dof: float
     _trend: Trend = field(repr=False)
-    _free: MarkovTrend = field(repr=False)
+    _fit: MarkovTrend = field(repr=False)
     _errors: Errors = field(repr=False)
     _weight: Array = field(repr=False)
-
-    @property
-    def highest_order(self) -> float:  # noqa: D102
-        return self.model.kernel.smoothness
 
     @cached_property
     def _states(self) -> States:
@@ -135,15 +126,7 @@ class MarkovPosterior(Posterior):
 
     @property
     def _rows(self) -> MarkovRows:
-        return self._free.rows
-
-    @property
-    def beta(self) -> Array:
-        """The estimated coefficients of the mean, in the monomials of ``(x - centre) / span``.
-
-        Those of the polynomial that the process itself leaves free are not among them: (p,).
-        """
-        return self._free.beta
+        return self._fit.rows
 
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, without cancellation: (n,)."""
@@ -155,19 +138,19 @@ class MarkovPosterior(Posterior):
     def _mean(self, x: Array, nu: Orders) -> Array:
         state, _ = self._asked.at(x)
         unit = self._rows.prior.units[nu]
-        fixed = self._trend.fixed(x[:, None], nu[:, None]) + self._free.values(x, nu)
+        fixed = self._trend.fixed(x[:, None], nu[:, None]) + self._fit.values(x, nu)
         return np.asarray(state[np.arange(len(x)), nu] * unit + fixed)
 
     def _var(self, x: Array, nu: Orders) -> Array:
         _, factor = self._asked.at(x)
         own = diagonal(factor, nu) * self._rows.prior.units[nu] ** 2
-        return np.asarray(own + (self._free.free(x, nu) ** 2).sum(axis=1))
+        return np.asarray(own + (self._fit.free(x, nu) ** 2).sum(axis=1))
 
     def _joint(self, x: Array, orders: Orders) -> Array:
         out = joint(self._asked, self._rows.prior, x, orders)
         below = np.flatnonzero(orders < self._rows.prior.dimension)
         places, nu = np.repeat(x, len(below)), np.tile(orders[below], len(x))
-        free = self._free.free(places, nu).reshape(len(x), len(below), -1)
+        free = self._fit.free(places, nu).reshape(len(x), len(below), -1)
         out[:, below[:, None], below] += free @ free.transpose(0, 2, 1)
         return out
 
@@ -181,7 +164,7 @@ class MarkovPosterior(Posterior):
         places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
         chain = self._states.chain(places)
         cov = _chain_loops.joint_cov(chain.links, back[: len(x)], nu, back[len(x) :], nu2)
-        free = self._free.free(x, nu) @ self._free.free(x2, nu2).T
+        free = self._fit.free(x, nu) @ self._fit.free(x2, nu2).T
         return np.asarray(unit[nu][:, None] * cov * unit[nu2] + free)
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
@@ -194,8 +177,8 @@ class MarkovPosterior(Posterior):
         means = self._states.at(places)[0]
         _chain_loops.draw(means, roots, chain.basis, chain.transition, paths)
         drawn = paths[:, back, nu] * self._rows.prior.units[nu]
-        free = self._free.free(x, nu)
-        drawn += rng.standard_normal((size, free.shape[1])) @ free.T + self._free.values(x, nu)
+        free = self._fit.free(x, nu)
+        drawn += rng.standard_normal((size, free.shape[1])) @ free.T + self._fit.values(x, nu)
         return np.asarray(drawn + self._trend.fixed(x[:, None], nu[:, None]))
 
     def _integral(self, a: float, b: float) -> tuple[float, float]:
@@ -212,7 +195,7 @@ class MarkovPosterior(Posterior):
         var += _kink_correction(kernel, np.diff(edges), len(node) // (len(edges) - 1))
         value = np.zeros(len(node), dtype=np.int64)
         mean = weight @ self._mean(node, value)
-        var += ((weight @ self._free.free(node, value)) ** 2).sum()
+        var += ((weight @ self._fit.free(node, value)) ** 2).sum()
         return math.copysign(1.0, b - a) * float(mean), max(float(var), 0.0)
 
 

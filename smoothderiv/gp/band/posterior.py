@@ -19,12 +19,11 @@ from smoothderiv.gp.band.grid import Grid
 from smoothderiv.gp.band.reduction import Reduction
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import SquaredExponential
+from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
-from smoothderiv.limits import student_dof
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
-from smoothderiv.posterior import Posterior
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
@@ -88,7 +87,7 @@ def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
 
 
 @dataclass(frozen=True, eq=False)
-class BandPosterior(Posterior):
+class BandPosterior(ProcessPosterior):
     """The posterior of a squared exponential :class:`GaussianProcess` on a line, in O(n).
 
     With the functions of the grid, ``f = sum_j v_j psi_j + trend``: a variance is a sum of squares,
@@ -112,27 +111,6 @@ class BandPosterior(Posterior):
     @property
     def _grid(self) -> Grid:
         return self._fit.reduced.grid
-
-    @property
-    def beta(self) -> Array:
-        """The estimated coefficients of the mean: (p,)."""
-        return self._fit.beta
-
-    @property
-    def highest_order(self) -> float:  # noqa: D102
-        return self.model.kernel.smoothness
-
-    @cached_property
-    def edf(self) -> float:  # type: ignore[override]
-        """Effective degrees of freedom, the sum of the leverages; when first asked."""
-        return float(self._leverage().sum())
-
-    @cached_property
-    def dof(self) -> float:  # type: ignore[override]
-        """Degrees of freedom of the noise that was estimated, else infinite."""
-        if not self.data.estimated_orders:
-            return np.inf
-        return student_dof(self.data, self._leverage())
 
     def _leverage(self) -> Array:
         return np.minimum(self._var(self.data.x, self.data.nu) / self.data.sd(self.noise) ** 2, 1.0)

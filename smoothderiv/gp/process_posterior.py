@@ -1,0 +1,55 @@
+"""What the posteriors of a Gaussian process have in common, whatever solver found them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.limits import student_dof
+from smoothderiv.posterior import Posterior
+
+if TYPE_CHECKING:
+    from smoothderiv.gp.process import GaussianProcess
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+class HasTrend(Protocol):
+    """A fit with an estimated mean."""
+
+    @property
+    def beta(self) -> Array:
+        """Its coefficients: (p,)."""
+
+
+class ProcessPosterior(Posterior):
+    """The posterior of a :class:`GaussianProcess`: declares the fit, says what follows from it."""
+
+    model: GaussianProcess
+    _fit: HasTrend
+
+    @property
+    def beta(self) -> Array:
+        """The estimated coefficients of the mean in the monomials of ``(x - centre) / span``.
+
+        Those of a polynomial that the process itself leaves free are not among them where the
+        solver holds it in its state: (p,).
+        """
+        return self._fit.beta
+
+    @property
+    def highest_order(self) -> float:  # noqa: D102
+        return self.model.kernel.smoothness
+
+    @cached_property
+    def edf(self) -> float:  # type: ignore[override]
+        """Effective degrees of freedom, the sum of the leverages; when first asked."""
+        return float(self._leverage().sum())
+
+    @cached_property
+    def dof(self) -> float:  # type: ignore[override]
+        """Degrees of freedom of the noise that was estimated, else infinite."""
+        return student_dof(self.data, self._leverage()) if self.data.estimated_orders else np.inf
