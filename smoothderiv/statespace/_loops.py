@@ -322,10 +322,16 @@ def forward(rows, steps, settled, gains, states, dims):
     U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
     b, v, W = _scratch(dims), _scratch(dims), _scratch(dims)
     m = len(first[1])
-    if keeps_gains:
-        gain[:m], innovation[:m], inverse[:m] = first[0], first[1], first[2]
-    if keeps_states:
-        mean[:m], factor[:m] = first[3], first[4]
+    for i in range(m):  # not by slices, which take longer to compile than all of this
+        if keeps_gains:
+            innovation[i], inverse[i] = first[1][i], first[2][i]
+            for j in range(d):
+                gain[i, j] = first[0][i, j]
+        if keeps_states:
+            for j in range(d):
+                mean[i, j] = first[3][i, j]
+            for j in range(d * (d + 1) // 2):
+                factor[i, j] = first[4][i, j]
     for j in range(d):
         mu[j], D[j] = state[d, j], state[j, j]
         for i in range(d):
@@ -822,5 +828,6 @@ def take(state, table, x, y, sd, nu, basis, weight):
         fresh[2] += 1.0
     for j in range(d):
         U[j * d + j] = D[j]
-    state[:] = fresh
+    for j in range(len(state)):
+        state[j] = fresh[j]
     return 0
