@@ -183,11 +183,13 @@ def passes(n):
         rows.likelihood()
         report(f"likelihood, order {order}", cpu(rows.likelihood), n)
 
-        def gradient(rows=rows):
-            rows.__dict__.pop("_gains", None)
-            rows.errors()
+        def gradient(diagonal, rows=rows):
+            for name in ("_gains", "_states", "_shares"):
+                rows.__dict__.pop(name, None)
+            rows.errors(diagonal)
 
-        report(f"likelihood and gradient, order {order}", cpu(gradient), n)
+        report(f"likelihood and gradient in q, order {order}", cpu(lambda: gradient(False)), n)
+        report(f"   and in the noise of each row, order {order}", cpu(lambda: gradient(True)), n)
         mean, factor = np.empty((n, order)), np.empty((n, order * (order + 1) // 2))
         out = [np.empty_like(mean), np.empty_like(factor)]
 

@@ -221,25 +221,31 @@ class MarkovRows:
 
     def _refine(self, pull: Array, left: Array) -> None:
         """Improve P y and a diagonal of P by the smoothed states, where they know it better."""
-        if self._is_stiff:
-            better = self._shares < _FULL
-            left[better] = (1.0 - self._shares[better]) / self.variance[better]
+        if not self._is_stiff:
+            return
+        better = self._shares < _FULL
+        left[better] = (1.0 - self._shares[better]) / self.variance[better]
+        if self._is_lopsided:
             residual = self.y - self.states().seen()
             better &= np.abs(residual) > _CANCELLED * np.abs(self.y)
             pull[better] = residual[better] / self.variance[better]
 
-    @cached_property
+    @property
     def _is_stiff(self) -> bool:
         """Whether the backward recursions lose digits that the smoothed states have.
 
-        What later rows say is nearly singular where many of them are close to a diffuse start, and
-        where those of one order say far more than those of another.
+        What later rows say is nearly singular where many of them are close to a diffuse start, or
+        where orders are lopsided.
         """
+        return self.prior.diffuse > 2 or (self.prior.diffuse == 2 and self._is_lopsided)
+
+    @cached_property
+    def _is_lopsided(self) -> bool:
+        """Whether rows of one order say far more than those of another."""
+        if not self.nu.any():
+            return False
         random = self.variance[self.variance > 0]
-        uneven = bool(self.nu.any()) and bool(
-            random.max(initial=0.0) > _EVEN * random.min(initial=math.inf)
-        )
-        return self.prior.diffuse > 2 or (self.prior.diffuse == 2 and uneven)
+        return bool(random.max(initial=0.0) > _EVEN * random.min(initial=math.inf))
 
     @cached_property
     def _shares(self) -> Array:
