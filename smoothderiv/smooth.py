@@ -66,7 +66,7 @@ def smooth(
         Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise, by the dense matrix, for up
         to a few thousand rows. "auto": the default model warns where the data say so by evidence
         (:func:`smoothderiv.correlated.correlation_gain`). A `model` given says so itself, by
-        :class:`smoothderiv.kernels.Nuisance`.
+        :class:`.Nuisance`.
     circular : bool
         The values are angles in radians: whole turns are added to them so that a smooth curve
         goes through (:func:`smoothderiv.circular.unwrapped`).
@@ -87,7 +87,7 @@ def smooth(
     -----
     NoiseWarning
         Of the default model: a stated noise that the residuals contradict, noise that hangs
-        together (see :meth:`Posterior.diagnose`).
+        together (see :meth:`.Posterior.diagnose`).
 
     Examples
     --------
