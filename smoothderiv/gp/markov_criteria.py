@@ -24,9 +24,11 @@ Array: TypeAlias = NDArray[np.float64]
 
 
 class MarkovCriterion:
-    """Minus the log evidence of one Markov kernel as a function of the log unknowns.
+    """One criterion of a Markov kernel as a function of the log unknowns.
 
-    The same function as the dense one, by filter and backward recursion. By Fisher's identity
+    Evidence: minus the log of the restricted likelihood. loo: minus the sum of leave-one-out log
+    densities of the rows that are not exact. The same functions as the dense ones, by filter and
+    backward recursion. By Fisher's identity minus the log evidence has the derivatives
     ``d/d log sigma = tr(P K) - y'P K P y`` and ``d/d log level = sum_i R_i (P_ii - (P y)_i^2)``
     over the rows of an order, K and R the covariances of the process and of the noise, P the
     inverse of their sum; see :func:`smoothderiv.statespace.fisher.matern_score` for the scale.
@@ -49,18 +51,24 @@ class MarkovCriterion:
     def value(self, point: Array) -> float:
         """Return the criterion in nats."""
         fit = self._fit(point)
-        if self._criterion == "loo":
-            return (
-                _left_out(*fit.cleared(fit.rows.errors()[1])[:2], self._soft)[0]
-                + (self._unknowns.prior(point)[0])
-            )
-        return self._whole(fit.rows.likelihood(), fit, point)
+        if fit is None:
+            return math.inf
+        if self._criterion == "evidence":
+            return self._whole(fit.rows.likelihood(), fit, point)
+        pull, diagonal = fit.cleared(fit.rows.errors()[1])[:2]
+        return _left_out(pull, diagonal, self._soft)[0] + self._unknowns.prior(point)[0]
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
         fit = self._fit(point)
-        if self._criterion == "loo":
-            return self._loo(fit, point)
+        if fit is None:
+            return math.inf, np.zeros(len(point))
+        return (
+            self._evidence(fit, point) if self._criterion == "evidence" else self._loo(fit, point)
+        )
+
+    def _evidence(self, fit: MarkovTrend, point: Array) -> tuple[float, Array]:
+        """Return minus the log evidence and its gradient."""
         wiener = isinstance(fit.rows.prior, IntegratedWiener)
         score = _wiener_score(fit.rows) if wiener else matern_score(fit.rows)
         loss, spent = self._whole(score.likelihood, fit, point), score.spent
@@ -107,15 +115,18 @@ class MarkovCriterion:
     def _sd(self, values: Array) -> Array:
         return self._data.sd(self._unknowns.noise(values))
 
-    def _fit(self, point: Array) -> MarkovTrend:
-        """Return the rows under the prior of a point, the trend fitted."""
+    def _fit(self, point: Array) -> MarkovTrend | None:
+        """Return the rows under the prior of a point, the trend fitted; None where none is."""
         values = np.exp(point)
         kernel, sd, data = self._unknowns.filled(values), self._sd(values), self._data
         if isinstance(kernel, Wiener):
             rows = self._wiener_rows(kernel, sd)
         else:
             rows = MarkovRows.of(prior_of(kernel), data.x, data.y, sd, data.nu)
-        return MarkovTrend.of(self._trend, rows, data, sd)
+        try:
+            return MarkovTrend.of(self._trend, rows, data, sd)
+        except np.linalg.LinAlgError:
+            return None
 
     def _wiener_rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
         q = known(kernel.sigma, "sigma") ** 2  # type: ignore[attr-defined]
