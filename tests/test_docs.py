@@ -63,6 +63,32 @@ def test_the_reference_lists_what_exists():
             assert resolve(name).__doc__, name
 
 
+def texts(name):
+    """Yield the docstrings of a listed object, and of its members that have one of their own."""
+    found = resolve(name)
+    yield found.__doc__
+    for member in vars(found).values() if isinstance(found, type) else ():
+        own = member.fget if isinstance(member, property) else member
+        if callable(own) and getattr(own, "__module__", "").startswith("smoothderiv"):
+            yield own.__doc__ or ""
+
+
+def test_what_docstrings_refer_to_is_in_the_reference():
+    names = [n for n in listed() if ".integrations." not in n]
+    places = set(names) | {f"{resolve(n).__module__}.{n.rpartition('.')[2]}" for n in names}
+    classes = [n for n in names if isinstance(resolve(n), type)]
+    places |= {f"{n}.{member}" for n in classes for member in dir(resolve(n))}
+    role = re.compile(r":(?:func|class|meth):`~?([\w.]+)`")
+    for name in names:
+        inside = (name, name.rpartition(".")[0], resolve(name).__module__)
+        for target in role.findall("".join(texts(name))):
+            wanted = (target, *(f"{place}.{target}" for place in inside))
+            if target.startswith("."):
+                assert any(place.endswith(target) for place in places), f"{name}: {target}"
+            else:
+                assert places & set(wanted), f"{name}: {target}"
+
+
 def commands():
     """Yield the page, the script and the rest of every command for a benchmark."""
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]:
