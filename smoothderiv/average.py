@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 import math
 import warnings
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model, Noise, UnsuitableError, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
-from smoothderiv.tuning import Search, Tuning, TuningWarning, tune, tune_spread
+from smoothderiv.tuning import Search, Spread, Tuning, TuningWarning, tune_spread
 
 _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answer
 
@@ -166,19 +166,19 @@ class ModelAverage(Model):
             gradient=np.zeros(0),
             ends=(),
             curve=(np.zeros((0, 0)), np.zeros(0)),
-            tried=tuple(
-                (repr(m.models[0]), float(s)) for m, s in zip(members, scores, strict=True)
-            ),
+            tried=tuple((repr(m.tuned), float(s)) for m, s in zip(members, scores, strict=True)),
         )
-        chosen = [members[k] for k in keep]
+        chosen = [(members[k], *members[k].spread()) for k in keep]
         return dataclasses.replace(
             self,
-            models=tuple(itertools.chain.from_iterable(m.models for m in chosen)),
+            models=tuple(model for _, models, _ in chosen for model in models),
             weights=tuple(
-                float(w * share) for w, m in zip(weights, chosen, strict=True) for share in m.shares
+                float(weight * share)
+                for weight, (_, _, shares) in zip(weights, chosen, strict=True)
+                for share in shares
             ),
             tuning=report,
-            _kept=tuple(m.index for m in chosen for _ in m.models),
+            _kept=tuple(member.index for member, models, _ in chosen for _ in models),
         )
 
 
@@ -198,12 +198,12 @@ def _kind(model: Model) -> str:
 class _Member:
     """One tuned member: where it stood, what it predicts for places left out, what was warned.
 
-    `models` are the tuned one and those that stand for its uncertainty, with their `shares`.
+    `spread` finds the models that stand for its uncertainty, the tuned one first, and their shares.
     """
 
     index: int
-    models: tuple[Model, ...]
-    shares: Array
+    tuned: Model
+    spread: Spread
     log_density: Array
     told: tuple[warnings.WarningMessage, ...]
 
@@ -222,20 +222,22 @@ def _tune_members(
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", TuningWarning)
             try:
-                if spread:
-                    tuned, shares = tune_spread(model, data, criterion)
-                else:
-                    tuned, shares = (tune(model, data, criterion),), np.ones(1)
-                density = tuned[0].condition(data).log_predictive()
+                tuned, several = tune_spread(model, data, criterion)
+                density = tuned.condition(data).log_predictive()
             except UnsuitableError as error:
                 refusal = refusal or error
                 continue
         count += 1
-        at_end = tuned[0].tuning is not None and bool(tuned[0].tuning.ends)
-        yield _Member(index, tuned, shares, density, () if at_end else tuple(told))
+        at_end = tuned.tuning is not None and bool(tuned.tuning.ends)
+        found = several if spread else functools.partial(_alone, tuned)
+        yield _Member(index, tuned, found, density, () if at_end else tuple(told))
     if not count:
         assert refusal is not None
         raise refusal
+
+
+def _alone(model: Model) -> tuple[tuple[Model, ...], Array]:
+    return (model,), np.ones(1)
 
 
 def _scores(log_density: Array) -> Array:

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,8 @@ class Search:
     curvature : (p, p) array or None
         Second derivatives at the best start, if the engine has searched already and found it: no
         other start is searched from then, and nothing is polished that a Newton step leaves alone.
+    value : callable or None
+        From a (p,) point to the criterion alone, where that is quicker than `loss`.
     """
 
     names: tuple[str, ...]
@@ -75,6 +77,11 @@ class Search:
     loss: Callable[[Array], tuple[float, Array]]
     fill: Callable[[Array], Model]
     curvature: Array | None = None
+    value: Callable[[Array], float] | None = None
+
+    def value_at(self, point: Array) -> float:
+        """Return the criterion at a point, in nats."""
+        return self.loss(point)[0] if self.value is None else self.value(point)
 
 
 @dataclass(frozen=True)
@@ -159,15 +166,16 @@ def fit_quietly(model: Model, data: Observations) -> Posterior:
         return tune(model, data).condition(data)
 
 
-def tune_spread(
-    model: M, data: Observations, criterion: str = "evidence"
-) -> tuple[tuple[M, ...], Array]:
-    """Return tuned models that together stand for how well `data` determine the parameters.
+Spread: TypeAlias = Callable[[], tuple[tuple[Model, ...], Array]]
 
-    The first is that of :func:`.tune`; the others lie off the optimum in the logarithms of its
-    parameters, for a quadrature of ``exp(-loss)`` over them, of which the weights are given, (k,)
-    of sum 1. With curvature H at the optimum, smoothing parameters s and noise levels n, the
-    nodes are at
+
+def tune_spread(model: M, data: Observations, criterion: str = "evidence") -> tuple[M, Spread]:
+    """Return the tuned model, and what finds models that stand for how well it is determined.
+
+    The latter, when it is called, returns models and their weights, (k,) of sum 1. The first is
+    the tuned one; the others lie off the optimum in the logarithms of its parameters, for a
+    quadrature of ``exp(-loss)`` over them. With curvature H at the optimum, smoothing parameters s
+    and noise levels n, the nodes are at
 
         +- sqrt(kappa / eigenvalue_j) eigenvector_j   of   S = H_ss - H_sn H_nn^-1 H_ns,
 
@@ -182,11 +190,14 @@ def tune_spread(
     Rue, Martino and Chopin (2009), doi:10.1111/j.1467-9868.2008.00700.x, section 6.5.
     """
     tuned, result = _tune(model, data, criterion)
-    if result is None:
-        return (tuned,), np.ones(1)
-    points, weights = _nodes(result.search, result.optimum)
-    models = [tuned, *(result.search.fill(point) for point in points)]
-    return cast(tuple[M, ...], tuple(models)), weights
+
+    def spread() -> tuple[tuple[Model, ...], Array]:
+        if result is None:
+            return (tuned,), np.ones(1)
+        points, weights = _nodes(result.search, result.optimum)
+        return (tuned, *(result.search.fill(point) for point in points)), weights
+
+    return tuned, spread
 
 
 def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | None]:
@@ -261,7 +272,7 @@ def _nodes(search: Search, optimum: _Optimum) -> tuple[list[Array], Array]:
         point[smooth] += step
         point[noise] += follow @ step
         at = np.clip(point, search.lower, search.upper)
-        rise = search.loss(at)[0] - optimum.loss
+        rise = search.value_at(at) - optimum.loss
         if np.array_equal(at[free], point[free]) and np.isfinite(rise):
             points.append(point)
             weights.append(0.5 / kappa * math.exp(0.5 * kappa - max(rise, 0.0)))
@@ -334,7 +345,7 @@ class _Minimiser:
     def run(self) -> _Optimum:
         search = self._search
         starts = np.clip(np.atleast_2d(search.starts), search.lower, search.upper)
-        losses = np.array([self._loss(start)[0] for start in starts])
+        losses = np.array([self._value(start) for start in starts])
         if not np.isfinite(losses).any():
             raise UndeterminedError(
                 f"{', '.join(search.names)}: the criterion is finite at no starting point; the "
@@ -362,6 +373,12 @@ class _Minimiser:
         self._points.append(np.array(point))
         self._losses.append(loss)
         return loss, gradient
+
+    def _value(self, point: Array) -> float:
+        value = self._search.value_at(point)
+        self._points.append(np.array(point))
+        self._losses.append(value)
+        return value
 
     def _descend(self, start: Array, free: NDArray[np.bool_]) -> tuple[Array, float]:
         """Minimise over the free entries by L-BFGS-B, unless its own test says they are there."""
@@ -399,7 +416,7 @@ class _Minimiser:
                     continue
                 point = best.copy()
                 point[j] = bound
-                loss = self._loss(point)[0]
+                loss = self._value(point)
                 if not loss <= best_loss + _NEAR_NATS:
                     continue
                 free = ~at_end

@@ -143,7 +143,7 @@ def test_spread_is_the_posterior_of_the_smoothing():
 
 def test_spread_takes_what_is_known_as_known():
     data = mixed_data(2, n=(25, 0, 0))
-    models, weights = tune_spread(sd.SmoothingSpline(2, q=3e3), data)
+    models, weights = tune_spread(sd.SmoothingSpline(2, q=3e3), data)[1]()
     assert len(models) == 1
     assert weights.tolist() == [1.0]
 

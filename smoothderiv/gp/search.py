@@ -69,7 +69,17 @@ def process_search(
         if minima and len(data) <= few:
             ends = _worded(ends, _hopeless(unknowns, objective, best))
     starts = starts.reshape(-1, len(lower))
-    return Search(unknowns.names, starts, lower, upper, ends, whole.loss, unknowns.fill, curvature)
+    return Search(
+        unknowns.names,
+        starts,
+        lower,
+        upper,
+        ends,
+        whole.loss,
+        unknowns.fill,
+        curvature,
+        whole.value,
+    )
 
 
 def criterion_of(unknowns: Unknowns, criterion: str, solver: str) -> Criterion:
@@ -112,11 +122,11 @@ def _on_samples(
 ) -> tuple[list[tuple[Array, Array]], Ends]:
     """Return the optima of thinned rows and of a stretch of neighbours, and the ends near them.
 
-    The one sees slow structure, the other fast. An end of a range that is far worse for a sample
-    is not asked about again.
+    The one sees slow structure, the other fast. An end of a range that is far worse for one of them
+    is far worse for all of the rows, and not asked about again.
     """
     found: list[tuple[Array, Array]] = []
-    hopeless = np.ones((len(unknowns.names), 2), dtype=bool)
+    hopeless = np.zeros((len(unknowns.names), 2), dtype=bool)
     bounds = unknowns.bounds
     for rows in _samples(unknowns.data, few):
         sample = Unknowns(unknowns.model, unknowns.data[rows])
@@ -128,7 +138,7 @@ def _on_samples(
             continue
         best, curvature = min(minima, key=lambda found: part.value(found[0]))
         found.append((np.clip(best, *bounds), curvature))
-        hopeless &= _hopeless(sample, objective, best)
+        hopeless |= _hopeless(sample, objective, best)
     return found, _worded(unknowns.ends, hopeless) if found else unknowns.ends
 
 
