@@ -40,7 +40,7 @@ class Nuisance(Kernel):
     >>> drift = np.zeros(120)
     >>> for i in range(1, 120):
     ...     drift[i] = 0.8 * drift[i - 1] + 0.1 * rng.standard_normal()
-    >>> data = sd.observe(x, np.sin(x) + drift)
+    >>> data = sd.observe(x, np.sin(x) + drift + 0.05 * rng.standard_normal(120))
     >>> kernel = sd.kernels.Matern72() + sd.kernels.Nuisance(sd.kernels.Matern12())
     >>> post = sd.smooth(data, sd.GaussianProcess(kernel))
     >>> bool(np.abs(post(x, nu=1) - np.cos(x)).mean() < 0.1)
