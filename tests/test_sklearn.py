@@ -28,7 +28,7 @@ def wave(n=80, seed=0):
 def test_scikit_learns_own_checks():
     """Numbers are held to be quick; the default passes too (20 s)."""
     kernel = sd.kernels.Matern52(scale=3.0, sigma=1.0)
-    held = sd.GaussianProcess(kernel, noise={0: 0.1} | {(0,) * d: 0.1 for d in range(2, 30)})
+    held = sd.GaussianProcess(kernel, noise={0: 0.1})
     checks = check_estimator(SmoothRegressor(held), on_fail="raise")
     assert len(checks) > 40
 

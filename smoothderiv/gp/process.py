@@ -141,7 +141,7 @@ class GaussianProcess(Model):
         """
         self.require_fit(data)
         require_known(self, data)
-        model = dataclasses.replace(self, noise=levels_of(self.noise, data.ndim))
+        model = self._by_orders_of(data)
         if self._by_markov(data):
             return markov.condition(model, data)
         if self.solver == "iterative":
@@ -150,6 +150,11 @@ class GaussianProcess(Model):
             return band.condition(model, data)
         band.require_affordable(self, data)
         return dense_posterior.condition(model, data)
+
+    def _by_orders_of(self, data: Observations) -> GaussianProcess:
+        """Return this model, its noise levels by the orders of the data: 0 stands for values."""
+        levels = levels_of(self.noise, data.ndim)
+        return self if levels == self.noise else dataclasses.replace(self, noise=levels)
 
     def _by_markov(self, data: Observations) -> bool:
         """Tell whether the Markov solver is asked for, or exact."""
@@ -180,7 +185,7 @@ class GaussianProcess(Model):
 
         if self.solver == "iterative":
             data = iterative.sample(data)
-        model = dataclasses.replace(self, noise=levels_of(self.noise, data.ndim))
+        model = self._by_orders_of(data)
         return process_search(model, data, criterion, self._tuner(data, criterion))
 
     def _tuner(self, data: Observations, criterion: str) -> str:
