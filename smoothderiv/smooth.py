@@ -25,7 +25,6 @@ Array = NDArray[np.float64]
 Choice = Literal["auto", True, False]
 
 _TELLING = 8  # distinct rows from which on smoothness is weighed
-_FEW = 200_000  # rows up to which the squared exponential is weighed too: it is the slowest
 
 
 def smooth(
@@ -176,11 +175,11 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
 
     For x of one dimension the average of all that has the derivatives observed and asked: smoothing
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
-    ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and, up to 200 000
-    rows, squared exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a
-    regression spline with as high a penalty as they determine. For x of more dimensions the
-    average of Gaussian processes of Matern 5/2 and squared exponential covariance. With
-    `correlated` noise :func:`smoothderiv.correlated.correlated_models`.
+    ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and squared
+    exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline
+    with as high a penalty as they determine. For x of more dimensions the average of Gaussian
+    processes of Matern 5/2 and squared exponential covariance. With `correlated` noise
+    :func:`smoothderiv.correlated.correlated_models`.
     """
     from smoothderiv.average import ModelAverage
     from smoothderiv.correlated import correlated_models
@@ -204,7 +203,7 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     if len(values):
         beliefs: list[Kernel] = [kernels.Matern52()] if highest <= 2 else []
         beliefs += [kernels.Matern72()] if highest <= 3 else []
-        beliefs += [kernels.SquaredExponential()] if len(data) <= _FEW or not beliefs else []
+        beliefs += [kernels.SquaredExponential()]
         mean = float(np.mean(values))
         models.extend(GaussianProcess(kernel, mean=mean) for kernel in beliefs)
     return ModelAverage(tuple(models))
