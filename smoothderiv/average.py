@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -190,8 +191,15 @@ def _kind(model: Model) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
             words.append(f"{item.name}={value}")
         elif item.name == "kernel":
-            words.append(type(value).__name__)
+            words.append(_kernel_name(value))
     return f"{type(model).__name__}({', '.join(words)})"
+
+
+def _kernel_name(kernel: Any) -> str:
+    """Name a kernel by its class, and one made of others by theirs."""
+    sign = " * " if type(kernel).__name__ == "Product" else " + "
+    parts = getattr(kernel, "parts", ())
+    return sign.join(map(_kernel_name, parts)) or type(kernel).__name__
 
 
 @dataclass(frozen=True)
