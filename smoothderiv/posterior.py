@@ -368,4 +368,8 @@ class Posterior(Moments):
 
         Its sum compares models of any kind on the same data; exact rows are not counted.
         """
-        return log_predictive(self.residuals(), self._leverage(), self.data, self.noise)
+        return log_predictive(*self._unexplained(), self.data, self.noise)
+
+    def _unexplained(self) -> tuple[Array, Array]:
+        """Return residuals and leverages of all that is not white noise, correlated noise too."""
+        return self.residuals(), self._leverage()

@@ -104,8 +104,9 @@ def robust_weights(
     for _ in range(_ROUNDS):
         reweighted = data.reweighted(given * weight)
         post = fit_quietly(model, reweighted)
-        spread = post.leverage() * reweighted.sd(post.noise) ** 2
-        size = np.sqrt(post.residuals() ** 2 + spread)
+        residual, leverage = post._unexplained()
+        spread = leverage * reweighted.sd(post.noise) ** 2
+        size = np.sqrt(residual**2 + spread)
         fresh = _weights(data, orders, size, data.sd(post.noise))
         change = np.abs(np.sqrt(fresh / weight) - 1.0).max()
         weight = fresh

@@ -46,6 +46,8 @@ def test_the_posterior_is_that_of_gaussian_conditioning_on_rows_that_carry_more(
         assert_allclose(post(x, nu), data.y @ solved, rtol=1e-8, atol=1e-10)
         cov = signal.cov(x, nu) - cross @ solved
         assert_allclose(post.cov(x, nu), cov, rtol=1e-7, atol=1e-9 * np.abs(cov).max())
+    hat = signal.cov(data.x, data.nu) @ np.linalg.inv(K)
+    assert_allclose(post.edf, np.clip(np.diag(hat), 0, 1).sum(), rtol=1e-8)
     logs = np.linalg.slogdet(K)[1] + data.y @ np.linalg.solve(K, data.y)
     assert_allclose(post.log_evidence, -0.5 * (logs + len(data) * np.log(2 * np.pi)))
 
@@ -55,6 +57,19 @@ def test_the_contract_holds():
     model = sd.GaussianProcess(KERNEL, NOISE)
     contracts.check_posterior(model.condition(data))
     contracts.check_permutation(model.condition, data)
+
+
+def test_rows_left_out_are_predicted_as_by_the_rest():
+    """Of each row without it: by the residuals of a fit to all, and by a fit without it."""
+    data = mixed_data(3, n=(25, 12, 0), known=False)
+    model = sd.GaussianProcess(KERNEL, NOISE)
+    post = model.condition(data)
+    density = post.loo().log_density
+    assert_allclose(np.sort(post.log_predictive()), np.sort(density), rtol=1e-8)
+    for row in (3, 30):
+        rest = np.delete(np.arange(len(data)), row)
+        gain = post.log_evidence - model.condition(data[rest]).log_evidence
+        assert_allclose(density[row], gain, rtol=1e-8)
 
 
 def test_units_change_nothing_with_tuning():

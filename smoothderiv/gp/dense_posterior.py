@@ -130,9 +130,24 @@ class GaussianPosterior(ProcessPosterior):
         var = prior - float((half**2).sum()) + float((free**2).sum())
         return float(mean), max(var, 0.0)
 
-    def _leverage(self) -> Array:
+    @cached_property
+    def _kept(self) -> Array:
+        """The diagonal of ``1 - R P``: what rows say of themselves, of f and correlated noise."""
         sd = self.data.sd(self.noise)
         return np.where(sd > 0, np.clip(1.0 - sd**2 * self._precision, 0.0, 1.0), 1.0)
+
+    def _leverage(self) -> Array:
+        """Return the diagonal of ``K_f P``: of ``1 - R P`` less that of ``K_g P``, g the noise."""
+        whole, layout, scale = self.model.kernel, self._factor.layout, self._factor.scale
+        if whole.signal is whole:
+            return self._kept
+        whole = whole.anchored(float(self._trend.center[0]), float(self._trend.span[0]))
+        noise = assembly.cross(whole, layout, layout) - assembly.cross(self._kernel, layout, layout)
+        solved = self._factor.unhalve(self._factor.halve(noise * scale)) * scale
+        free = self._factor.unhalve(self._fit.basis.copy()) * scale
+        out = self._kept.copy()
+        out[layout.rows] -= np.diag(solved) - np.einsum("ij,pj,pi->i", noise, free, free)
+        return np.asarray(np.clip(out, 0.0, 1.0))
 
     @cached_property
     def _precision(self) -> Array:
@@ -142,6 +157,13 @@ class GaussianPosterior(ProcessPosterior):
         out = np.empty(len(scale))
         out[layout.rows] = self._factor.inverse_diagonal() - (free**2).sum(axis=0)
         return out
+
+    def _unexplained(self) -> tuple[Array, Array]:
+        if self.model.kernel.signal is self.model.kernel:
+            return self.residuals(), self._kept
+        out = np.empty(len(self.data))
+        out[self._factor.layout.rows] = self._fit.alpha
+        return out * self.data.sd(self.noise) ** 2, self._kept
 
     def loo(self) -> LeaveOneOut:
         """Return what the model, at its present parameters, predicts for each row without it.
