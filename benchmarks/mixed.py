@@ -11,6 +11,7 @@ import argparse
 import warnings
 
 import numpy as np
+from calibration import two_sines
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,16 +29,11 @@ MODELS = {
 }
 
 
-def truth(x, nu):
-    low, high, phase = 2 * np.pi, 6 * np.pi, nu * np.pi / 2
-    return low**nu * np.sin(low * x + phase) + 0.5 * high**nu * np.sin(high * x + phase)
-
-
 def draw(seed, known):
     rng, data = np.random.default_rng(seed), []
     for nu, (count, size) in enumerate(PARTS):
         x = np.sort(rng.uniform(0, 1, count))
-        y = truth(x, nu) + size * rng.standard_normal(count)
+        y = two_sines(x, nu) + size * rng.standard_normal(count)
         data.append(sd.observe(x, y, size if known else None, nu))
     return data[0] + data[1] + data[2]
 
@@ -46,7 +42,7 @@ def score(post):
     """Return the error and the coverage of each order."""
     found = []
     for nu in range(3):
-        exact = truth(ASK, nu)
+        exact = two_sines(ASK, nu)
         lower, upper = post.interval(ASK, nu)
         error = np.sqrt(np.mean((post(ASK, nu) - exact) ** 2))
         found.append((error, np.mean((lower <= exact) & (exact <= upper))))

@@ -219,7 +219,6 @@ METHODS = {
     **{f"PyNumDiff {m}": pynumdiff_method(m) for m in ("rtsdiff", "rbfdiff", "spectraldiff")},
     "PyNumDiff robustdiff": pynumdiff_method("robustdiff"),
 }
-OURS = ("door", "best candidate")
 FIGURES = ("rmse", "ends", "correlation", "coverage", "ms")
 
 

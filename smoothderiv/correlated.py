@@ -8,6 +8,7 @@ import numpy as np
 
 from smoothderiv.gp.kernels import Matern12, Matern52, Matern72, Nuisance, SquaredExponential
 from smoothderiv.gp.process import GaussianProcess
+from smoothderiv.gp.unknowns import neighbours
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
@@ -51,7 +52,7 @@ def correlation_gain(post: AveragedPosterior) -> float:
         return -math.inf
     if float(post.weights @ [_is_rough(model) for model in post.model.models]) < _ROUGH:
         return -math.inf
-    few = _neighbours(data)
+    few = data[np.sort(neighbours(data, _ENOUGH))]
     kernels = {type(m.kernel): type(m.kernel)() for m in processes}
     mean = processes[0].mean
     plain = [fit_quietly(GaussianProcess(k, mean=mean), few) for k in kernels.values()]
@@ -64,11 +65,3 @@ def _is_rough(model: Model) -> bool:
     if isinstance(model, GaussianProcess):
         return isinstance(model.kernel, Matern52)
     return isinstance(model, SmoothingSpline) and model.order < 3
-
-
-def _neighbours(data: Observations) -> Observations:
-    """Return at most so many neighbouring rows as tell correlations, from the middle of x."""
-    if len(data) <= _ENOUGH:
-        return data
-    along = np.argsort(data.x, kind="stable")
-    return data[np.sort(along[(len(data) - _ENOUGH) // 2 :][:_ENOUGH])]

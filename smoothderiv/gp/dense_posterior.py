@@ -137,14 +137,18 @@ class GaussianPosterior(ProcessPosterior):
         return np.where(sd > 0, np.clip(1.0 - sd**2 * self._precision, 0.0, 1.0), 1.0)
 
     def _leverage(self) -> Array:
-        """Return the diagonal of ``K_f P``: of ``1 - R P`` less that of ``K_g P``, g the noise."""
+        return self._curve
+
+    @cached_property
+    def _curve(self) -> Array:
+        """The diagonal of ``K_f P``: of ``1 - R P`` less that of ``K_g P``, g correlated noise."""
         whole, layout, scale = self.model.kernel, self._factor.layout, self._factor.scale
         if whole.signal is whole:
             return self._kept
         whole = whole.anchored(float(self._trend.center[0]), float(self._trend.span[0]))
         noise = assembly.cross(whole, layout, layout) - assembly.cross(self._kernel, layout, layout)
         solved = self._factor.unhalve(self._factor.halve(noise * scale)) * scale
-        free = self._factor.unhalve(self._fit.basis.copy()) * scale
+        free = self._pulled
         out = self._kept.copy()
         out[layout.rows] -= np.diag(solved) - np.einsum("ij,pj,pi->i", noise, free, free)
         return np.asarray(np.clip(out, 0.0, 1.0))
@@ -152,11 +156,16 @@ class GaussianPosterior(ProcessPosterior):
     @cached_property
     def _precision(self) -> Array:
         """The diagonal of P, in the order of the data: one over the leave-one-out variances."""
-        layout, scale = self._factor.layout, self._factor.scale
-        free = self._factor.unhalve(self._fit.basis.copy()) * scale
-        out = np.empty(len(scale))
-        out[layout.rows] = self._factor.inverse_diagonal() - (free**2).sum(axis=0)
+        out = np.empty(len(self.data))
+        out[self._factor.layout.rows] = self._factor.inverse_diagonal() - (self._pulled**2).sum(
+            axis=0
+        )
         return out
+
+    @cached_property
+    def _pulled(self) -> Array:
+        """The root of what the mean's coefficients take out of P, in the layout's order: (p, n)."""
+        return np.asarray(self._factor.unhalve(self._fit.basis.copy()) * self._factor.scale)
 
     def _unexplained(self) -> tuple[Array, Array]:
         if self.model.kernel.signal is self.model.kernel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smoothderiv.gp.band.criterion import BandCriterion
 from smoothderiv.gp.criteria import DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
-from smoothderiv.gp.unknowns import Unknowns, thinned
+from smoothderiv.gp.unknowns import Unknowns, neighbours, thinned
 from smoothderiv.observations import Observations
 from smoothderiv.tuning import Search
 
@@ -128,7 +128,7 @@ def _on_samples(
     found: list[tuple[Array, Array]] = []
     hopeless = np.zeros((len(unknowns.names), 2), dtype=bool)
     bounds = unknowns.bounds
-    for rows in _samples(unknowns.data, few):
+    for rows in (thinned(unknowns.data, few), neighbours(unknowns.data, few)):
         sample = Unknowns(unknowns.model, unknowns.data[rows])
         if sample.names != unknowns.names:
             continue
@@ -148,13 +148,6 @@ def _worded(ends: Ends, hopeless: NDArray[np.bool_]) -> Ends:
         ("" if low else words[0], "" if high else words[1])
         for words, (low, high) in zip(ends, hopeless, strict=True)
     )
-
-
-def _samples(data: Observations, few: int) -> Iterator[NDArray[np.intp]]:
-    """Yield rows of two samples of about `few` rows: every k-th of each order, and neighbours."""
-    yield thinned(data, few)
-    along = np.argsort(data.x.reshape(len(data), -1)[:, 0], kind="stable")
-    yield along[(len(data) - few) // 2 :][:few]
 
 
 def _basins(

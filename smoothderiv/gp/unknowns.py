@@ -224,3 +224,9 @@ def thinned(data: Observations, few: int) -> NDArray[np.intp]:
     n = len(data)
     along = np.lexsort((data.x.reshape(n, -1)[:, 0], *data.nu.reshape(n, -1).T))
     return along[:: max(-(-n // few), 1)]
+
+
+def neighbours(data: Observations, few: int) -> NDArray[np.intp]:
+    """Return at most `few` rows that follow each other in the first dimension, from its middle."""
+    along = np.argsort(data.x.reshape(len(data), -1)[:, 0], kind="stable")
+    return along[max((len(data) - few) // 2, 0) :][:few]
