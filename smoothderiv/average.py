@@ -40,7 +40,8 @@ class ModelAverage(Model):
     for how well the data determine them (:func:`smoothderiv.tuning.tune_spread`), so that the
     posterior is not conditional on what was tuned: ``ModelAverage((model,))`` does so for one
     model. A member that is best at an end of its range (no noise, a straight line) is taken there;
-    its own ``tuning.ends`` say so.
+    its own ``tuning.ends`` say so. Exact rows are conditions and count for nothing, but where no
+    row has noise they are what is left out.
 
     The posterior is the mixture: its mean is the weighted mean, its variance holds the spread
     between the members' means, and a sample path is a path of one member.

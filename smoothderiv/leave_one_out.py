@@ -78,6 +78,24 @@ def log_predictive(
     return np.where(alone, -np.inf, density)
 
 
+def left_out(data: Observations) -> NDArray[np.bool_]:
+    """Mark the rows that are left out and predicted: those with noise, or if none has any, all."""
+    return np.asarray(data.exact.all() | ~data.exact)
+
+
+def log_predictive_exact(pull: Array, precision: Array) -> Array:
+    """Return the log density of each row given all others, where no row has noise: (n,).
+
+    With P the inverse covariance of the rows, `pull` is ``P y``, `precision` the diagonal of P:
+    ``N((P y)_i / P_ii; 0, 1 / P_ii)``, the limit of small noise. -inf where P_ii is 0, of a row
+    that alone determines something.
+    """
+    known = precision > 0
+    safe = np.where(known, precision, 1.0)
+    density = 0.5 * (np.log(safe / (2 * np.pi)) - pull**2 / safe)
+    return np.where(known, density, -np.inf)
+
+
 def _groups(data: Observations, rows: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
     """Number the distinct pairs of place and order of the rows."""
     pairs = np.column_stack((data.x, data.nu))[rows]

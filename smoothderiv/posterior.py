@@ -366,9 +366,16 @@ class Posterior(Moments):
     def log_predictive(self) -> Array:
         """Return the log density of each place's rows (of one order) given all others. (places,).
 
-        Its sum compares models of any kind on the same data; exact rows are not counted.
+        Its sum compares models of any kind on the same data. Exact rows are conditions and not
+        counted; but where no row has noise they are what is predicted, one by one.
         """
+        if len(self.data) and self.data.exact.all():
+            return self._log_predictive_exact()
         return log_predictive(*self._unexplained(), self.data, self.noise)
+
+    def _log_predictive_exact(self) -> Array:
+        """Return the log density of each row given all others, no row having noise: (n,)."""
+        return np.full(len(self.data), -np.inf)
 
     def _unexplained(self) -> tuple[Array, Array]:
         """Return residuals and leverages of all that is not white noise, correlated noise too."""

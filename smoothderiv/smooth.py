@@ -178,7 +178,8 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and squared
     exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline
     with as high a penalty as they determine. For x of more dimensions the average of Gaussian
-    processes of Matern 5/2 and squared exponential covariance. With `correlated` noise
+    processes of Matern 5/2 and rational quadratic covariance, a mixture of squared exponentials of
+    many lengths, which becomes the one that suffices. With `correlated` noise
     :func:`smoothderiv.correlated.correlated_models`.
     """
     from smoothderiv.average import ModelAverage
@@ -190,7 +191,7 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     if correlated:
         return ModelAverage(correlated_models(data))
     if data.ndim > 1:
-        both = (kernels.Matern52(), kernels.SquaredExponential())
+        both = (kernels.Matern52(), kernels.RationalQuadratic())
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
     highest = max(nu, int(np.max(data.nu, initial=0)))
     rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0)) if len(data) < _TELLING else 8

@@ -50,6 +50,41 @@ def test_the_mixture_has_the_moments_of_its_members():
         post(x, 2)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        sd.GaussianProcess(sd.kernels.SquaredExponential(0.8, 1.2), mean="constant"),
+        sd.GaussianProcess(sd.kernels.Matern52(0.8, 1.2), mean="linear"),
+        sd.GaussianProcess(sd.kernels.Matern52(0.8, 1.2), mean="linear", solver="dense"),
+        sd.SmoothingSpline(3, q=1.44),
+    ],
+)
+def test_rows_without_noise_are_predicted_one_by_one(model):
+    x = np.array([0, 0.3, 1.0, 1.7, 2.5, 3.1, 4.0])
+    data = sd.observe(x, np.sin(2 * x), yerr=0.0)
+    data = data + sd.observe(x[1:5] + 0.1, 2 * np.cos(2 * x[1:5] + 0.2), yerr=0.0, nu=1)
+    found = model.condition(data).log_predictive()
+    for i in range(len(data)):
+        rest = model.condition(data[np.arange(len(data)) != i])
+        std = float(rest.std(data.x[i], data.nu[i]))
+        away = (data.y[i] - float(rest(data.x[i], data.nu[i]))) / std
+        assert_allclose(found[i], -0.5 * away**2 - np.log(std * np.sqrt(2 * np.pi)), rtol=1e-8)
+
+
+def test_surfaces_without_noise_are_weighed_by_what_they_predict():
+    x = np.random.default_rng(0).uniform(-1, 1, (12, 2))
+    data = sd.observe(x, np.exp(-(x**2).sum(axis=1)), yerr=0.0)
+    for a, nu in enumerate(np.eye(2, dtype=int)):
+        slope = -2 * x[:, a] * np.exp(-(x**2).sum(axis=1))
+        data = data + sd.observe(x, slope, yerr=0.0, nu=nu)
+    rough, smooth = (
+        sd.GaussianProcess(kernel, mean=0.0)
+        for kernel in (sd.kernels.Matern32(), sd.kernels.SquaredExponential())
+    )
+    average = sd.tune(sd.ModelAverage((rough, smooth), spread=False), data)
+    assert average.shares() == ("100 % GaussianProcess(SquaredExponential)",)
+
+
 def test_weights_are_the_softmax_of_what_is_predicted_for_rows_left_out():
     data = small()
     average = sd.tune(sd.ModelAverage(MODELS, spread=False), data)

@@ -116,6 +116,20 @@ def test_the_gradient_is_zero_at_the_optimum(criterion):
     assert merit == pytest.approx(-model.tuning.loss, rel=1e-9)
 
 
+@pytest.mark.parametrize("solver", ["dense", "markov"])
+def test_rows_without_noise_are_left_out_where_there_are_no_others(solver):
+    data = mixed_data(n=(12, 6, 0))
+    data = dataclasses.replace(data, yerr=np.zeros(len(data)))
+    model = sd.GaussianProcess(kernels.Matern52(), mean="constant", solver=solver)
+    check_gradient(model, data, "loo")
+    found = tuned(model, data, "loo")
+    assert np.abs(found.tuning.gradient).max() < 1e-6
+    density = found.condition(data).log_predictive()
+    assert density.sum() == pytest.approx(-found.tuning.loss, rel=1e-9)
+    again = dataclasses.replace(found, tuning=None)
+    assert again.merit(data, "loo") == pytest.approx(density.sum(), rel=1e-12)
+
+
 @pytest.mark.parametrize("a", [1e-9, 1e9])
 @pytest.mark.parametrize("criterion", ["evidence", "loo"])
 @pytest.mark.parametrize("kernel", [kernels.Matern52(), kernels.SquaredExponential()], ids=str)

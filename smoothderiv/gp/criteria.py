@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from smoothderiv.gp import assembly
 from smoothderiv.gp.dense import LARGEST_CONDITION, Factor, Fit, check_size, layout_of
 from smoothderiv.gp.unknowns import Unknowns
+from smoothderiv.leave_one_out import left_out
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -18,7 +19,7 @@ class DenseCriterion:
     """One criterion for one model and one data set, as a function of the log unknowns.
 
     Evidence: minus the log of the restricted likelihood. loo: minus the sum of leave-one-out log
-    densities of the rows that are not exact.
+    densities of the rows that are not exact, or where all are, of all rows.
 
     The gradient is a sum ``sum_ij W_ij dK_ij`` over the matrix of the rows: with
     ``P = K^-1 - K^-1 H (H' K^-1 H)^-1 H' K^-1`` and ``a = P y``, ``W = (P - a a') / 2`` for the
@@ -47,8 +48,8 @@ class DenseCriterion:
         fitted = self._fitted(values)
         if fitted is None:
             return np.inf, np.zeros(len(point))
-        exact = self._data.exact[self._layout.rows]
-        loss, weights, diagonal = _weights(self._criterion, *fitted, exact)
+        kept = ~left_out(self._data)[self._layout.rows]
+        loss, weights, diagonal = _weights(self._criterion, *fitted, kept)
         gradient = self._gradient(values, fitted[0], weights, diagonal)
         prior, slope = self._unknowns.prior(point)
         return float(loss) + prior, gradient + slope
@@ -83,7 +84,7 @@ class DenseCriterion:
 
 
 def _weights(
-    criterion: str, factor: Factor, fit: Fit, exact: NDArray[np.bool_]
+    criterion: str, factor: Factor, fit: Fit, kept: NDArray[np.bool_]
 ) -> tuple[float, Array, Array]:
     """Return the loss, the weights W of its gradient, and their diagonal. The factor is lost."""
     scale, alpha = factor.scale, fit.alpha
@@ -96,8 +97,8 @@ def _weights(
         P -= np.multiply.outer(alpha, alpha)
         P *= 0.5
         return -fit.log_evidence, P, np.diag(P).copy()
-    precision = np.where(exact, 1.0, np.diag(P))
-    soft = np.where(exact, 0.0, 1.0)
+    precision = np.where(kept, 1.0, np.diag(P))
+    soft = np.where(kept, 0.0, 1.0)
     loss = 0.5 * (soft * (alpha**2 / precision - np.log(precision / (2 * np.pi)))).sum()
     c = soft * alpha / precision
     b = soft * (1.0 + alpha**2 / precision) / precision

@@ -20,7 +20,7 @@ from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.roughness import diffusion
 from smoothderiv.gp.trend import Trend
-from smoothderiv.leave_one_out import LeaveOneOut
+from smoothderiv.leave_one_out import LeaveOneOut, log_predictive_exact
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 
@@ -173,6 +173,11 @@ class GaussianPosterior(ProcessPosterior):
         out = np.empty(len(self.data))
         out[self._factor.layout.rows] = self._fit.alpha
         return out * self.data.sd(self.noise) ** 2, self._kept
+
+    def _log_predictive_exact(self) -> Array:
+        alpha = np.empty(len(self.data))
+        alpha[self._factor.layout.rows] = self._fit.alpha
+        return log_predictive_exact(alpha, self._precision)
 
     def loo(self) -> LeaveOneOut:
         """Return what the model, at its present parameters, predicts for each row without it.

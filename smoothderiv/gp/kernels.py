@@ -225,6 +225,15 @@ class RationalQuadratic(Radial):
     alpha : float, LogNormal or None
         Exponent; the squared exponential as it grows.
 
+    Notes
+    -----
+    It is the squared exponential averaged over lengths l, ``(scale / l)^2`` gamma-distributed with
+    mean 1 and variance ``1 / alpha``: for surfaces whose hills have different widths.
+
+    References
+    ----------
+    Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, eq. 4.19.
+
     Examples
     --------
     >>> from smoothderiv import kernels

@@ -20,6 +20,7 @@ from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
+from smoothderiv.leave_one_out import log_predictive_exact
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _chain_loops
@@ -134,6 +135,9 @@ class MarkovPosterior(ProcessPosterior):
 
     def _leverage(self) -> Array:
         return self._weight
+
+    def _log_predictive_exact(self) -> Array:
+        return log_predictive_exact(self._errors.pull, self._errors.diagonal)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         state, _ = self._asked.at(x)

@@ -15,6 +15,7 @@ from smoothderiv.gp.markov import prior_of, twice_the_loss
 from smoothderiv.gp.markov_trend import MarkovTrend, trend_information
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
+from smoothderiv.leave_one_out import left_out
 from smoothderiv.statespace.fisher import Score, matern_score
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -27,8 +28,8 @@ class MarkovCriterion:
     """One criterion of a Markov kernel as a function of the log unknowns.
 
     Evidence: minus the log of the restricted likelihood. loo: minus the sum of leave-one-out log
-    densities of the rows that are not exact. The same functions as the dense ones, by filter and
-    backward recursion. By Fisher's identity minus the log evidence has the derivatives
+    densities of the rows that are not exact, or where all are, of all rows. The same functions as
+    the dense ones, by filter and backward recursion. By Fisher's identity minus the log evidence has the derivatives
     ``d/d log sigma = tr(P K) - y'P K P y`` and ``d/d log level = sum_i R_i (P_ii - (P y)_i^2)``
     over the rows of an order, K and R the covariances of the process and of the noise, P the
     inverse of their sum; see :func:`smoothderiv.statespace.fisher.matern_score` for the scale.
@@ -40,7 +41,7 @@ class MarkovCriterion:
         x, nu = data.x[:, None], data.nu[:, None]
         centred = dataclasses.replace(data, y=data.y - unknowns.trend.fixed(x, nu))
         self._data = centred[np.argsort(data.x, kind="stable")]
-        self._soft = ~self._data.exact
+        self._soft = left_out(self._data)
         self._groups = [self._data.is_of(o) & self._data.estimated for o in unknowns.orders]
         null = unknowns.model.kernel.null_degree
         self._trend = unknowns.trend.beyond(null)

@@ -208,7 +208,10 @@ class GaussianProcess(Model):
         if self.tuning is not None and self.tuning.criterion == criterion:
             return -self.tuning.loss
         post = self.condition(data)
-        return float(post.loo().log_density.sum()) if criterion == "loo" else post.log_evidence
+        if criterion == "evidence":
+            return post.log_evidence
+        exact = data.exact.all()
+        return float(np.sum(post.log_predictive() if exact else post.loo().log_density))
 
 
 def levels_of(noise: Noise | None, ndim: int) -> Noise | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.leave_one_out import log_predictive_exact
 from smoothderiv.limits import student_dof
 from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, require_known
 from smoothderiv.observations import Observations
@@ -319,6 +320,10 @@ class _SplinePosterior(Posterior):
 
     def _leverage(self) -> Array:
         return self.weight
+
+    def _log_predictive_exact(self) -> Array:
+        found = self.rows.errors()[1]
+        return log_predictive_exact(found.pull, found.diagonal)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         span = self.rows.prior.span  # type: ignore[attr-defined]
