@@ -29,8 +29,9 @@ class MarkovCriterion:
 
     Evidence: minus the log of the restricted likelihood. loo: minus the sum of leave-one-out log
     densities of the rows that are not exact, or where all are, of all rows. The same functions as
-    the dense ones, by filter and backward recursion. By Fisher's identity minus the log evidence has the derivatives
-    ``d/d log sigma = tr(P K) - y'P K P y`` and ``d/d log level = sum_i R_i (P_ii - (P y)_i^2)``
+    the dense ones, by filter and backward recursion. By Fisher's identity minus the log evidence
+    has the derivatives ``d/d log sigma = tr(P K) - y'P K P y`` and
+    ``d/d log level = sum_i R_i (P_ii - (P y)_i^2)``
     over the rows of an order, K and R the covariances of the process and of the noise, P the
     inverse of their sum; see :func:`smoothderiv.statespace.fisher.matern_score` for the scale.
     """
