@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.observations import Observations
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
+from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, Profile
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline
@@ -130,14 +130,28 @@ class Criterion:
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats at a point of logs, and its gradient."""
+        if self.kind == "evidence" and self._only_q:
+            value, slope = self._along_q(math.exp(float(point[0])))
+            return value, np.array([slope])
         q, levels = self.parameters(np.asarray(point))
         rows, sd = self.rows_at(q, levels)
-        evidence = self.kind == "evidence"
-        found, errors = rows.errors(diagonal=not (evidence and self._only_q))
-        if evidence:
+        found, errors = rows.errors()
+        if self.kind == "evidence":
             return self._evidence(found, errors, sd)
         terms = self._terms(errors, sd)
         return terms.loss, self._gradient(rows, errors, sd, terms)
+
+    @cached_property
+    def _line(self) -> Profile:
+        """The filter of rows whose noise is fixed, as a function of q."""
+        rows, _ = self.rows_at(1.0, dict.fromkeys(self.unknown_levels, 1.0))
+        return Profile(rows)
+
+    def _along_q(self, q: float) -> tuple[float, float]:
+        """Return the evidence and its slope where q is all that is searched."""
+        found, penalty, excess = self._line(q)
+        loss, scale = self._restricted(found)
+        return loss, 0.5 * (excess - penalty / scale)
 
     def scale(self, q: float, levels: dict[int, float]) -> float:
         """Return the best squared common scale at parameters relative to it."""
@@ -170,19 +184,18 @@ class Criterion:
 
     def _evidence(self, found: Likelihood, errors: Errors, sd: Array) -> tuple[float, Array]:
         """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
-        scale, chi = 1.0, found.chi
-        loss = 0.5 * (found.logs + found.rank * math.log(2 * math.pi) - self._polynomials)
-        if self.free_scale:
-            chi = chi + self._floor
-            scale = chi / max(found.rank, 1)
-            loss += 0.5 * found.rank * (1.0 + math.log(scale) if found.rank else 0.0)
-        else:
-            loss += 0.5 * chi
+        loss, scale = self._restricted(found)
         by_q = 0.5 * (errors.excess - errors.penalty / scale)
-        if self._only_q:
-            return loss, np.array([by_q])
         by_row = sd**2 * (errors.diagonal - errors.pull**2 / scale)
         return loss, self._collect(by_q, by_row)
+
+    def _restricted(self, found: Likelihood) -> tuple[float, float]:
+        """Return minus Harville's restricted likelihood, and the best squared common scale."""
+        loss = 0.5 * (found.logs + found.rank * math.log(2 * math.pi) - self._polynomials)
+        if not self.free_scale:
+            return loss + 0.5 * found.chi, 1.0
+        scale = (found.chi + self._floor) / max(found.rank, 1)
+        return loss + 0.5 * found.rank * (1.0 + math.log(scale) if found.rank else 0.0), scale
 
     def _collect(self, by_q: float, by_row: Array) -> Array:
         """Gather derivatives by log q, and by the log sd of each row, into those searched."""

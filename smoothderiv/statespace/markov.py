@@ -337,6 +337,28 @@ class MarkovRows:
         return States(self, mean, factor, diffuse, smoothed, spread, beside)
 
 
+class Profile:
+    """What rows of fixed noise say as a function of q of their Wiener prior, with little ado."""
+
+    def __init__(self, rows: MarkovRows) -> None:
+        self._rows, self._start = rows, rows.prior.start()
+        self._weight = rows.steps.weight / rows.prior.diffusion
+        n, d = len(rows.y), rows.prior.dimension
+        self._gains = np.empty((n, d)), np.empty(n), np.empty(n)
+        self._logs, self._dims = 2 * rows._unit_logs, rows._dims
+
+    def __call__(self, q: float) -> tuple[Likelihood, float, float]:
+        """Return the likelihood, and `penalty` and `excess` of :class:`Errors`."""
+        steps, rows = self._rows.steps._replace(weight=q * self._weight), self._rows._rows
+        settled = _loops.settle(rows, steps, self._start)
+        found = _loops.forward(rows, steps, settled, self._gains, NO_STATES, self._dims)
+        if found[4] > 0:
+            self._rows._checked(found)
+        chi, logs, rank = found[:3].tolist()
+        _, _, penalty, excess = _error_loops.errors(rows, steps, *self._gains, self._dims)
+        return Likelihood(chi, logs + self._logs, int(rank)), penalty, excess
+
+
 @dataclass(frozen=True, eq=False)
 class States:
     """Filtered and smoothed states of sorted rows, and from them the state anywhere.

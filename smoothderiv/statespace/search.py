@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import UndeterminedError
 from smoothderiv.observations import Observations
+from smoothderiv.statespace import line
 from smoothderiv.statespace.criteria import Criterion
 from smoothderiv.statespace.levels import rough_levels
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -25,11 +25,7 @@ Array = NDArray[np.float64]
 
 _FEW = 4000  # rows up to which the whole range is searched on all of them
 _THIN = 2000
-_STEP = 6.0  # spacing in a log at which to look for minima first
-_FINE = 0.25  # and last
-_MISSED = 0.1  # nats that a minimum between two points may hide
 _SHIFTS = (-19.0, -14.0, -9.0, -5.0, -2.5, 2.5, 6.0)  # of a noise level from its rough guess
-_NEAR = 5.0  # nats above the best at which a minimum is not followed
 
 
 def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Search:
@@ -73,6 +69,9 @@ def _search(criterion: Criterion) -> Search:
         lower = upper = np.append(lower[:1], rough[1:])
         starts, curvature = lower[None], np.eye(len(lower))
         ends = (ends[0], *[("", "")] * (len(lower) - 1))
+    elif len(criterion.data) <= _FEW and len(lower) == 1:
+        found = line.answered(line.lowest(float(lower[0]), float(upper[0])), loss.along)
+        starts, curvature = np.array(loss.places), np.array([[found.curvature]])
     elif len(criterion.data) <= _FEW:
         _, curvature = _lowest(loss, lower, upper, rough)
         starts = np.array(loss.places)
@@ -160,14 +159,6 @@ def _fill(criterion: Criterion, point: Array, lower: Array, upper: Array) -> Smo
     return dataclasses.replace(criterion.model, q=q * scale if tuned_q else q, noise=noise or None)
 
 
-class _Seen(NamedTuple):
-    """A criterion and its slope at one place along a line."""
-
-    place: float
-    value: float
-    slope: float
-
-
 def _lowest(loss: Any, lower: Array, upper: Array, rough: Array) -> tuple[Array, Array]:
     """Return the lowest point of a range and the Hessian there.
 
@@ -198,12 +189,12 @@ def _along(
     Or the `best` so far, if there is one and it is better.
     """
     seen = _scan(loss, point, j, lower[j], upper[j])
-    for value, place, curvature in _dips(seen):
-        if best is not None and value > loss(best[0])[0] + _NEAR:
+    for value, place, curvature in line.dips(seen):
+        if best is not None and value > loss(best[0])[0] + line.NEAR:
             continue
         start = point.copy()
         start[j] = place
-        if best is not None and np.abs(start - best[0]).max() < _FINE:
+        if best is not None and np.abs(start - best[0]).max() < line.FINE:
             continue
         first = np.array([[curvature]]) if len(point) == 1 and curvature > 0.0 else None
         found = newton(loss, start, lower, upper, first)
@@ -217,48 +208,16 @@ def _along(
     return best[0], best[1]
 
 
-def _scan(loss: Any, point: Array, j: int, low: float, high: float) -> list[_Seen]:
-    """Evaluate along parameter j, again halfway wherever a lower minimum may hide.
+def _scan(loss: Any, point: Array, j: int, low: float, high: float) -> list[line.Seen]:
+    """Evaluate along parameter j, finer wherever a lower minimum may hide."""
 
-    Values and slopes at both ends of a piece disagree, beyond the trapezoid of the slopes, by as
-    much as it may hide.
-    """
-
-    def ask(place: float) -> _Seen:
+    def ask(place: float) -> tuple[float, float]:
         moved = point.copy()
         moved[j] = place
         value, slope = loss(moved)
-        return _Seen(place, value, float(slope[j]))
+        return value, float(slope[j])
 
-    count = max(2, math.ceil((high - low) / _STEP) + 1)
-    seen = [ask(float(place)) for place in np.linspace(low, high, count)]
-    best, k = min(s.value for s in seen), 0
-    while k + 1 < len(seen):
-        first, last = seen[k], seen[k + 1]
-        width = last.place - first.place
-        hidden = abs(last.value - first.value - 0.5 * width * (first.slope + last.slope))
-        lowest = min(first.value, last.value)
-        if width > _FINE and hidden > _MISSED and lowest - hidden < best:
-            seen.insert(k + 1, ask(0.5 * (first.place + last.place)))
-            best = min(best, seen[k + 1].value)
-        else:
-            k += 1
-    return seen
-
-
-def _dips(seen: list[_Seen]) -> list[tuple[float, float, float]]:
-    """Return values near minima along a line, where they are, and their curvatures; ends too."""
-    out = []
-    if seen[0].slope >= 0.0:
-        out.append((seen[0].value, seen[0].place, 0.0))
-    if seen[-1].slope <= 0.0:
-        out.append((seen[-1].value, seen[-1].place, 0.0))
-    for first, last in itertools.pairwise(seen):
-        if first.slope < 0.0 < last.slope:
-            bend = (last.slope - first.slope) / (last.place - first.place)
-            place = first.place - first.slope / bend
-            out.append((min(first.value, last.value), place, bend))
-    return sorted(out)[:3]
+    return line.answered(line.scan(low, high), ask)
 
 
 def newton(
@@ -391,3 +350,8 @@ class _Remembered:
             self.places.append(point.copy())
         value, slope = self._kept[key]
         return value, slope.copy()
+
+    def along(self, place: float) -> tuple[float, float]:
+        """Return the loss and its slope where there is one parameter."""
+        value, slope = self(np.array([place]))
+        return value, float(slope[0])
