@@ -67,6 +67,9 @@ class Search:
         other start is searched from then, and nothing is polished that a Newton step leaves alone.
     value : callable or None
         From a (p,) point to the criterion alone, where that is quicker than `loss`.
+    settled : float
+        Nats: if positive, the engine has searched already, and the best start is the optimum to
+        so many. Nothing is searched or polished then for the sake of less.
     """
 
     names: tuple[str, ...]
@@ -78,6 +81,7 @@ class Search:
     fill: Callable[[Array], Model]
     curvature: Array | None = None
     value: Callable[[Array], float] | None = None
+    settled: float = 0.0
 
     def value_at(self, point: Array) -> float:
         """Return the criterion at a point, in nats."""
@@ -105,6 +109,8 @@ class Tuning:
         Every point that was evaluated, and the criterion there.
     tried : tuple of (str, float)
         The discrete candidates and their merit, higher is better.
+    settled : float
+        Nats to which the optimum was found; 0: to rounding.
     """
 
     criterion: str
@@ -115,6 +121,7 @@ class Tuning:
     ends: tuple[str, ...]
     curve: tuple[Array, Array]
     tried: tuple[tuple[str, float], ...] = ()
+    settled: float = 0.0
 
 
 def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
@@ -249,6 +256,7 @@ def _tune_continuous(
         optimum.gradient,
         words,
         optimum.curve,
+        settled=search.settled,
     )
     filled = search.fill(optimum.point)
     return dataclasses.replace(filled, tuning=report), _Result(search, optimum)  # type: ignore[type-var]
@@ -307,10 +315,11 @@ def _report(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
             stacklevel=3,
         )
     inside = np.isfinite(report.log_values)
-    if np.abs(report.gradient[inside]).max(initial=0.0) > 1e-2 * max(1.0, 1e-6 * abs(report.loss)):
+    steepest, size = np.abs(report.gradient[inside]).max(initial=0.0), abs(report.loss)
+    if not report.settled and steepest > 1e-2 * max(1.0, 1e-6 * size):
         warnings.warn(
             f"the search for the best {report.criterion} did not converge (gradient "
-            f"{np.abs(report.gradient[inside]).max():.2g} nats); hold one of "
+            f"{steepest:.2g} nats); hold one of "
             f"{', '.join(report.names)} or compare other starting models",
             TuningWarning,
             stacklevel=3,
@@ -353,6 +362,7 @@ class _Minimiser:
             )
         best, best_loss = starts[np.argmin(losses)], float(np.min(losses))
         searches = _LOCAL_SEARCHES if search.curvature is None else 1
+        searches = 0 if search.settled else searches
         for start in starts[np.argsort(losses, kind="stable")[:searches]]:
             point, loss = self._descend(start, np.ones(len(start), dtype=bool))
             if loss < best_loss:
@@ -421,9 +431,10 @@ class _Minimiser:
                     continue
                 free = ~at_end
                 free[j] = False
-                point, loss = self._descend(point, free)
+                if not np.array_equal(point, best):
+                    point, loss = self._descend(point, free)
                 above = loss - best_loss
-                if above <= _SAME_NATS or above <= self._rounding(point, j):
+                if above <= max(_SAME_NATS, search.settled) or above <= self._rounding(point, j):
                     best, best_loss, at_end[j] = point, loss, True
         return best, best_loss, at_end
 
@@ -449,7 +460,7 @@ class _Minimiser:
     ) -> tuple[Array, float]:
         """Drive the gradient to its rounding error, so that the answer has all its digits."""
         free = free & (best > self._search.lower) & (best < self._search.upper)
-        if not free.any() or self._is_settled(best, free):
+        if not free.any() or self._search.settled or self._is_settled(best, free):
             return best, best_loss
         from scipy import optimize
 

@@ -12,6 +12,7 @@ from test_gp import dense, surface
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
+from smoothderiv.gp import stages
 from smoothderiv.gp.search import criterion_of
 from smoothderiv.gp.unknowns import Unknowns
 
@@ -204,3 +205,28 @@ def test_a_period_is_found():
     model = tuned(dense(kernels.Periodic()), data)
     assert model.kernel.period / 1.3 == pytest.approx(round(model.kernel.period / 1.3), abs=0.01)
     assert model.condition(data)(20.0) == pytest.approx(np.sin(2 * np.pi * 20 / 1.3), abs=0.2)
+
+
+def many_dimensions(yerr, n=50):
+    """Values and gradients in six dimensions of different lengths, one of which is a line."""
+    rng = np.random.default_rng(0)
+    x, length = rng.uniform(-1, 1, (n, 6)), np.array([0.5, 0.8, 1.2, 2.0, 4.0, 8.0])
+    slopes = np.cos(x / length) / length
+    slopes[:, 5] = 0.3
+    y = np.sin(x / length)[:, :5].sum(axis=1) + 0.3 * x[:, 5]
+    errors = 0.01 * rng.standard_normal((7, n))
+    data = sd.observe(x, y + errors[0], yerr=yerr)
+    for a, nu in enumerate(np.eye(6, dtype=int)):
+        data = data + sd.observe(x, slopes[:, a] + errors[1 + a], yerr=yerr, nu=nu)
+    return data
+
+
+@pytest.mark.parametrize("yerr", [0.01, None], ids=["known", "tuned"])
+def test_stages_of_places_lead_to_the_optimum_of_all_rows(yerr, monkeypatch):
+    model, data = sd.GaussianProcess(kernels.SquaredExponential(), mean=0.0), many_dimensions(yerr)
+    found = tuned(model, data)
+    assert found.tuning.settled == stages.NATS
+    monkeypatch.setattr("smoothderiv.gp.search.optimum_in_stages", lambda *_: None)
+    at_once = tuned(model, data)
+    assert at_once.tuning.settled == 0.0
+    assert found.tuning.loss < at_once.tuning.loss + 10 * stages.NATS

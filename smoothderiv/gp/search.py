@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from smoothderiv.gp.band.criterion import BandCriterion
 from smoothderiv.gp.criteria import DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
+from smoothderiv.gp.stages import NATS, optimum_in_stages
 from smoothderiv.gp.unknowns import Unknowns, neighbours, thinned
 from smoothderiv.observations import Observations
 from smoothderiv.tuning import Search
@@ -55,7 +56,14 @@ def process_search(
     few = _FEW[solver]
     # leaving rows of a sample out says little of leaving out all, and of the dense much is rounding
     by_steps = criterion == "evidence" or (solver == "markov" and len(data) <= few)
-    if by_steps and len(lower) <= _FEW_NUMBERS and not unknowns.has_period:
+    settled = 0.0
+    if criterion == "evidence" and solver == "dense" and len(lower) > _FEW_NUMBERS:
+        staged = None if unknowns.has_period else optimum_in_stages(unknowns, whole, objective)
+        if staged is not None:
+            starts, settled = staged.point, NATS
+            hopeless = _hopeless(staged.sample, objective, staged.sample_point)
+            ends = _worded(ends, hopeless)
+    elif by_steps and len(lower) <= _FEW_NUMBERS and not unknowns.has_period:
         if len(data) <= few:
             minima = _basins(whole, starts, lower, upper)
         else:
@@ -79,6 +87,7 @@ def process_search(
         unknowns.fill,
         curvature,
         whole.value,
+        settled,
     )
 
 
