@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import NDArray
 
 from smoothderiv._validate import RowError, times
@@ -17,6 +20,11 @@ from smoothderiv.model import Model
 from smoothderiv.observations import Observations, observe
 from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
+
+if TYPE_CHECKING:
+    from smoothderiv.statespace.bank import Smoothed
+
+WORDS = ("mean", "std", "lower", "upper")
 
 
 class Trouble(NamedTuple):
@@ -78,6 +86,16 @@ class Question:
     at: NDArray[Any] | int | None
     nu: tuple[int, ...]
     level: float
+
+    @property
+    def is_of_banks(self) -> bool:
+        """Whether :func:`answer_together` may answer: for splines whose q is unknown."""
+        from smoothderiv.statespace.smoother import SmoothingSpline
+
+        model = self.model
+        spline = isinstance(model, SmoothingSpline) and model.q is None
+        return spline and max(self.nu) < model.order and min(self.nu) >= 0  # type: ignore[union-attr]
+
     _last: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     def stds(self, post: Posterior, places: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
@@ -130,3 +148,55 @@ def answer(question: Question, series: Series) -> Answer:
             return Answer(None, Trouble(words))
     said = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
     return Answer(table, None, "; ".join(said) or None)
+
+
+def answer_together(question: Question, series: Sequence[Series]) -> list[Answer | None]:
+    """Fit many series side by side and ask them; None for what :func:`answer` is to look at."""
+    from smoothderiv.statespace.bank import smooth_bank
+
+    data, places = {}, {}
+    for k, one in enumerate(series):
+        try:
+            rows = one.observations()
+            if len(rows):
+                places[k], data[k] = question.places(one, rows), rows
+        except ValueError:
+            continue
+    asked = [rows.coordinates(places[k]) for k, rows in data.items()]
+    try:
+        with np.errstate(all="ignore"):
+            found = smooth_bank(question.model, list(data.values()), asked, question.nu)  # type: ignore[arg-type]
+    except (ValueError, ArithmeticError):
+        return [None] * len(series)
+    answers = {k: one for k, one in zip(data, found, strict=True) if one is not None}
+    tables = _tables(question, [places[k] for k in answers], list(answers.values()))
+    out: list[Answer | None] = [None] * len(series)
+    for k, table in zip(answers, tables, strict=True):
+        out[k] = Answer(table)
+    return out
+
+
+def _tables(
+    question: Question, places: list[NDArray[Any]], found: list[Smoothed]
+) -> list[pa.Table]:
+    """Return the answers of some series as tables, as ``post.frame`` does, made at once."""
+    if len({where.dtype for where in places}) != 1:
+        return [_table(question, [x], [one]) for x, one in zip(places, found, strict=True)]
+    whole, ends = _table(question, places, found), np.cumsum([0, *map(len, places)]).tolist()
+    return [whole.slice(a, b - a) for a, b in itertools.pairwise(ends)]
+
+
+def _table(question: Question, places: list[NDArray[Any]], found: list[Smoothed]) -> pa.Table:
+    dof, probability = np.array([one.dof for one in found]), 0.5 + 0.5 * question.level
+    with np.errstate(invalid="ignore"):
+        student, normal = scipy.special.stdtrit(dof, probability), scipy.special.ndtri(probability)
+    wide = np.repeat(np.where(np.isfinite(dof), student, normal), [len(x) for x in places])
+    columns: dict[str, Any] = {"x": np.concatenate(places)}
+    means, stds = (
+        np.concatenate(all_, axis=1) for all_ in zip(*(one[:2] for one in found), strict=True)
+    )
+    for order, mean, std in zip(question.nu, means, stds, strict=True):
+        values = (mean, std, mean - wide * std, mean + wide * std)
+        for word, value in zip(WORDS, values, strict=True):
+            columns[f"{word}_{order}"] = value
+    return pa.table(columns)

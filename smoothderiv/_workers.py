@@ -3,6 +3,7 @@
 Each is an interpreter of its own that is talked to through its standard streams, so that scripts
 need no ``if __name__ == "__main__"`` and nothing is forked under running threads. The calling
 process works as well, and few tasks, done before another would have started, need no other.
+What releases the interpreter's lock is spread over threads instead (`threaded`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _WORTH = 4.0  # seconds of work left from which on processes are started
 _BATCH = 0.2  # seconds of work in one message
@@ -40,6 +45,25 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threaded(function: Callable[[T], R], tasks: Sequence[T], workers: int) -> Iterator[tuple[T, R]]:
+    """Yield each task with ``function(task)``, in order, a few ahead of what is asked for."""
+    if workers < 2 or len(tasks) < 2:
+        yield from ((task, function(task)) for task in tasks)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[tuple[T, Future[R]]] = deque()
+        try:
+            for task in tasks:
+                ahead.append((task, pool.submit(function, task)))
+                if len(ahead) > workers + 1:
+                    done, found = ahead.popleft()
+                    yield done, found.result()
+            yield from ((done, found.result()) for done, found in ahead)
+        finally:
+            for _, found in ahead:
+                found.cancel()
 
 
 def spread(

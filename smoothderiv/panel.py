@@ -15,13 +15,22 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._frames import Part, Table, read_parts
-from smoothderiv._series import Answer, Question, Series, Trouble, answer
+from smoothderiv._series import (
+    WORDS,
+    Answer,
+    Question,
+    Series,
+    Trouble,
+    answer,
+    answer_together,
+)
 from smoothderiv._together import tune_together
-from smoothderiv._workers import spread
+from smoothderiv._workers import cores, spread, threaded
 from smoothderiv.limits import check_level
 from smoothderiv.model import Model
 
-WORDS = ("mean", "std", "lower", "upper")
+_MANY = 64  # series that are smoothed side by side, at most
+_ROWS = 200_000  # and their rows
 
 
 def smooth_panel(
@@ -64,8 +73,9 @@ def smooth_panel(
         the sum of their criteria is minimised, over at most 32 of them, evenly spread. Needs a
         model that is tuned by its criterion; by default ``SmoothingSpline(order=3)``.
     workers : int, optional
-        Processes to use; by default as many as cores, once that is worth it. 1 uses none but this.
-        A model class written in the running script itself cannot leave it.
+        Cores to use, by default all: threads for splines of unknown q, processes for all else, once
+        that is worth it (a model class written in the running script itself cannot leave it). 1
+        uses neither.
 
     Returns
     -------
@@ -185,8 +195,31 @@ class Panel:
         self, question: Question, numbers: Sequence[int], workers: int | None = None
     ) -> Iterator[tuple[int, Answer]]:
         """Yield the answers of some series as they come."""
-        for index, found, died in spread(answer, question, _Lazy(self, numbers), workers):
-            yield numbers[index], Answer(None, Trouble(died)) if died else found
+        left = list(numbers)
+        if question.is_of_banks:
+            left = []
+            for number, one in self._together(question, numbers, workers):
+                if one is None:
+                    left.append(number)
+                else:
+                    yield number, one
+        for index, found, died in spread(answer, question, _Lazy(self, left), workers):
+            yield left[index], Answer(None, Trouble(died)) if died else found
+
+    def _together(
+        self, question: Question, numbers: Sequence[int], workers: int | None
+    ) -> Iterator[tuple[int, Answer | None]]:
+        """Yield the answers that are found for many series at once, by threads; None for others."""
+        count = cores() if workers is None else workers
+        longest = max((len(self.rows[number]) for number in numbers), default=1)
+        size = min(_MANY, -(-len(numbers) // count), max(_ROWS // longest, 1))
+        groups = [numbers[k : k + size] for k in range(0, len(numbers), max(size, 1))]
+
+        def ask(group: Sequence[int]) -> list[Answer | None]:
+            return answer_together(question, _Lazy(self, group))
+
+        for group, found in threaded(ask, groups, count):
+            yield from zip(group, found, strict=True)
 
     def label(self, number: int) -> str:
         """Name a series by its key."""

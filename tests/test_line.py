@@ -15,7 +15,7 @@ def waves(place):
 
 
 def test_the_lowest_of_many_minima_is_found():
-    found = answered(lowest(-40.0, 45.0), waves)
+    found, _ = answered(lowest(-40.0, 45.0), waves)
     places = np.linspace(-40.0, 45.0, 200001)
     values = [waves(place)[0] for place in places]
     assert found.value <= min(values)
@@ -25,7 +25,7 @@ def test_the_lowest_of_many_minima_is_found():
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_an_end_is_found_where_all_slopes_to_it(sign):
-    found = answered(lowest(-3.0, 7.0), lambda place: (sign * place, sign))
+    found, _ = answered(lowest(-3.0, 7.0), lambda place: (sign * place, sign))
     assert found.place == (-3.0 if sign > 0 else 7.0)
 
 

@@ -85,7 +85,7 @@ MAY_IMPORT = {
     | {"splines", "statespace", "gp"},
     "dynamics": SEAM | {"smooth", "splines", "statespace", "gp"},
     "_workers": set(),
-    "_series": SEAM | {"smooth"},
+    "_series": SEAM | {"smooth", "statespace"},
     "_together": SEAM | {"_series", "statespace"},
     "panel": SEAM | {"smooth", "_series", "_together", "_workers"},
     "integrations": SEAM | {"smooth", "splines", "statespace", "gp"},

@@ -184,6 +184,80 @@ def errors(rows, steps, gain, innovation, inverse, dims):
 
 
 @_loop
+def errors_each(rows, h, basis, weight, ends, which, gains, dims):
+    """Return ``r'Qr`` and ``tr QN`` of `errors` for some of many series: (len(which), 2).
+
+    After ``_loops.forward_each``, whose arguments these are.
+    """
+    y, variance, component = rows
+    gain, innovation, inverse = gains
+    out = np.empty((len(which), 2))
+    for k in range(len(which)):
+        a, b = ends[which[k]], ends[which[k] + 1]
+        these = (y[a:b], variance[a:b], component[a:b])
+        steps = (h[a:b], basis, weight[k], None, None)
+        _, _, out[k, 0], out[k, 1] = errors(
+            these, steps, gain[a:b], innovation[a:b], inverse[a:b], dims
+        )
+    return out
+
+
+@_loop
+def follow(y, variance, h, gain, inverse):
+    """Send the values of k series, y (n, k), through the gains of one: what differs between them.
+
+    For places, noise and a Wiener prior that they share. Return ``y' P y`` and ``sum_i variance_i
+    (P y)_i^2``, P as in `errors`: (2, k).
+    """
+    (n, k), d = y.shape, gain.shape[1]
+    e, a, out = np.empty((n, k)), np.zeros((d, k)), np.zeros((2, k))
+    for i in range(n):
+        _shift_each(a, h[i])
+        keep = variance[i] * inverse[i]
+        for m in range(k):
+            e[i, m] = y[i, m] - a[0, m]
+            out[0, m] += e[i, m] * e[i, m] * inverse[i]
+        for j in range(d):
+            for m in range(k):
+                a[j, m] += gain[i, j] * e[i, m]
+        if inverse[i] > 0.0:
+            for m in range(k):
+                a[0, m] = y[i, m] - keep * e[i, m]
+    for j in range(d):
+        for m in range(k):
+            a[j, m] = 0.0
+    dot = np.empty(k)
+    for i in range(n - 1, -1, -1):
+        for m in range(k):
+            dot[m] = gain[i, 0] * a[0, m]
+        for j in range(1, d):
+            for m in range(k):
+                dot[m] += gain[i, j] * a[j, m]
+        keep = variance[i] * inverse[i] if inverse[i] > 0.0 else 1.0 - gain[i, 0]
+        for m in range(k):
+            pull = e[i, m] * inverse[i] - dot[m]
+            out[1, m] += variance[i] * pull * pull
+            beside = dot[m] - gain[i, 0] * a[0, m]
+            a[0, m] = e[i, m] * inverse[i] + keep * a[0, m] - beside
+        if h[i] > 0.0:
+            for p in range(d - 2, -1, -1):
+                for j in range(p, d - 1):
+                    for m in range(k):
+                        a[j + 1, m] += h[i] * a[j, m]
+    return out
+
+
+@_inline
+def _shift_each(a, h):
+    """Move Taylor coefficients (d, k) by h."""
+    d, k = a.shape
+    for p in range(d - 1):
+        for i in range(d - 2, p - 1, -1):
+            for m in range(k):
+                a[i, m] += h * a[i + 1, m]
+
+
+@_loop
 def project(w, rows, steps, gain, inverse, dims):
     """Return ``P w``, P as in `errors`, for other data w: (n,)."""
     d, n = len(dims), len(w)

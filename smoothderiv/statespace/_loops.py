@@ -372,6 +372,27 @@ def forward(rows, steps, settled, gains, states, dims):
     return np.array([chi, logs + math.log(product), count, summary[3], clash])
 
 
+@_loop
+def forward_each(rows, h, basis, weight, ends, which, start, gains, dims):
+    """Filter some of many series: series j has the rows from ends[j] to ends[j + 1].
+
+    Series which[k] has the Wiener weights weight[k]. Fills its gains as `forward` does; return the
+    summaries of that: (len(which), 5).
+    """
+    y, variance, component = rows
+    gain, innovation, inverse = gains
+    out, none = np.empty((len(which), 5)), np.empty((0, 0))
+    for k in range(len(which)):
+        a, b = ends[which[k]], ends[which[k] + 1]
+        these = (y[a:b], variance[a:b], component[a:b])
+        steps = (h[a:b], basis, weight[k], None, None)
+        kept = (gain[a:b], innovation[a:b], inverse[a:b])
+        found = forward(these, steps, settle(these, steps, start), kept, (none, none), dims)
+        for j in range(5):
+            out[k, j] = found[j]
+    return out
+
+
 @_inline
 def _work(dims):
     """Return the scratch of a step back: U2, D2, mu2, v, levers, shares, left, X, Y, b; turns."""

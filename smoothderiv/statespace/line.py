@@ -89,8 +89,11 @@ def dips(seen: list[Seen]) -> list[tuple[float, float, float]]:
     return sorted(out)[:3]
 
 
-def lowest(low: float, high: float) -> Asking[Minimum]:
-    """Find the lowest of the minima of a range: a scan, then Newton steps from its best dips."""
+def lowest(low: float, high: float) -> Asking[tuple[Minimum, list[Seen]]]:
+    """Find the lowest of the minima of a range: a scan, then Newton steps from its best dips.
+
+    Return what was scanned too, from end to end.
+    """
     seen = yield from scan(low, high)
     best: Minimum | None = None
     for value, place, curvature in dips(seen):
@@ -102,7 +105,7 @@ def lowest(low: float, high: float) -> Asking[Minimum]:
     if best is None:
         start = min(seen, key=lambda one: one.value).place
         best = yield from descend(start, low, high, 0.0)
-    return best
+    return best, seen
 
 
 def descend(

@@ -70,7 +70,7 @@ def _search(criterion: Criterion) -> Search:
         starts, curvature = lower[None], np.eye(len(lower))
         ends = (ends[0], *[("", "")] * (len(lower) - 1))
     elif len(criterion.data) <= _FEW and len(lower) == 1:
-        found = line.answered(line.lowest(float(lower[0]), float(upper[0])), loss.along)
+        found, _ = line.answered(line.lowest(float(lower[0]), float(upper[0])), loss.along)
         starts, curvature = np.array(loss.places), np.array([[found.curvature]])
     elif len(criterion.data) <= _FEW:
         _, curvature = _lowest(loss, lower, upper, rough)
@@ -105,20 +105,26 @@ def _range(criterion: Criterion) -> tuple[Array, Array, Array]:
         levels -= levels[0]
         down[0], up[0] = 0.0, 0.0
     least, most = (_variances(criterion, np.exp(levels + shift)) for shift in (down, up))
-    h = rows.steps.h[rows.steps.h > 0].min(initial=1.0)
-    unit = prior.span ** (1 - 2 * prior.order)
     if len(least):
-        low = 1e-9 / float((1.0 / least).sum())
-        weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0]
-        high = 1e10 * float(most.max()) / (weight * h ** (2 * prior.order - 1))
+        low, high = reach(prior, rows.steps.h, least, most)
     else:
-        spread = float(np.ptp(rows.y)) or 1.0
-        low, high = 1e-20 * spread**2, 1e40 * spread**2
-    first = [math.log(low * unit), math.log(min(high, 1e250) * unit), math.nan]
+        spread = (float(np.ptp(rows.y)) or 1.0) ** 2 * prior.span ** (1 - 2 * prior.order)
+        low, high = math.log(1e-20 * spread), math.log(1e40 * spread)
+    first = [low, high, math.nan]
     others = np.array([levels + down, levels + up, levels])[:, int(criterion.free_scale) :]
     if criterion.model.q is None:
         others = np.column_stack((first, others))
     return others[0], others[1], others[2]
+
+
+def reach(prior: IntegratedWiener, h: Array, least: Array, most: Array) -> tuple[float, float]:
+    """Return the ends of the range of log q for the least and the most variances of the noise."""
+    shortest = h[h > 0].min(initial=1.0)
+    unit = prior.span ** (1 - 2 * prior.order)
+    low = 1e-9 / float((1.0 / least).sum())
+    weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0]
+    high = 1e10 * float(most.max()) / (weight * shortest ** (2 * prior.order - 1))
+    return math.log(low * unit), math.log(min(high, 1e250) * unit)
 
 
 def _variances(criterion: Criterion, levels: Array) -> Array:
