@@ -92,6 +92,12 @@ class DenseSpline:
                 out.append(float(mp.sqrt(abs(var))))
             return np.array(out)
 
+    def errors(self):
+        """P y and diag P, P the inverse covariance of the rows off the polynomials."""
+        n = range(self.n)
+        pull, precision = [self.solved[i] for i in n], [self.inverse[i, i] for i in n]
+        return np.array(pull, dtype=float), np.array(precision, dtype=float)
+
     def log_evidence(self):
         """Harville's restricted likelihood with u = (x - x0) / L, rows of order nu times L^nu."""
         with mp.workdps(self.digits):

@@ -59,7 +59,7 @@ HARD = [
 @pytest.mark.parametrize("order", range(1, 7))
 @pytest.mark.parametrize(("kind", "span"), HARD)
 def test_many_digits(order, kind, span):
-    """States between and at the rows, their covariances and the likelihood, by 120 digits."""
+    """States between and at the rows, covariances, P y, diag P, the likelihood, by 120 digits."""
     q, x, y, yerr, nu = hard_rows(kind, order, span, np.random.default_rng(order))
     post = sd.SmoothingSpline(order, q).condition(sd.observe(x, y, yerr, nu))
     exact = DenseSpline(order, q, x, y, yerr, nu)
@@ -72,6 +72,10 @@ def test_many_digits(order, kind, span):
     known = std < 1e-25 / span**orders
     assert_allclose(post.std(places, orders)[~known], std[~known], rtol=rtol)
     assert (post.std(places, orders)[known] <= 1e-16 / span ** orders[known]).all()
+    pull, precision = exact.errors()
+    found = post.rows.errors()[1]
+    assert_allclose(found.pull, pull, rtol=1e-11)
+    assert_allclose(found.diagonal, precision, rtol=1e-12)
     if (yerr > 0).all():
         assert_allclose(post.log_evidence, exact.log_evidence(), rtol=1e-11)
 
@@ -276,6 +280,25 @@ def test_leverages_of_many_rows(order):
     assert_allclose(post.edf, order, rtol=1e-11)
     left = data.y - columns @ (columns.T @ data.y)
     assert_allclose(post.residuals(), left, atol=1e-11)
+
+
+@pytest.mark.parametrize("order", range(1, 7))
+def test_every_row_is_prior_or_noise(order):
+    """``tr P (K + R) = n - m``, ``y'P (K + R) P y = y'P y``, with a crowd of rows at the start."""
+    rng = np.random.default_rng(order)
+    x = np.concatenate((np.linspace(0, 1e-3, 1000), np.sort(rng.uniform(0, 1, 4000))))
+    nu = np.where(rng.uniform(size=5000) < 0.3, rng.integers(0, order, 5000), 0)
+    yerr = 0.1 * 10.0**nu
+    data = sd.observe(
+        x, np.sin(6 * x + nu * np.pi / 2) * 6.0**nu + yerr * rng.normal(size=5000), yerr, nu
+    )
+    rows = sd.SmoothingSpline(order, 1e3).rows(data)
+    likelihood, errors = rows.errors()
+    left = float(yerr**2 @ errors.diagonal)
+    assert_allclose(left + errors.excess, 5000 - order, rtol=1e-12)
+    assert_allclose(yerr**2 @ errors.pull**2 + errors.penalty, likelihood.chi, rtol=1e-11)
+    assert (errors.diagonal > 0).all()
+    assert (yerr**2 * errors.diagonal < 1 + 1e-14).all()
 
 
 @pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])

@@ -4,7 +4,6 @@ import numpy as np
 from numba import njit
 
 _loop = njit(cache=True, nogil=True, error_model="numpy")
-_inline = njit(forceinline=True, error_model="numpy")
 
 
 @_loop
@@ -72,80 +71,3 @@ def draw(means, roots, basis, G, normal):
                 normal[s, i, j] = means[i, j]
                 for p in range(j, d):
                     normal[s, i, j] += basis[i, j, p] * delta[p]
-
-
-@_loop
-def spread_along(weight, place, component, chain):
-    """Return ``diag(V diag(weight) V)``, V the covariance of what rows observe given all data.
-
-    From the places as a chain, as in `joint_cov`: for s < t the coordinates' covariance is ``G_s ..
-    G_(t-1) V_t``. Weights of any sign; place ascending.
-    """
-    basis, cov, G = chain
-    n, k, d = len(weight), len(cov), cov.shape[1]
-    out, M, T, v = np.zeros(n), np.zeros((d, d)), np.zeros((d, d)), np.empty(d)
-    last = 0
-    for r in range(n):  # what earlier places say
-        i = place[r]
-        if i != last:
-            _congruence(G[last], M, T, True, d)
-            last = i
-        _seen(cov[i], basis[i, component[r]], v, d)
-        for j in range(d):
-            for p in range(d):
-                out[r] += v[j] * M[j, p] * v[p]
-        if r + 1 < n and place[r + 1] != i:
-            for s in range(r, -1, -1):
-                if place[s] != i:
-                    break
-                _add_square(M, basis[i, component[s]], weight[s], d)
-    M[:] = 0.0
-    last, r = k - 1, n - 1
-    while r >= 0:  # and the others
-        i, first = place[r], r
-        if i != last:
-            _congruence(G[i], M, T, False, d)
-            last = i
-        while first >= 0 and place[first] == i:
-            _seen(cov[i], basis[i, component[first]], v, d)
-            _add_square(M, v, weight[first], d)
-            first -= 1
-        for s in range(first + 1, r + 1):
-            look = basis[i, component[s]]
-            for j in range(d):
-                for p in range(d):
-                    out[s] += look[j] * M[j, p] * look[p]
-        r = first
-    return out
-
-
-@_inline
-def _seen(cov, look, v, d):
-    """Set ``v = cov look``."""
-    for j in range(d):
-        v[j] = 0.0
-        for p in range(d):
-            v[j] += cov[j, p] * look[p]
-
-
-@_inline
-def _add_square(M, v, weight, d):
-    """Add ``weight v v'`` to M."""
-    for j in range(d):
-        for p in range(d):
-            M[j, p] += weight * v[j] * v[p]
-
-
-@_inline
-def _congruence(G, M, T, transposed, d):
-    """Replace M by ``G' M G`` or ``G M G'``."""
-    for j in range(d):
-        for p in range(d):
-            T[j, p] = 0.0
-            for q in range(d):
-                T[j, p] += (G[q, j] if transposed else G[j, q]) * M[q, p]
-    for j in range(d):
-        for p in range(d):
-            M[j, p] = 0.0
-            for q in range(d):
-                M[j, p] += T[j, q] * (G[q, p] if transposed else G[p, q])

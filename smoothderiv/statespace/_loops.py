@@ -308,7 +308,7 @@ def _pack(U, D, out, d):
 def forward(rows, steps, settled, gains, states, dims):
     """Filter all rows; return the summary of `settle`, continued to the last row.
 
-    Fills, unless they are empty, gains: gain (n, d), innovation (n,), inverse (n,); and states:
+    Fills what is not empty of gains: gain (n, d), innovation (n,), inverse (n,); and of states:
     mean (n, d), factor (n, d (d + 1) / 2) of the state given the rows so far: its mean is U times
     the coordinates in `mean`, which stay accurate where the state does not.
     """
@@ -318,18 +318,21 @@ def forward(rows, steps, settled, gains, states, dims):
     h, basis, weight, A, root = steps
     gain, innovation, inverse = gains
     mean, factor = states
-    keeps_gains, keeps_states = len(gain) > 0, len(mean) > 0
+    keeps_gain, keeps_errors = len(gain) > 0, len(innovation) > 0
+    keeps_mean, keeps_factor = len(mean) > 0, len(factor) > 0
     U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
     b, v, W = _scratch(dims), _scratch(dims), _scratch(dims)
     m = len(first[1])
     for i in range(m):  # not by slices, which take longer to compile than all of this
-        if keeps_gains:
+        if keeps_errors:
             innovation[i], inverse[i] = first[1][i], first[2][i]
+        if keeps_gain:
             for j in range(d):
                 gain[i, j] = first[0][i, j]
-        if keeps_states:
+        if keeps_mean:
             for j in range(d):
                 mean[i, j] = first[3][i, j]
+        if keeps_factor:
             for j in range(d * (d + 1) // 2):
                 factor[i, j] = first[4][i, j]
     for j in range(d):
@@ -361,13 +364,15 @@ def forward(rows, steps, settled, gains, states, dims):
                 product = 1.0
         elif e != 0.0 and clash == 0.0:
             clash = i + 1.0
-        if keeps_gains:
+        if keeps_errors:
+            innovation[i], inverse[i] = e, g
+        if keeps_gain:
             for j in range(d):
                 gain[i, j] = b[j] * g
-            innovation[i], inverse[i] = e, g
-        if keeps_states:
+        if keeps_mean:
             for j in range(d):
                 mean[i, j] = mu[j]
+        if keeps_factor:
             _pack(U, D, factor[i], d)
     return np.array([chi, logs + math.log(product), count, summary[3], clash])
 

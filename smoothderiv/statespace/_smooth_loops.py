@@ -1,4 +1,4 @@
-"""Compiled smoother of Wiener processes of dimension 1 to 3: blocks of rows side by side.
+"""Compiled smoother of Wiener processes of dimension 1 to 4: blocks of rows side by side.
 
 The law of a state given the next one, and the rows up to itself, asks nothing of the other rows.
 So the loop over the rows of a block that finds those laws has no order, and compilers make it do
@@ -132,6 +132,8 @@ def _find_law(r, block, G, S, z, basis, weight, law, d):
         _turn_back(1, X, N, b, e, turns, d)
     if d > 2:
         _turn_back(2, X, N, b, e, turns, d)
+    if d > 3:
+        _turn_back(3, X, N, b, e, turns, d)
     _find_levers(U, D, block[4][r], block[3][r], b, e, d)
     for j in range(d):
         total, shift = 0.0, 0.0
@@ -172,7 +174,12 @@ def _advance(U, D, mu, h, basis, weight, v, turns, left, d):
         U[d + 2] += h
         U[2] += h * U[d + 2]
         U[d + 2] += h
+    if d > 3:
+        _shift_last(U, h)
     power = h
+    if d > 3:
+        _kick(3, power, U, D, mu, h, basis, weight, v, turns, left, d)
+        power *= h * h
     if d > 2:
         _kick(2, power, U, D, mu, h, basis, weight, v, turns, left, d)
         power *= h * h
@@ -180,6 +187,17 @@ def _advance(U, D, mu, h, basis, weight, v, turns, left, d):
         _kick(1, power, U, D, mu, h, basis, weight, v, turns, left, d)
         power *= h * h
     _kick(0, power, U, D, mu, h, basis, weight, v, turns, left, d)
+
+
+@_inline
+def _shift_last(U, h):
+    """Move Taylor coefficients in the last of four columns by h."""
+    U[11] += h
+    U[7] += h * U[11]
+    U[3] += h * U[7]
+    U[11] += h
+    U[7] += h * U[11]
+    U[11] += h
 
 
 @_inline
@@ -191,6 +209,8 @@ def _kick(c, power, U, D, mu, h, basis, weight, v, turns, left, d):
         scale *= h
         v[i] = basis[i, c] * scale
     w, rest = weight[c] * power, 0.0
+    if c > 2:
+        w, rest = _rotate(c, 3, w, rest, U, D, mu, v, turns, d)
     if c > 1:
         w, rest = _rotate(c, 2, w, rest, U, D, mu, v, turns, d)
     if c > 0:
@@ -280,6 +300,8 @@ def _factor(V, U, D, d):
     for j in range(d):
         for i in range(j + 1):
             U[i * d + j] = V[i * d + j]
+    if d > 3:
+        _factor_column(3, U, D, d)
     if d > 2:
         _factor_column(2, U, D, d)
     if d > 1:

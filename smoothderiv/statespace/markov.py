@@ -15,18 +15,16 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _chain_loops, _error_loops, _loops, _smooth_loops
+from smoothderiv.statespace import _error_loops, _loops, _score_loops, _smooth_loops
 from smoothderiv.statespace.priors import MarkovPrior, Steps
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
-_FULL = 0.999  # a leverage beyond which one minus it has lost digits
-_CANCELLED = 1e-6  # a residual, over y, that has lost digits
 _EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
 NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need not fill
 NO_STATES = (np.empty((0, 0)), np.empty((0, 0)))
-_UNROLLED = 3  # state dimensions up to which loops are compiled for their dimension
+_UNROLLED = 4  # state dimensions up to which loops are compiled for their dimension
 
 
 class Likelihood(NamedTuple):
@@ -193,12 +191,12 @@ class MarkovRows:
     def errors(self, diagonal: bool = True) -> tuple[Likelihood, Errors]:
         """Filter and smooth backwards; return the likelihood and the smoothing errors.
 
-        Without `diagonal` that of P is rough, which is quicker from three dimensions on.
+        Without `diagonal` that of P is rough, which is quicker.
         """
-        found = self._gains[3]
-        pull, left, penalty, excess = self._errors()
-        if diagonal:
-            self._refine(pull, left)
+        if diagonal and self.steps.transition is None:
+            found, (pull, left, penalty, excess) = self._score()
+        else:
+            found, (pull, left, penalty, excess) = self._gains[3], self._errors()
         if self._plain:
             return found, Errors(pull, left, float(penalty), float(excess))
         unit = self.prior.units[self.nu]
@@ -206,55 +204,45 @@ class MarkovRows:
         return found, Errors(*out, float(penalty), float(excess))
 
     def leverages(self) -> tuple[Likelihood, Array]:
-        """Return the likelihood and ``1 - sd**2 * diag P``, in the order given; keep little."""
-        left, found = self._errors()[1], self._gains[3]
-        self.__dict__.pop("_gains")
+        """Return the likelihood and ``1 - sd**2 * diag P``, in the order given; keep nothing."""
+        found, (_, left, _, _) = self._score()
+        self.__dict__.pop("_factors")
         left *= self.variance
         np.subtract(1.0, left, out=left)
-        if self._is_stiff:
-            np.copyto(left, self._shares, where=self._shares < _FULL)
-            self.__dict__.pop("_shares")
         return found, self._given(np.clip(left, 0.0, 1.0, out=left))
 
     def _errors(self) -> Any:
         return _error_loops.errors(self._rows, self.steps, *self._gains[:3], self._dims)
 
-    def _refine(self, pull: Array, left: Array) -> None:
-        """Improve P y and a diagonal of P by the smoothed states, where they know it better."""
-        if not self._is_stiff:
-            return
-        better = self._shares < _FULL
-        left[better] = (1.0 - self._shares[better]) / self.variance[better]
-        if self._is_lopsided:
-            residual = self.y - self.states().seen()
-            better &= np.abs(residual) > _CANCELLED * np.abs(self.y)
-            pull[better] = residual[better] / self.variance[better]
+    def _score(self) -> tuple[Likelihood, tuple[Array, Array, float, float]]:
+        """Do what `_errors` does, of a Wiener process, to the last digits."""
+        n, d = len(self.y), self.prior.dimension
+        found, factor, e, inverse = self._factors
+        out, state = (np.empty(n), np.empty(n)), np.zeros(d * d + d + 2)
+        for span, before, dims in reversed(self._spans):
+            _score_loops.score(
+                self._rows, self.steps, before, (factor, e, inverse), out, state, span, dims
+            )
+        return found, (*out, float(state[-2]), float(state[-1]))
+
+    @cached_property
+    def _factors(self) -> tuple[Likelihood, Array, Array, Array]:
+        """The likelihood, and what a filter finds but for means."""
+        n, d = len(self.y), self.prior.dimension
+        e, inverse, factor = np.empty(n), np.empty(n), np.empty((n, d * (d + 1) // 2))
+        found = self._checked(self.filter((NO_STATES[0], e, inverse), (NO_STATES[0], factor)))
+        return found, factor, e, inverse
 
     @property
-    def _is_stiff(self) -> bool:
-        """Whether the backward recursions lose digits that the smoothed states have.
-
-        What later rows say is nearly singular where many of them are close to a diffuse start, or
-        where orders are lopsided.
-        """
-        return self.prior.diffuse > 2 or (self.prior.diffuse == 2 and self._is_lopsided)
-
-    @cached_property
-    def _is_lopsided(self) -> bool:
-        """Whether rows of one order say far more than those of another."""
-        if not self.nu.any():
-            return False
-        random = self.variance[self.variance > 0]
-        return bool(random.max(initial=0.0) > _EVEN * random.min(initial=math.inf))
-
-    @cached_property
-    def _shares(self) -> Array:
-        """Leverages of the sorted rows by their smoothed variances, 1 for exact rows."""
-        states = self.states()
-        spread = _loops.variances(states.factor, states.spread, self.nu)
-        random = self.variance > 0
-        spread[~random] = 1.0
-        return np.asarray(np.divide(spread, self.variance, out=spread, where=random))
+    def _spans(self) -> list[tuple[tuple[int, int], tuple[Array, Array | None], Any]]:
+        """The first rows, and those whose loops are unrolled: span, state before, dims."""
+        (U, E), diffuse, n = self.prior.start(), self._settled[0][5], len(self.y)
+        start, infinite = pack(U), np.vstack((E, diffuse))[: len(diffuse)]
+        if not isinstance(self._dims, tuple):
+            return [((0, n), (start, infinite), self._dims)]
+        first = len(diffuse)
+        rolled = _rolled(self.prior.dimension)
+        return [((0, first), (start, infinite), rolled), ((first, n), (start, None), self._dims)]
 
     @cached_property
     def _plain(self) -> bool:
@@ -273,31 +261,32 @@ class MarkovRows:
         return self._given(found / unit)
 
     def spread(self, c: Array) -> Array:
-        """Return ``diag(P diag(c) P)`` for weights c, 0 for exact rows: (n,); 0 for these."""
+        """Return ``diag(P diag(c) P)`` for weights c, 0 for exact rows: (n,)."""
         unit = self.prior.units[self.nu]
         scaled = c[self.sorting] / unit**2
-        if not self._is_stiff:
-            return self._given(self._spread_back(scaled) / unit**2)
-        found, full = self._spread_along(scaled), (self._shares >= _FULL) & (self.variance > 0)
-        if full.any():
-            found[full] = self._spread_back(scaled)[full]
+        if self.steps.transition is not None:
+            gain, _, inverse, _ = self._gains
+            d = _rolled(self.prior.dimension)
+            found = _error_loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
+        else:
+            found = self._spread(scaled)
         return self._given(found / unit**2)
 
-    def _spread_back(self, c: Array) -> Array:
-        gain, _, inverse, _ = self._gains
-        d = _rolled(self.prior.dimension)
-        return np.asarray(_error_loops.spread(c, self._rows, self.steps, gain, inverse, d))
-
-    def _spread_along(self, c: Array) -> Array:
-        """Do it by the smoothed chain: P is ``R^-1 - R^-1 V R^-1``, which cancels where V is R."""
-        precision = np.divide(
-            1.0, self.variance, out=np.zeros_like(self.variance), where=self.variance > 0
-        )
-        places, place = np.unique(self.x, return_inverse=True)
-        chain = self.states().chain(places)
-        weight = c * precision**2
-        moment = _chain_loops.spread_along(weight, place, self.nu, chain.links)
-        return np.asarray(precision**2 * (c * (1.0 - 2.0 * self._shares) + moment))
+    def _spread(self, c: Array) -> Array:
+        """Do it for a Wiener process."""
+        n, d = len(self.y), self.prior.dimension
+        _, factor, _, inverse = self._factors
+        moment, state, out = np.empty_like(factor), np.zeros(d * d), np.empty(n)
+        for span, before, dims in self._spans:
+            _score_loops.spread_ahead(
+                c, self._rows, self.steps, before, factor, moment, state, span, dims
+            )
+        state = np.zeros(2 * d * d)
+        for span, before, dims in reversed(self._spans):
+            _score_loops.spread_back(
+                c, self._rows, self.steps, before, (factor, inverse), moment, out, state, span, dims
+            )
+        return out
 
     def _given(self, values: Array) -> Array:
         """Put values of sorted rows back in the order given."""

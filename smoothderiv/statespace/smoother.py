@@ -314,8 +314,8 @@ class _SplinePosterior(Posterior):
         return PPoly(coefficients, np.append(x[inside], x[-1]), extrapolate=False)
 
     def residuals(self) -> Array:
-        found = self.rows.errors(diagonal=False)[1].pull
-        self.rows.__dict__.pop("_gains")
+        found = self.rows.errors()[1].pull
+        self.rows.__dict__.pop("_factors")
         return self.data.sd(self.noise) ** 2 * found
 
     def _leverage(self) -> Array:
