@@ -87,15 +87,6 @@ class Question:
     nu: tuple[int, ...]
     level: float
 
-    @property
-    def is_of_banks(self) -> bool:
-        """Whether :func:`answer_together` may answer: for splines whose q is unknown."""
-        from smoothderiv.statespace.smoother import SmoothingSpline
-
-        model = self.model
-        spline = isinstance(model, SmoothingSpline) and model.q is None
-        return spline and max(self.nu) < model.order and min(self.nu) >= 0  # type: ignore[union-attr]
-
     _last: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     def stds(self, post: Posterior, places: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
@@ -154,20 +145,17 @@ def answer_together(question: Question, series: Sequence[Series]) -> list[Answer
     """Fit many series side by side and ask them; None for what :func:`answer` is to look at."""
     from smoothderiv.statespace.bank import smooth_bank
 
-    data, places = {}, {}
+    data, places, asked = {}, {}, []
     for k, one in enumerate(series):
         try:
             rows = one.observations()
             if len(rows):
-                places[k], data[k] = question.places(one, rows), rows
+                places[k] = question.places(one, rows)
+                asked.append(rows.coordinates(places[k]))
+                data[k] = rows
         except ValueError:
             continue
-    asked = [rows.coordinates(places[k]) for k, rows in data.items()]
-    try:
-        with np.errstate(all="ignore"):
-            found = smooth_bank(question.model, list(data.values()), asked, question.nu)  # type: ignore[arg-type]
-    except (ValueError, ArithmeticError):
-        return [None] * len(series)
+    found = smooth_bank(question.model, list(data.values()), asked, question.nu)  # type: ignore[arg-type]
     answers = {k: one for k, one in zip(data, found, strict=True) if one is not None}
     tables = _tables(question, [places[k] for k in answers], list(answers.values()))
     out: list[Answer | None] = [None] * len(series)

@@ -29,8 +29,7 @@ from smoothderiv._workers import cores, spread, threaded
 from smoothderiv.limits import check_level
 from smoothderiv.model import Model
 
-_MANY = 64  # series that are smoothed side by side, at most
-_ROWS = 200_000  # and their rows
+_ROWS = 200_000  # of series that are smoothed side by side, at most
 
 
 def smooth_panel(
@@ -195,8 +194,10 @@ class Panel:
         self, question: Question, numbers: Sequence[int], workers: int | None = None
     ) -> Iterator[tuple[int, Answer]]:
         """Yield the answers of some series as they come."""
+        from smoothderiv.statespace.bank import is_for_banks
+
         left = list(numbers)
-        if question.is_of_banks:
+        if is_for_banks(question.model, question.nu):
             left = []
             for number, one in self._together(question, numbers, workers):
                 if one is None:
@@ -210,9 +211,11 @@ class Panel:
         self, question: Question, numbers: Sequence[int], workers: int | None
     ) -> Iterator[tuple[int, Answer | None]]:
         """Yield the answers that are found for many series at once, by threads; None for others."""
+        from smoothderiv.statespace.bank import MANY
+
         count = cores() if workers is None else workers
         longest = max((len(self.rows[number]) for number in numbers), default=1)
-        size = min(_MANY, -(-len(numbers) // count), max(_ROWS // longest, 1))
+        size = min(MANY, -(-len(numbers) // count), max(_ROWS // longest, 1))
         groups = [numbers[k : k + size] for k in range(0, len(numbers), max(size, 1))]
 
         def ask(group: Sequence[int]) -> list[Answer | None]:

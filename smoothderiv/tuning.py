@@ -445,23 +445,29 @@ class _Minimiser:
         losses = [self._loss(place)[0] for place in point + line]
         return float(np.abs(np.diff(losses, 2)).max())
 
-    def _is_settled(self, best: Array, free: NDArray[np.bool_]) -> bool:
-        """Tell whether a Newton step by the engine's curvature would change nothing."""
+    def _last_step(self, best: Array, free: NDArray[np.bool_]) -> Array | None:
+        """Return the Newton step by the engine's curvature, None if that would change anything."""
         if self._search.curvature is None:
-            return False
+            return None
         curvature, slope = self._search.curvature[np.ix_(free, free)], self._loss(best)[1][free]
         value, vector = np.linalg.eigh(curvature)
         if not value.min() > 0.0:
-            return False
-        return bool(np.abs(vector @ ((vector.T @ slope) / value)).max() < _SETTLED)
+            return None
+        step = -vector @ ((vector.T @ slope) / value)
+        return step if np.abs(step).max() < _SETTLED else None
 
     def _polish(
         self, best: Array, best_loss: float, free: NDArray[np.bool_]
     ) -> tuple[Array, float]:
         """Drive the gradient to its rounding error, so that the answer has all its digits."""
         free = free & (best > self._search.lower) & (best < self._search.upper)
-        if not free.any() or self._search.settled or self._is_settled(best, free):
+        if not free.any() or self._search.settled:
             return best, best_loss
+        step = self._last_step(best, free)
+        if step is not None:
+            point = best.copy()
+            point[free] += step
+            return point, self._loss(point)[0]
         from scipy import optimize
 
         def gradient(values: Array) -> Array:

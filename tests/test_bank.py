@@ -26,7 +26,7 @@ def curves(count=6, n=80, same=True, seed=0):
     return out
 
 
-def check_alone(model, data, places, nu=(0, 1), rtol=1e-8):
+def check_alone(model, data, places, nu=(0, 1), rtol=1e-10):
     """Each answer is that of the series tuned and conditioned by itself; return who has none."""
     found = smooth_bank(model, data, places, nu)
     for rows, where, answer in zip(data, places, found, strict=True):
@@ -147,7 +147,7 @@ def test_a_panel_is_answered_by_banks_on_threads_and_alone_what_they_leave():
             lower, upper = post.interval(rows.t, nu)
             width = (upper - lower).max() + 1e-12
             for word, value in (("mean", post(rows.t, nu)), ("lower", lower), ("upper", upper)):
-                assert_allclose(rows[f"{word}_{nu}"], value, atol=1e-8 * width)
+                assert_allclose(rows[f"{word}_{nu}"], value, atol=1e-10 * width)
 
 
 def test_banks_of_times():
@@ -159,5 +159,5 @@ def test_banks_of_times():
         mine = frame[frame.id == name]
         data = sd.observe(mine.t, mine.y)
         post = sd.tune(model, data).condition(data)
-        assert_allclose(rows.std_1, post.std(rows.t, 1), rtol=1e-8)
+        assert_allclose(rows.std_1, post.std(rows.t, 1), rtol=1e-10)
         assert rows.t.iloc[-1] == mine.t.max()

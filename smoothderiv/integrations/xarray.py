@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._workers import cores, threaded
 from smoothderiv.integrations import missing
 from smoothderiv.model import Model
-from smoothderiv.observations import observe
+from smoothderiv.observations import Observations, observe
 from smoothderiv.smooth import smooth as fit
+from smoothderiv.statespace.bank import MANY, is_for_banks, smooth_bank
 
 try:
     import xarray as xr
@@ -114,6 +116,7 @@ def smooth(
             "model": model,
             "level": None if isinstance(yerr, xr.DataArray) else yerr,
             "along": len(core) == 2 and bool(core[1]),
+            "workers": cores() if da.chunks is None else 1,  # on Dask its scheduler's
         },
         keep_attrs=True,
     )
@@ -215,6 +218,7 @@ def _block(
     model: Model | None,
     level: float | None,
     along: bool,
+    workers: int,
 ) -> Array:
     """Smooth the series along the last axis: (.., n) to (.., 2 orders, m)."""
     shape, n = y.shape[:-1], y.shape[-1]
@@ -224,19 +228,16 @@ def _block(
         yerr = np.broadcast_to(yerr, (*shape, n))
     y = np.broadcast_to(y, (*shape, n))
     out = np.full((*shape, 2 * len(orders), len(ask)), np.nan)
+    block = _Block(y, level if yerr is None else yerr, x, ask, orders, model)
+    wanted = [place for place in np.ndindex(shape) if not np.isnan(y[place]).all()]
+    groups = [wanted[k : k + MANY] for k in range(0, len(wanted), MANY)]
     failed: list[str] = []
-    for place in np.ndindex(shape):
-        if np.isnan(y[place]).all():
-            continue
-        error = level if yerr is None else yerr[place]
-        try:
-            post = fit(observe(x, y[place], error), model, nu=max(orders))
-            for k, order in enumerate(orders):
-                out[(*place, 2 * k)] = post.mean(ask, order)
-                out[(*place, 2 * k + 1)] = post.std(ask, order)
-        except (ValueError, ArithmeticError) as reason:
-            out[place] = np.nan
-            failed.append(str(reason))
+    for group, answers in threaded(block.answers, groups, workers):
+        for place, answer in zip(group, answers, strict=True):
+            if isinstance(answer, str):
+                failed.append(answer)
+            else:
+                out[place] = answer
     if failed:
         warnings.warn(
             f"{len(failed)} of {math.prod(shape)} series could not be fitted and are NaN; the "
@@ -244,3 +245,48 @@ def _block(
             stacklevel=2,
         )
     return out
+
+
+class _Block(NamedTuple):
+    """Values (.., n) and what is asked of each series."""
+
+    y: Array
+    yerr: Array | float | None
+    x: NDArray[Any]
+    ask: NDArray[Any]
+    orders: tuple[int, ...]
+    model: Model | None
+
+    def observed(self, place: tuple[int, ...]) -> Observations:
+        """Return the rows of a series."""
+        given = self.yerr[place] if isinstance(self.yerr, np.ndarray) else self.yerr
+        return observe(self.x, self.y[place], given)
+
+    def answers(self, places: list[tuple[int, ...]]) -> list[Array | str]:
+        """Return mean and std of each order, (2 orders, m), or why a series has none."""
+        together = self.together(places) if is_for_banks(self.model, self.orders) else {}
+        return [together[one] if one in together else self.alone(one) for one in places]
+
+    def together(self, places: list[tuple[int, ...]]) -> dict[tuple[int, ...], Array]:
+        """Answer for series side by side, but for those that are to be looked at alone."""
+        data, asked = {}, []
+        for place in places:
+            try:
+                rows = self.observed(place)
+                asked.append(rows.coordinates(self.ask))
+                data[place] = rows
+            except ValueError:
+                continue
+        found = smooth_bank(self.model, list(data.values()), asked, self.orders)  # type: ignore[arg-type]
+        every = zip(data, found, strict=True)
+        shape = 2 * len(self.orders), len(self.ask)
+        return {p: np.stack(one[:2], axis=1).reshape(shape) for p, one in every if one is not None}
+
+    def alone(self, place: tuple[int, ...]) -> Array | str:
+        """Answer for one series."""
+        try:
+            post = fit(self.observed(place), self.model, nu=max(self.orders))
+            both = [(post.mean(self.ask, k), post.std(self.ask, k)) for k in self.orders]
+        except (ValueError, ArithmeticError) as reason:
+            return str(reason)
+        return np.array([answer for pair in both for answer in pair])

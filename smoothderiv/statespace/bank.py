@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _error_loops, _loops
-from smoothderiv.statespace.line import Asking, Minimum, lowest
+from smoothderiv.statespace.line import Asking, lowest
 from smoothderiv.statespace.markov import MarkovRows, diagonal
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.search import _FEW, reach
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+MANY = 64  # series that are worth smoothing side by side, at most
 _KEPT = 64  # ratios at which the gains of a group are kept
 _ROUNDING = 64.0  # roundings of the largest value below which a polynomial leaves nothing
 
@@ -39,6 +41,15 @@ class Smoothed(NamedTuple):
     mean: Array
     std: Array
     dof: float
+
+
+def is_for_banks(model: Model | None, nu: Sequence[int]) -> bool:
+    """Tell whether :func:`smooth_bank` may answer for derivatives of orders `nu` by a model."""
+    from smoothderiv.statespace.smoother import SmoothingSpline
+
+    if not isinstance(model, SmoothingSpline) or model.q is not None:
+        return False
+    return min(nu) >= 0 and max(nu) < model.order
 
 
 def smooth_bank(
@@ -54,11 +65,14 @@ def smooth_bank(
     out: list[Smoothed | None] = [None] * len(data)
     if not suited:
         return out
-    bank = _Bank(model, [data[k] for k in suited])
-    for j, found in enumerate(bank.minima()):
-        if found is not None:
-            k = suited[j]
-            out[k] = bank.series[j].smoothed(math.exp(found.place), places[k], nu)
+    try:
+        with np.errstate(all="ignore"):
+            bank = _Bank(model, [data[k] for k in suited])
+            for k, one, found in zip(suited, bank.series, bank.minima(), strict=True):
+                if found is not None:
+                    out[k] = one.smoothed(math.exp(found), places[k], nu)
+    except (ValueError, ArithmeticError):  # what is wrong is said where one is alone
+        return [None] * len(data)
     return out
 
 
@@ -71,13 +85,15 @@ def _suits(model: SmoothingSpline, data: Observations) -> bool:
     return len(np.unique(data.x)) > model.order + 2
 
 
-def _settled(low: float, high: float, free: bool) -> Asking[Minimum | None]:
+def _settled(low: float, high: float, free: bool) -> Asking[float | None]:
     """Find the optimum of a series if it is clear: inside its range, to its last digits."""
     best, seen = yield from lowest(low, high)
     ends = seen[0].value, seen[-1].value if free else math.inf
     least = min(one.value for one in seen)
     clear = best.curvature > 0.0 and abs(best.slope) < _SETTLED * best.curvature
-    return best if clear and min(ends) > best.value + _NEAR_NATS and least >= best.value else None
+    if not clear or min(ends) <= best.value + _NEAR_NATS or least < best.value:
+        return None
+    return best.place - best.slope / best.curvature
 
 
 class _Filtered(NamedTuple):
@@ -172,9 +188,9 @@ class _Bank:
         self._groups = [_Group(members) for members in alike.values()]
         self._group = {k: group for group in self._groups for k in group.column}
 
-    def minima(self) -> list[Minimum | None]:
+    def minima(self) -> list[float | None]:
         """Return the optimum of each series, in log q over the squared level where that is free."""
-        found: list[Minimum | None] = [None] * len(self.series)
+        found: list[float | None] = [None] * len(self.series)
         searches = {k: _settled(*self._group[k].range, self.series[k].free) for k in self._curved()}
         asked = {k: next(search) for k, search in searches.items()}
         while asked:
