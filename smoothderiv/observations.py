@@ -75,7 +75,7 @@ class Observations:
 
     def __post_init__(self) -> None:
         if self.weight is None:
-            object.__setattr__(self, "weight", np.ones(len(self.y)))
+            object.__setattr__(self, "weight", np.broadcast_to(1.0, np.shape(self.y)))
         for array in (self.x, self.y, self.yerr, self.nu, self.relative, self.weight):
             _frozen(array)
 
@@ -137,13 +137,14 @@ class Observations:
         return functools.reduce(operator.add, parts)
 
     def __reduce__(self) -> tuple[Any, ...]:  # copies and pickles are read-only too
-        return Observations, tuple(getattr(self, f.name) for f in dataclasses.fields(self))
+        *fields, _ = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return Observations, (*fields, self._given_weight)
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, rows: Any) -> Observations:
-        index = np.atleast_1d(np.arange(len(self))[rows])
+        index, weight = np.atleast_1d(np.arange(len(self))[rows]), self._given_weight
         return Observations(
             self.x[index],
             self.y[index],
@@ -151,7 +152,7 @@ class Observations:
             self.nu[index],
             self.relative[index],
             origin=self.origin,
-            weight=self.weight[index],
+            weight=None if weight is None else weight[index],  # type: ignore[arg-type]
         )
 
     def __add__(self, other: Observations) -> Observations:
@@ -166,6 +167,7 @@ class Observations:
                 "both must be functions of the same variables"
             )
         other_x = other.x + _validate.seconds_between(self.origin, other.origin)
+        plain = self._given_weight is None and other._given_weight is None
         joined = Observations(
             np.concatenate((self.x, other_x)),
             np.concatenate((self.y, other.y)),
@@ -174,7 +176,7 @@ class Observations:
             np.concatenate((self.relative, other.relative)),
             self.n_missing + other.n_missing,
             self.origin,
-            np.concatenate((self.weight, other.weight)),
+            None if plain else np.concatenate((self.weight, other.weight)),  # type: ignore[arg-type]
         )
         joined._check_one_meaning()
         return joined
@@ -236,10 +238,22 @@ class Observations:
         """The orders with an unknown noise level (or scale): the keys of a model's `noise`."""
         return self[self.estimated].orders
 
-    @functools.cached_property
+    @property
     def relative_sd(self) -> NDArray[np.float64]:
         """Noise of each row up to the unknown levels: `yerr`, 1 where unknown, by weight. (n,)."""
-        return _frozen(np.where(np.isnan(self.yerr), 1.0, self.yerr) / np.sqrt(self.weight))
+        return _frozen(self._relative_sd())
+
+    def _relative_sd(self) -> NDArray[np.float64]:
+        sd = np.where(np.isnan(self.yerr), 1.0, self.yerr)
+        if self._given_weight is not None:
+            sd /= np.sqrt(self.weight)
+        return sd
+
+    @property
+    def _given_weight(self) -> NDArray[np.float64] | None:
+        """The weights, or None where they are the single 1 that stands for all rows."""
+        plain = self.weight.strides == (0,) and (self.weight[:1] == 1.0).all()
+        return None if plain else self.weight
 
     def sd(self, noise: Mapping[Any, float] | None = None) -> NDArray[np.float64]:
         """Return one standard deviation for each row, with the levels in `noise` filled in.
@@ -248,7 +262,7 @@ class Observations:
         relative, ``yerr_i`` where it is known, each over ``sqrt(weight_i)``. Shape (n,), unit of
         y / unit of x ** nu.
         """
-        sd = self.relative_sd.copy()
+        sd = self._relative_sd()
         for order in self.estimated_orders:
             if noise is None or order not in noise:
                 raise ValueError(
@@ -338,11 +352,12 @@ def observe(
     nu_ = _validate.orders(nu, n, 1 if x_.ndim == 1 else x_.shape[1], keep)
     if yerr is None and relative:
         raise ValueError("relative: relative=True needs yerr, the relative sizes of the noise")
-    yerr_ = np.full(n, np.nan) if yerr is None else _validate.errors(yerr, n, keep)
+    kept = int(keep.sum())
+    unknown = np.broadcast_to(np.nan, kept)  # one number for all rows, as the weight
+    yerr_ = unknown if yerr is None else _validate.errors(yerr, n, keep)[keep]
     _validate.finite(y_, "y", keep)
-    keep_relative = np.full(int(keep.sum()), relative)
-    missing = n - int(keep.sum())
-    return Observations(x_[keep], y_[keep], yerr_[keep], nu_[keep], keep_relative, missing, origin)
+    relative_ = np.broadcast_to(relative, kept)
+    return Observations(x_[keep], y_[keep], yerr_, nu_[keep], relative_, n - kept, origin)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

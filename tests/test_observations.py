@@ -440,3 +440,19 @@ def test_repr_tells_rows_orders_and_noise():
 def test_only_observations_join():
     with pytest.raises(TypeError):
         operator.add(sd.observe([0], [0]), 3)
+
+
+def test_ordinary_rows_share_one_weight():
+    """Joined, selected and pickled too; weights that were given are kept row by row."""
+    data = sd.observe([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
+    light = data.reweighted([0.5, 1.0, 0.25])
+    for same in (data, data + data, data[1:], data[data.x > 0], pickle.loads(pickle.dumps(data))):
+        assert same.weight.strides == (0,)
+        assert (same.weight == 1.0).all()
+        assert len(same.weight) == len(same)
+    assert (light + data[:1]).weight.tolist() == [0.5, 1.0, 0.25, 1.0]
+    assert (data[:1] + light[::2]).weight.tolist() == [1.0, 0.5, 0.25]
+    assert pickle.loads(pickle.dumps(light)).weight.tolist() == [0.5, 1.0, 0.25]
+    assert light.relative_sd.tolist() == [2.0**0.5, 1.0, 2.0]
+    with pytest.raises(ValueError, match="read-only"):
+        data.weight[0] = 2.0

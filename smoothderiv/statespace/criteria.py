@@ -92,8 +92,12 @@ class Criterion:
         return len(self.names) == 1 and self.model.q is None
 
     @cached_property
+    def _relative_sd(self) -> Array:
+        return self.data.relative_sd
+
+    @cached_property
     def _template(self) -> MarkovRows:
-        return self.model.rows(self.data, q=1.0, sd=self.data.relative_sd)
+        return self.model.rows(self.data, q=1.0, sd=self._relative_sd)
 
     @cached_property
     def _polynomials(self) -> float:
@@ -124,7 +128,7 @@ class Criterion:
         """Return the rows with these parameters, and their noise."""
         prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
         if self.free_scale and len(levels) == 1:
-            return self._template.having(prior), self.data.relative_sd
+            return self._template.having(prior), self._relative_sd
         sd = self.data.sd({**(self.model.noise or {}), **levels})
         return self._template.having(prior, sd), sd
 
@@ -166,7 +170,7 @@ class Criterion:
         """What chi is by rounding alone where a polynomial leaves no more: then chi may be 0."""
         if not self.is_polynomial:
             return np.finfo(float).tiny
-        sd = self.data.relative_sd
+        sd = self._relative_sd
         random = sd > 0
         size = np.abs(self.data.y[random] / sd[random]).max(initial=0.0)
         return float((np.finfo(float).eps * size) ** 2 * random.sum()) or 1e-200
@@ -216,7 +220,7 @@ class Criterion:
         by_pull, by_diagonal = np.zeros(len(R)), np.zeros(len(R))
         chi, freedom = 0.0, 0.0
         for rows in self._groups:
-            weight = (R * _inverse(self.data.relative_sd**2))[rows]
+            weight = (R * _inverse(self._relative_sd**2))[rows]
             rss = float((R[rows] * weight * errors.pull[rows] ** 2).sum())
             left = float((R * errors.diagonal)[rows].sum())
             n = len(weight)
