@@ -180,6 +180,26 @@ def test_exact_rows_are_met_and_make_hermite_splines():
     assert (post.loo().log_density == 0.0).all()
 
 
+def test_exact_rows_that_contradict_each_other_are_refused():
+    data = sd.observe([0.3, 0.7, 0.3], [2.0, 1.9, 2.5], yerr=0)
+    model = dense(kernels.SquaredExponential(1.0, 1.0))
+    with pytest.raises(ValueError, match=r"row 2 is exact .* contradicts row 0"):
+        model.condition(data)
+    with pytest.raises(ValueError, match=r"row 2 is exact .* contradicts row 0"):
+        sd.tune(dense(kernels.SquaredExponential()), data)
+    same = sd.observe([0.3, 0.7, 0.3], [2.0, 1.9, 2.0], yerr=0)
+    assert_allclose(model.condition(same)(0.5), model.condition(same[:2])(0.5), rtol=1e-6)
+
+
+def test_exact_rows_that_rounding_lets_go_are_told():
+    x = np.linspace(0, 10, 60)
+    data = sd.observe(x, np.sin(x), yerr=0)
+    with pytest.warns(sd.NoiseWarning, match="missed by 0.42.*singular to rounding"):
+        dense(kernels.SquaredExponential(30.0, 1.0)).condition(data)
+    post = dense(kernels.SquaredExponential(1.5, 1.0)).condition(data)
+    assert_allclose(post(x), np.sin(x), atol=np.sqrt(post.nugget))
+
+
 # What others get wrong.
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from contracts import check_posterior, check_rows, check_units, places
 from numpy.testing import assert_allclose
+from scipy import optimize
 from test_gp_tuning import check_gradient, tuned
 
 import smoothderiv as sd
@@ -14,6 +15,7 @@ from conftest import mixed_data
 from smoothderiv import kernels
 from smoothderiv.gp.markov import MarkovPosterior
 from smoothderiv.gp.search import criterion_of
+from smoothderiv.gp.stages import NATS
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.model import UndeterminedError
 from smoothderiv.statespace.priors import Matern
@@ -237,3 +239,19 @@ def test_tuning_of_many_rows_recovers_the_process():
     assert model.kernel.scale == pytest.approx(1.5, rel=0.1)
     assert model.kernel.sigma == pytest.approx(2.0, rel=0.15)
     assert model.noise[0] == pytest.approx(0.3, rel=0.05)
+
+
+@pytest.mark.parametrize("kernel", [kernels.Matern32(), kernels.Matern72()], ids=str)
+def test_leave_one_out_of_many_rows_is_tuned_by_way_of_a_stretch(kernel):
+    rng = np.random.default_rng(0)
+    x = np.sort(rng.uniform(0, 75, 1500))
+    data = sd.observe(x, np.sin(x) + 0.1 * rng.standard_normal(1500))
+    model = sd.GaussianProcess(kernel)
+    found = tuned(model, data, "loo").tuning
+    assert found.settled == NATS
+    unknowns = Unknowns(model, data)
+    criterion = criterion_of(unknowns, "loo", "markov")
+    bounds = list(zip(*unknowns.bounds, strict=True))
+    for start in (np.clip(found.log_values, *unknowns.bounds), unknowns.starts()[1, 0]):
+        best = optimize.minimize(criterion.loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+        assert found.loss < best.fun + 10 * NATS

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp import assembly
-from smoothderiv.gp.dense import LARGEST_CONDITION, Factor, Fit, check_size, layout_of
+from smoothderiv.gp.dense import (
+    LARGEST_CONDITION,
+    Factor,
+    Fit,
+    check_size,
+    layout_of,
+    require_consistent,
+)
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.leave_one_out import left_out
 
@@ -29,6 +36,7 @@ class DenseCriterion:
 
     def __init__(self, unknowns: Unknowns, criterion: str) -> None:
         check_size(2 * len(unknowns.data))
+        require_consistent(unknowns.data)
         self._unknowns, self._criterion = unknowns, criterion
         self._data = unknowns.data
         self._layout = layout_of(self._data)

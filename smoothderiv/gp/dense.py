@@ -22,6 +22,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 LARGEST_CONDITION = 1e13
 _SAFE_CONDITION = 1e8  # below it a nugget changes a loss by less than a search looks at
+_SAME = 1e-8  # relative: exact rows that differ by less are the same row
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -180,6 +181,23 @@ def check_size(n: int) -> None:
             f"data: {n} rows need a matrix of {need / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
             "are free; fit fewer rows, use solver='iterative', or in one dimension a Matern kernel "
             "or sd.SmoothingSpline, which are O(n)"
+        )
+
+
+def require_consistent(data: Observations) -> None:
+    """Refuse exact rows of one place and order that differ by more than rounding."""
+    exact = np.flatnonzero(data.exact)
+    rows = np.column_stack((data.x.reshape(len(data), -1), data.nu.reshape(len(data), -1)))[exact]
+    order = np.lexsort(rows.T)
+    same = (rows[order[1:]] == rows[order[:-1]]).all(axis=1)
+    first, second = exact[order[:-1]][same], exact[order[1:]][same]
+    size = np.maximum(np.abs(data.y[first]), np.abs(data.y[second]))
+    apart = np.abs(data.y[first] - data.y[second]) > _SAME * size
+    if apart.any():
+        one, two = sorted((int(first[apart][0]), int(second[apart][0])))
+        raise ValueError(
+            f"yerr: row {two} is exact (yerr=0), but contradicts row {one} at the same place; "
+            "correct one of them or give it a positive yerr"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from smoothderiv.diagnosis import NoiseWarning
 from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
-from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of
+from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of, require_consistent
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import integral_rows
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
+_FAR = 30.0  # times the nugget's noise that an exact row is missed
 _CHUNK = 8_000_000  # numbers in the cross-covariance of one chunk of a question
 
 
 def condition(model: GaussianProcess, data: Observations) -> GaussianPosterior:
     """Return the posterior by Cholesky; the model's numbers must be known."""
     check_size(len(data))
+    require_consistent(data)
     trend = Trend.of(model.mean, model.kernel.null_degree, data)
     kernel = model.kernel.anchored(float(trend.center[0]), float(trend.span[0]))
     signal = kernel.signal  # the questions'; rows may carry correlated noise besides
@@ -43,9 +47,33 @@ def condition(model: GaussianProcess, data: Observations) -> GaussianPosterior:
     layout = layout_of(data)
     factor = Factor.of(kernel, layout, data.sd(model.noise)[layout.rows])
     fit = Fit.of(factor, trend, data)
+    _tell_of_missed_rows(data, model, factor, fit)
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return GaussianPosterior(
         data, model, MappingProxyType(used), fit.log_evidence, signal, trend, factor, fit
+    )
+
+
+def _tell_of_missed_rows(
+    data: Observations, model: GaussianProcess, factor: Factor, fit: Fit
+) -> None:
+    """Warn of exact rows that the nugget lets go.
+
+    The nugget is a noise of ``sqrt(nugget) / S_i``, by which an exact row is missed at most a few
+    times over where the kernel can follow the rows; it is missed by ``nugget alpha_i / S_i^2``.
+    """
+    rows, size = factor.layout.rows, np.sqrt(factor.nugget) / factor.scale
+    missed = np.where(data.exact[rows], np.abs(fit.alpha) * size, 0.0)
+    worst = int(np.argmax(missed))
+    if not missed[worst] > _FAR:
+        return
+    warnings.warn(
+        f"row {int(rows[worst])} is exact (yerr=0), but missed by "
+        f"{missed[worst] * size[worst]:.2g}: the matrix of {model.kernel!r} is "
+        "singular to rounding and cannot follow the rows; use shorter lengths or a "
+        "rougher kernel, such as Matern72, or a positive yerr",
+        NoiseWarning,
+        stacklevel=4,
     )
 
 

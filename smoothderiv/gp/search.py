@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -27,9 +28,11 @@ Ends: TypeAlias = tuple[tuple[str, str], ...]
 _FEW_NUMBERS = 6  # unknowns up to which Newton steps pay
 # rows up to which the whole range is searched on all of them
 _FEW = {"dense": 128, "markov": 1000, "band": 1000}
+_STRETCH = {"dense": 400, "markov": 1000}  # the same of leaving rows out
 _FEWEST = 100  # rows that tell whether an end of a range is far worse than an optimum
 _BASINS = 3
 _STEPS, _HALVINGS = 40, 8
+_ROUNDS, _ROUND_STEPS = 20, 6
 _DIFFERENCE = 1e-2
 _SETTLED = 1e-10  # a step in any log that is not worth taking
 _ROUGHLY = 1e-2  # the same on the way to a better start
@@ -47,48 +50,91 @@ def process_search(
             "'evidence' or 'loo'"
         )
 
-    def objective(unknowns: Unknowns) -> Objective:
-        return Objective(criterion_of(unknowns, criterion, solver))
-
     unknowns = Unknowns(model, data)
-    whole, ends = objective(unknowns), unknowns.ends
-    (lower, upper), starts, curvature = unknowns.bounds, unknowns.starts(), None
-    few = _FEW[solver]
-    # leaving rows of a sample out says little of leaving out all, and of the dense much is rounding
-    by_steps = criterion == "evidence" or (solver == "markov" and len(data) <= few)
-    settled = 0.0
-    if criterion == "evidence" and solver == "dense" and len(lower) > _FEW_NUMBERS:
-        staged = None if unknowns.has_period else optimum_in_stages(unknowns, whole, objective)
-        if staged is not None:
-            starts, settled = staged.point, NATS
-            hopeless = _hopeless(staged.sample, objective, staged.sample_point)
-            ends = _worded(ends, hopeless)
-    elif by_steps and len(lower) <= _FEW_NUMBERS and not unknowns.has_period:
-        if len(data) <= few:
-            minima = _basins(whole, starts, lower, upper)
-        else:
-            minima, ends = _on_samples(unknowns, objective, few)
-        if minima:
-            best, curvature = min(minima, key=lambda found: whole.value(found[0]))
-            best, curvature = newton(
-                whole, best, lower, upper, curvature if len(data) <= few else None
-            )
-            starts = best[None, None]
-        if minima and len(data) <= few:
-            ends = _worded(ends, _hopeless(unknowns, objective, best))
-    starts = starts.reshape(-1, len(lower))
+    whole = Objective(criterion_of(unknowns, criterion, solver))
+    found = _searched(unknowns, whole, criterion, solver)
     return Search(
         unknowns.names,
-        starts,
-        lower,
-        upper,
-        ends,
+        found.starts.reshape(-1, len(unknowns.names)),
+        *unknowns.bounds,
+        found.ends,
         whole.loss,
         unknowns.fill,
-        curvature,
+        found.curvature,
         whole.value,
-        settled,
+        found.settled,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where a search begins: see :class:`smoothderiv.tuning.Search`."""
+
+    starts: Array
+    ends: Ends
+    curvature: Array | None = None
+    settled: float = 0.0
+
+
+def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str) -> _Found:
+    """Search as the number of rows and of unknowns suggests."""
+
+    def objective(unknowns: Unknowns) -> Objective:
+        return Objective(criterion_of(unknowns, "evidence", solver))
+
+    bounds, few, ends = unknowns.bounds, _FEW[solver], unknowns.ends
+    plain = _Found(unknowns.starts(), ends)
+    at_once = len(unknowns.data) <= few or unknowns.has_period  # which thinned rows would alias
+    if len(unknowns.names) > _FEW_NUMBERS:
+        if criterion != "evidence" or solver != "dense" or unknowns.has_period:
+            return plain
+        staged = optimum_in_stages(unknowns, whole, objective)
+        if staged is None:
+            return plain
+        hopeless = _hopeless(staged.sample, objective, staged.sample_point)
+        return _Found(staged.point, _worded(ends, hopeless), settled=NATS)
+    if criterion != "evidence":
+        return _left_out(unknowns, whole, solver)
+    if at_once:
+        minima = _basins(whole, plain.starts, *bounds)
+    else:
+        minima, ends = _on_samples(unknowns, objective, few)
+    if not minima:
+        return plain
+    best, curvature = min(minima, key=lambda found: whole.value(found[0]))
+    best, curvature = newton(whole, best, *bounds, curvature if at_once else None)
+    if at_once:
+        ends = _worded(ends, _hopeless(unknowns, objective, best))
+    return _Found(best, ends, curvature)
+
+
+def _left_out(unknowns: Unknowns, whole: Objective, solver: str) -> _Found:
+    """Search what is predicted for rows left out: in a stretch of neighbours first, on a line.
+
+    Leaving rows of a thinned sample out says little of leaving out all; neighbours have theirs.
+    """
+    bounds, data, few = unknowns.bounds, unknowns.data, _STRETCH[solver]
+    plain = _Found(unknowns.starts(), unknowns.ends)
+    if data.ndim > 1 or unknowns.has_period:
+        return plain
+    at_once = len(data) <= few
+    sample = unknowns if at_once else Unknowns(unknowns.model, data[neighbours(data, few)])
+    if sample.names != unknowns.names or (at_once and solver == "dense"):
+        return plain  # of a matrix of few rows much is rounding
+    part = whole if at_once else Objective(criterion_of(sample, "loo", solver))
+    minima = _basins(part, sample.starts(), *sample.bounds)
+    if not minima:
+        return plain
+    best, curvature = min(minima, key=lambda found: part.value(found[0]))
+    best, curvature = newton(part, best, *sample.bounds, curvature)
+    if at_once:
+        return _Found(best, unknowns.ends, curvature)
+    for _ in range(_ROUNDS):  # until fresh second derivatives promise no more either
+        before = np.clip(best, *bounds)
+        best, curvature = newton(whole, before, *bounds, nats=NATS, steps=_ROUND_STEPS)
+        if np.array_equal(best, before):
+            return _Found(best, unknowns.ends, curvature, settled=NATS)
+    return _Found(best, unknowns.ends)
 
 
 def criterion_of(unknowns: Unknowns, criterion: str, solver: str) -> Criterion:
@@ -209,20 +255,22 @@ def newton(
     upper: Array,
     hessian: Array | None = None,
     settled: float = _SETTLED,
+    nats: float = 0.0,
+    steps: int = _STEPS,
 ) -> tuple[Array, Array]:
     """Minimise from `start` by BFGS, its first Hessian by differences of exact gradients.
 
-    Ends where the gradient is rounding error, or a step is settled. Returns the point and the last
-    Hessian.
+    Ends where the gradient is rounding error, a step is settled, or `nats` are all that it promises
+    to gain. Returns the point and the last Hessian.
     """
     point = np.clip(start, lower, upper)
     value, slope = objective.loss(point)
     if hessian is None:
         hessian = _difference_hessian(objective, point, slope, upper)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         blocked = ((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0))
-        move = _downhill(hessian, np.where(blocked, 0.0, slope))
-        if np.abs(move).max() < settled:
+        move = _downhill(hessian, slope, ~blocked)
+        if np.abs(move).max() < settled or -0.5 * float(move @ slope) < nats:
             break
         fresh, fresh_value, fresh_slope = _step(objective, point, move, lower, upper)
         if not _better(value, slope[~blocked], fresh_value, fresh_slope[~blocked]):
@@ -258,11 +306,14 @@ def _better(value: float, slope: Array, fresh_value: float, fresh_slope: Array) 
     return fresh_value <= value + same and steepest < before
 
 
-def _downhill(hessian: Array, slope: Array) -> Array:
-    """Return a Newton step of at most 2 in any log, along positive curvature."""
-    value, vector = np.linalg.eigh(0.5 * (hessian + hessian.T))
+def _downhill(hessian: Array, slope: Array, free: NDArray[np.bool_]) -> Array:
+    """Return a Newton step in the free logs, of at most 2 in any, along positive curvature."""
+    move = np.zeros(len(slope))
+    if not free.any():
+        return move
+    value, vector = np.linalg.eigh(0.5 * (hessian + hessian.T)[np.ix_(free, free)])
     value = np.maximum(np.abs(value), 1e-6 * np.abs(value).max() + 1e-300)
-    move = -vector @ ((vector.T @ slope) / value)
+    move[free] = -vector @ ((vector.T @ slope[free]) / value)
     return np.asarray(move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)))
 
 

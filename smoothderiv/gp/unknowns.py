@@ -29,14 +29,16 @@ _LENGTHS = (1.0, 0.25, 0.06)  # times the span of the data
 _COARSE = 1.5  # spacing of log lengths on a line
 _NEIGHBOURS = 4.0  # that correlated noise ties together, to start with
 _NOISES = (0.3, 0.02)  # times the size of the rows
-_CYCLES = 24  # the most periods over the data among the starts, in halves
+_CYCLES, _PARTS = 24, 4  # the most periods over the data among the starts, in quarters
+_MUCH = 0.3  # noise to find a period with, times the size of the rows
 _TYPICAL = 2000  # rows that tell how large a process is
+_NOTHING = 1e-100  # an amplitude beside which others are all there is
 _RANGE = 1e4  # how far beyond the span and the size of the data is searched
 _ENDS = {
     "length": ("shorter than any distance", "no change along it"),
     "reach": ("shorter than any distance", "no change along it"),
     "amplitude": ("no signal", "without limit"),
-    "number": ("zero", "without limit"),
+    "number": ("", "without limit"),  # at zero there is no kernel
     "period": ("shorter than any distance", "longer than the data"),
 }
 
@@ -154,13 +156,35 @@ class Unknowns:
             i for i, p in enumerate(self.free) if p.kind == "amplitude" and p.value is None
         ]
         if amplitudes:
-            variance = assembly.variances(self.kernel(values), self._layout)
-            rows = variance > 0
-            ratio = self._typical[rows] ** 2 / variance[rows]
-            values[amplitudes] = math.sqrt(float(ratio.mean()) or 1.0) if rows.any() else 1.0
+            values[amplitudes] = self._amplitudes(values, amplitudes)
             if isinstance(self.model.kernel, Wiener):  # as much, but over a stretch of the span
                 values[amplitudes] *= multiple ** (0.5 - self.model.kernel.order)
         return values
+
+    def _amplitudes(self, values: Array, amplitudes: list[int]) -> list[float]:
+        """Return amplitudes with which each alone, its unit its own, has its share of the rows."""
+        together, found = assembly.variances(self.kernel(values), self._layout), []
+        for i in amplitudes:
+            alone = values.copy()
+            alone[[j for j in amplitudes if j != i]] = _NOTHING
+            variance = assembly.variances(self.kernel(alone), self._layout)
+            own = variance > _NOTHING * together
+            if not own.any():  # it multiplies another
+                variance, own = together, together > 0
+            ratio, count = 0.0, 0
+            for run in self._runs:
+                if own[run].any():
+                    ratio += float((self._typical[run] ** 2).sum() / variance[run].mean())
+                    count += run.stop - run.start
+            found.append(math.sqrt(ratio / max(count, 1) / len(amplitudes)) or 1.0)
+        return found
+
+    @cached_property
+    def _runs(self) -> list[slice]:
+        """The runs of rows of one order in the layout."""
+        order = self._nu[thinned(self.data, _TYPICAL)][self._layout.rows]
+        edges = np.flatnonzero((np.diff(order, axis=0) != 0).any(axis=1)) + 1
+        return [slice(*ends) for ends in itertools.pairwise([0, *edges.tolist(), len(order)])]
 
     @cached_property
     def _apart(self) -> float:
@@ -177,9 +201,10 @@ class Unknowns:
         """Return points to search from, by length or period and by level of noise: (s, l, p)."""
         lengths, levels, periods = self._lengths(), self._levels(), np.ones(1)
         if self.has_period:
-            # peaks of the likelihood are as wide as half a cycle over the data
-            count = min(2 * _CYCLES, max(len(self.data) // 2, 2))
-            lengths, levels, periods = lengths[:1], levels[:1], 2.0 / np.arange(1, count + 1)
+            # peaks of the likelihood are as wide as half a cycle over the data, if there is noise
+            count = min(_PARTS * _CYCLES, max(_PARTS * len(self.data) // 4, 2))
+            lengths, periods = lengths[:1], _PARTS / np.arange(1, count + 1)
+            levels = [np.array([_MUCH * self._sizes[order] for order in self.orders]), levels[0]]
         starts = []
         for multiple, period in itertools.product(lengths, periods):
             kernel = self._start(multiple, period)
