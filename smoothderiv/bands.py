@@ -229,18 +229,20 @@ def _way(post: Moments, nu: int, places: Array, steps: Array) -> Way:
     """Integrate over each piece between places by Gauss-Legendre's rule."""
     jumps = _jumps_between(post._jumps(nu), places, steps)
     half = 0.5 * np.diff(places)[:, None]
-    diffusion = post._diffusion(nu)
     if not len(half):
-        return Way(np.empty(0), np.empty(0), diffusion > 0.0, jumps)
+        rough = bool((post._diffusion(nu, places) > 0.0).any())
+        return Way(np.empty(0), np.empty(0), rough, jumps)
     x = (0.5 * (places[1:] + places[:-1])[:, None] + half * _NODE).ravel()
-    if diffusion > 0.0:
+    diffusion = post._diffusion(nu, x)
+    rough = bool((diffusion > 0.0).any())
+    if rough:
         rate = _over(0.5 * diffusion, post._var(x, np.full(len(x), nu)))
     else:
         joint = post._joint(x, np.array([nu, nu + 1]))
         var, cross, slope = joint[:, 0, 0], joint[:, 0, 1], joint[:, 1, 1]
         rate = np.sqrt(_over(np.maximum(slope - _over(cross, var) * cross, 0.0), var))
     length = (half * _WEIGHT * rate.reshape(half.size, -1)).sum(axis=1)
-    return Way(length, steps, diffusion > 0.0, jumps)
+    return Way(length, steps, rough, jumps)
 
 
 def _jumps_between(jumps: Array, places: Array, steps: Array) -> int:

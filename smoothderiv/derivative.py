@@ -82,8 +82,8 @@ class Derivative(Posterior):
     def _joint(self, x: Array, orders: Orders) -> Array:
         return self.base._joint(x, orders + self.shift)
 
-    def _diffusion(self, nu: int) -> float:
-        return self.base._diffusion(nu + self.shift)
+    def _diffusion(self, nu: int, x: Array) -> Array:
+        return self.base._diffusion(nu + self.shift, x)
 
     def _jumps(self, nu: int) -> Array:
         return self.base._jumps(nu + self.shift)

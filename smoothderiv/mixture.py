@@ -119,9 +119,9 @@ class AveragedPosterior(Posterior):
     def _parts(self) -> Sequence[tuple[float, Posterior]]:
         return tuple(zip(self.weights.tolist(), self.members, strict=True))
 
-    def _diffusion(self, nu: int) -> float:
-        parts = [m._diffusion(nu) if nu <= m.highest_order else 0.0 for m in self.members]
-        return float(self.weights @ parts)
+    def _diffusion(self, nu: int, x: Array) -> Array:
+        able = [(w, m) for w, m in self._parts() if nu <= m.highest_order]
+        return np.asarray(np.sum([w * m._diffusion(nu, x) for w, m in able], axis=0))
 
     def _jumps(self, nu: int) -> Array:
         return np.unique(np.concatenate([m._jumps(nu) for m in self.members]))

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smoothderiv.observations import Observations, Order
 
 if TYPE_CHECKING:
@@ -67,6 +70,10 @@ class Model(ABC):
     @abstractmethod
     def merit(self, data: Observations, criterion: str) -> float:
         """Return what is maximal for the best of the candidates, once each is tuned."""
+
+    def alternatives(self) -> tuple[tuple[Model, ...], NDArray[np.float64]]:
+        """Return models that stand for what tuning left open, this one first, and their weights."""
+        return (self,), np.ones(1)
 
 
 def missing_noise(noise: Noise | None, data: Observations) -> tuple[Order, ...]:

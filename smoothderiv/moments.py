@@ -68,10 +68,10 @@ class Moments(ABC):
         """Return the weights and members of a mixture; of a Gaussian that it is its own."""
         return ((1.0, self),)
 
-    def _diffusion(self, nu: int) -> float:
+    def _diffusion(self, nu: int, x: Array) -> Array:
         """Return the quadratic variation of ``D^nu f`` per unit of x; 0 where paths are smooth."""
         del nu
-        return 0.0
+        return np.zeros(len(x))
 
     def _jumps(self, nu: int) -> Array:
         """Return the places where ``D^nu f`` may jump, ascending."""

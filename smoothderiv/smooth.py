@@ -186,7 +186,7 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     from smoothderiv.correlated import correlated_models
     from smoothderiv.gp import kernels
     from smoothderiv.gp.process import GaussianProcess
-    from smoothderiv.statespace.smoother import SmoothingSpline
+    from smoothderiv.statespace.adaptive import AdaptiveSpline
 
     if correlated:
         return ModelAverage(correlated_models(data))
@@ -197,9 +197,9 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0)) if len(data) < _TELLING else 8
     if rows < _TELLING:
         return ModelAverage((_regression(highest, rows - bool(data.estimated_orders)),))
-    models: list[Model] = [SmoothingSpline(m) for m in (2, 3) if m > highest]
+    models: list[Model] = [AdaptiveSpline(m) for m in (2, 3) if m > highest]
     if not models:
-        models = [SmoothingSpline(4) if highest == 3 else _regression(highest, rows)]
+        models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, rows)]
     values = data.y[data.is_of(0)]
     if len(values):
         beliefs: list[Kernel] = [kernels.Matern52()] if highest <= 2 else []

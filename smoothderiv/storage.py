@@ -30,6 +30,7 @@ _ROWS = ("x", "y", "yerr", "nu", "relative", "weight")
 _MODELS = {
     "BSplineBasis": "smoothderiv.splines.basis",
     "RegressionSpline": "smoothderiv.splines.regression",
+    "AdaptiveSpline": "smoothderiv.statespace.adaptive",
     "SmoothingSpline": "smoothderiv.statespace.smoother",
     "ModelAverage": "smoothderiv.average",
     "GaussianProcess": "smoothderiv.gp.process",

@@ -200,7 +200,7 @@ def tune_spread(model: M, data: Observations, criterion: str = "evidence") -> tu
 
     def spread() -> tuple[tuple[Model, ...], Array]:
         if result is None:
-            return (tuned,), np.ones(1)
+            return tuned.alternatives()
         points, weights = _nodes(result.search, result.optimum)
         return (tuned, *(result.search.fill(point) for point in points)), weights
 

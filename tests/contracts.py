@@ -138,7 +138,7 @@ def check_joint(post, x, orders):
     for here, place, size in zip(joint, x, std, strict=True):
         expected = post.cov(np.full(len(nu), place), nu)
         assert_allclose(here, expected, rtol=1e-6, atol=1e-9 * np.outer(size, size).max())
-    if max(known) == post.highest_order and post._diffusion(known[-1]) == 0:
+    if max(known) == post.highest_order and post._diffusion(known[-1], post.data.x[:1])[0] == 0:
         beyond = post._joint(x, np.array([known[-1], known[-1] + 1]))
         assert_allclose(beyond[:, 0, 0], std[:, -1] ** 2, rtol=1e-6)
         assert (beyond[:, :, 1] == 0).all(), "a derivative that does not exist has no share"

@@ -237,8 +237,8 @@ class GaussianPosterior(ProcessPosterior):
             out[part] = prior - half @ half.transpose(0, 2, 1) + free @ free.transpose(0, 2, 1)
         return out
 
-    def _diffusion(self, nu: int) -> float:
-        return diffusion(self._kernel) if nu == self.highest_order else 0.0
+    def _diffusion(self, nu: int, x: Array) -> Array:
+        return np.full(len(x), diffusion(self._kernel) if nu == self.highest_order else 0.0)
 
     def _halves(self, x: Array, nu: Orders, layout: Layout) -> tuple[Array, Array]:
         """Return V = (L^-1 S k*)' and the trend's share, in the layout's order: (m, n), (m, p)."""

@@ -285,8 +285,9 @@ class IterativePosterior(Posterior):
             out[part] += free @ free.transpose(0, 2, 1)
         return np.asarray(0.5 * (out + out.transpose(0, 2, 1)))
 
-    def _diffusion(self, nu: int) -> float:
-        return diffusion(self._system.kernel) if nu == self.highest_order else 0.0
+    def _diffusion(self, nu: int, x: Array) -> Array:
+        rough = nu == self.highest_order
+        return np.full(len(x), diffusion(self._system.kernel) if rough else 0.0)
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         value, vector = np.linalg.eigh(self._cov(x, nu, x, nu))

@@ -158,8 +158,9 @@ class MarkovPosterior(ProcessPosterior):
         out[:, below[:, None], below] += free @ free.transpose(0, 2, 1)
         return out
 
-    def _diffusion(self, nu: int) -> float:
-        return self._rows.prior.diffusion if nu == self.highest_order else 0.0
+    def _diffusion(self, nu: int, x: Array) -> Array:
+        prior = self._rows.prior
+        return prior.diffusion_at(x) if nu == self.highest_order else np.zeros(len(x))
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         if not len(x) or not len(x2):

@@ -116,7 +116,7 @@ def _noise_moments(r, N, i, h, basis, weight, A, root, v, d):
             for m in range(top):
                 row += N[k * d + m] * v[m]
             square += v[k] * row
-        w = weight[c] * power if A is None else 1.0
+        w = weight[min(i, len(weight) - 1), c] * power if A is None else 1.0
         penalty += w * dot * dot
         excess += w * square
         if A is None:
@@ -195,7 +195,7 @@ def errors_each(rows, h, basis, weight, ends, which, gains, dims):
     for k in range(len(which)):
         a, b = ends[which[k]], ends[which[k] + 1]
         these = (y[a:b], variance[a:b], component[a:b])
-        steps = (h[a:b], basis, weight[k], None, None)
+        steps = (h[a:b], basis, weight[k : k + 1], None, None)
         _, _, out[k, 0], out[k, 1] = errors(
             these, steps, gain[a:b], innovation[a:b], inverse[a:b], dims
         )

@@ -149,7 +149,9 @@ def _advance_dense(U, D, E, mu, A, root, v, turns, left, W, d):
 def _advance(U, D, E, mu, i, h, basis, weight, A, root, v, turns, left, W, d):
     """Predict over step i."""
     if A is None:
-        _advance_wiener(U, D, E, mu, h[i], basis, weight, v, turns, left, d)
+        _advance_wiener(
+            U, D, E, mu, h[i], basis, weight[min(i, len(weight) - 1)], v, turns, left, d
+        )
     else:
         _advance_dense(U, D, E, mu, A[i], root[i], v, turns, left, W, d)
 
@@ -390,7 +392,7 @@ def forward_each(rows, h, basis, weight, ends, which, start, gains, dims):
     for k in range(len(which)):
         a, b = ends[which[k]], ends[which[k] + 1]
         these = (y[a:b], variance[a:b], component[a:b])
-        steps = (h[a:b], basis, weight[k], None, None)
+        steps = (h[a:b], basis, weight[k : k + 1], None, None)
         kept = (gain[a:b], innovation[a:b], inverse[a:b])
         found = forward(these, steps, settle(these, steps, start), kept, (none, none), dims)
         for j in range(5):

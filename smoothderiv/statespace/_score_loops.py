@@ -67,13 +67,16 @@ else:
 
 @_inline
 def _tables(dims):
-    """Return the tables of a block: factor, weights, free, (h, variance, component)."""
-    head = (_table(dims), _table(dims), _table(dims))
+    """Return the tables of a block: factor, weights, free; then (h, variance, component, density).
+
+    The density of a step is told beside that of the first.
+    """
+    head = (_table(dims), _table(dims), _table(dims), _table(dims))
     found = (_table(dims), _table(dims), _table(dims)), (_table(dims), _table(dims), _table(dims))
     work = (_scratch(dims), _scratch(dims), _scratch(dims))
     block = (_table(dims), _table(dims), _table(dims))
     for q in range(_side_by_side(dims)):  # so that rows that a block lacks are numbers
-        head[0][q], head[1][q], head[2][q] = 0.0, 1.0, 0.0
+        head[0][q], head[1][q], head[2][q], head[3][q] = 0.0, 1.0, 0.0, 1.0
     for k in range(len(dims) ** 2 * _side_by_side(dims)):
         block[0][k], block[2][k] = 1.0, 0.0
     return block, head, found, work
@@ -88,6 +91,8 @@ def _prepare(first, sign, count, rows, steps, before, packed, tables, dims):
         i = first + sign * q
         _load(i, q, size, before[0], packed, before[1], block, d)
         head[0][q], head[1][q], head[2][q] = steps[0][i], rows[1][i], rows[2][i]
+        if len(steps[2]) > 1:
+            head[3][q] = steps[2][i, 0] / steps[2][0, 0]
     for q in range(size):
         _find(q, size, steps, before[1], block, head, found, work, d)
 
@@ -152,7 +157,7 @@ def _find(q, size, steps, infinite, block, head, found, work, d):
         for k in range(j):
             U[k * d + j] = factor[(at + k) * size + q]
         D[j] = factor[(at + j) * size + q]
-    h, basis, weight = head[0][q], steps[1], steps[2]
+    h, basis, weight = head[0][q], steps[1], steps[2][0]
     if d > 4:
         for j in range(1, d):
             _shift_column(U, h, j, d)
@@ -163,7 +168,7 @@ def _find(q, size, steps, infinite, block, head, found, work, d):
             _shift_column(U, h, 2, d)
         if d > 3:
             _shift_column(U, h, 3, d)
-    power = h
+    power = h * head[3][q]
     if d > 4:
         for c in range(d - 1, -1, -1):
             weights[c * size + q] = weight[c] * power

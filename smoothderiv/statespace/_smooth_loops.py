@@ -54,7 +54,7 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
     same coordinates given all data: the state is U c, U from `factor`.
     """
     d, n = len(dims), len(mean)
-    h, basis, weight = steps[0], steps[1], steps[2]
+    h, basis, weight = steps[0], steps[1], steps[2][0]
     filtered = (factor.ravel(), mean.ravel(), h, rows[1], rows[2])
     block = (_table(dims), _table(dims), _table(dims), _table(dims), _table(dims))
     G, S, z = _table(dims), _table(dims), _table(dims)

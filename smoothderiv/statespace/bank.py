@@ -237,7 +237,7 @@ class _Bank:
         if not asked:
             return {}
         which, rows = np.array(list(asked)), self.series[0].rows
-        weight = np.array([q * self.series[k].rows.steps.weight for k, q in asked.items()])
+        weight = np.array([q * self.series[k].rows.steps.weight[0] for k, q in asked.items()])
         common = self._rows, self._h, rows.steps.basis, weight, self.ends, which
         found = _loops.forward_each(*common, rows.prior.start(), self._gains, rows._dims)
         beside = _error_loops.errors_each(*common, self._gains, rows._dims)

@@ -110,10 +110,9 @@ class MarkovRows:
         else:
             variance = (sd[self.sorting] / prior.units[self.nu]) ** 2
             out = dataclasses.replace(self, prior=prior, variance=variance)
-        fresh, same = prior.steps(np.zeros(1)), self.steps
         out.__dict__["_plain"] = self._plain
-        if same.transition is None:
-            out.__dict__["steps"] = fresh._replace(h=same.h)
+        if prior.is_uniform and self.steps.transition is None:
+            out.__dict__["steps"] = prior.steps(np.zeros(1))._replace(h=self.steps.h)
         return out
 
     def observing(self, y: Array) -> MarkovRows:
@@ -125,7 +124,7 @@ class MarkovRows:
     @cached_property
     def steps(self) -> Steps:
         """The step before each row."""
-        return self.prior.steps(np.diff(self.x, prepend=self.x[:1]))
+        return self.prior.steps(np.diff(self.x, prepend=self.x[:1]), self.x)
 
     @cached_property
     def _rows(self) -> tuple[Array, Array, Orders]:
@@ -308,7 +307,8 @@ class MarkovRows:
         smoothed, spread = np.empty_like(mean), np.empty_like(factor)
         beside = np.empty_like(mean) if self.steps.transition is not None else np.empty((0, 0))
         diffuse = np.array(self._settled[0][5])
-        if isinstance(self._dims, tuple) and self._is_even:  # full covariances: fast
+        quick = isinstance(self._dims, tuple) and self.prior.is_uniform
+        if quick and self._is_even:  # full covariances
             rest = min(len(diffuse), n - 1)
             _smooth_loops.smooth(
                 mean, factor, rest, self._rows, self.steps, smoothed, spread, self._dims
@@ -387,7 +387,8 @@ class States:
         early = k < len(self.diffuse)
         E[early] = self.diffuse[k[early]]
         smoothed, spread, out = self.smoothed[after], self.spread[after], np.empty_like(mean)
-        steps = rows.steps._replace(h=rows.steps.h[after])
+        weight = rows.steps.weight if rows.prior.is_uniform else rows.steps.weight[after]
+        steps = rows.steps._replace(h=rows.steps.h[after], weight=weight)
         later = (rows.y[after], rows.variance[after], rows.nu[after])
         beyond, d = smoothed - self.mean[after], _rolled(self.mean.shape[1])
         _loops.look_back(mean, factor, E, steps, later, beyond, smoothed, spread, out, 0, d)
@@ -406,7 +407,7 @@ class States:
             mean[before], E[before] = 0.0, prior.start()[1]
             factor[before] = pack(prior.earlier(rows.x[0] - x[before]))
         h = np.where(before, 0.0, x - rows.x[k])
-        _loops.predict(mean, factor, E, prior.steps(h), _rolled(prior.dimension))
+        _loops.predict(mean, factor, E, prior.steps(h, x), _rolled(prior.dimension))
         return k, mean, factor, E
 
     def at(self, x: Array) -> tuple[Array, Array]:
@@ -429,7 +430,7 @@ class States:
         last = k == len(rows.x) - 1
         after = np.where(last, k, k + 1)
         smoothed, spread = self.smoothed[after], self.spread[after]
-        steps = rows.prior.steps(np.where(last, 0.0, rows.x[after] - x))
+        steps = rows.prior.steps(np.where(last, 0.0, rows.x[after] - x), rows.x[after])
         later = (rows.y[after], rows.variance[after], np.where(last, -1, rows.nu[after]))
         d, none = _rolled(rows.prior.dimension), np.empty((0, 0))
         beyond = smoothed - self.mean[after] if steps.transition is None else self.beside[after]
@@ -457,7 +458,7 @@ class States:
         nu = np.concatenate((rows.nu[used], np.full(m, -1)))[order]
         variance = np.concatenate((rows.variance[used], np.zeros(m)))[order]
         last = self.spread[end - 1] if k[-1] < n - 1 else known(factor[-1])
-        steps = rows.prior.steps(np.diff(places[order], prepend=places[order[0]]))
+        steps = rows.prior.steps(np.diff(places[order], prepend=places[order[0]]), places[order])
         infinite = np.concatenate((row_E, E))[order]
         found = _loops.chain(
             means, factors, infinite, steps, (y, variance, nu), last, order >= len(used),

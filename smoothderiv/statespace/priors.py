@@ -36,9 +36,11 @@ class Steps(NamedTuple):
     ----------
     h : (n,) array
         Nondimensional step *before* each place; 0 where nothing moves (and for the first place).
-    basis, weight : (d, d) and (d,) arrays
-        Unit upper triangular factor and weights of the noise of an integrated Wiener process at
-        h = 1: ``Q(h) = S basis diag(weight) basis' S``, S diagonal in powers of h.
+    basis : (d, d) array
+        Unit upper triangular factor of the noise of an integrated Wiener process at h = 1:
+        ``Q(h) = S basis diag(weight) basis' S``, S diagonal in powers of h.
+    weight : (1, d) or (n, d) array
+        Its weights at h = 1: the same for all steps, or those of each.
     transition : (n, d, d) array or None
         A of each step; None for an integrated Wiener process, whose A is a Taylor shift.
     root : (n, d, d) array or None
@@ -70,13 +72,25 @@ class MarkovPrior(ABC):
         """Return the covariance of z at the start, (d, d), or None where it is diffuse."""
 
     @abstractmethod
-    def steps(self, h: Array) -> Steps:
-        """Return the steps for distances `h` in unit of x: (n,), none negative."""
+    def steps(self, h: Array, x: Array | None = None) -> Steps:
+        """Return the steps for distances `h` in unit of x: (n,), none negative.
+
+        `x` is where each step ends, for priors that are not the same everywhere.
+        """
 
     @property
     @abstractmethod
     def diffusion(self) -> float:
         """The quadratic variation of the highest derivative per unit of x."""
+
+    def diffusion_at(self, x: Array) -> Array:
+        """Return the quadratic variation of the highest derivative per unit of x, at x: (n,)."""
+        return np.full(len(x), self.diffusion)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether steps of one length are the same everywhere."""
+        return True
 
     @property
     def diffuse(self) -> int:
@@ -144,10 +158,10 @@ class IntegratedWiener(MarkovPrior):
     def stationary(self) -> None:  # noqa: D102
         return None
 
-    def steps(self, h: Array) -> Steps:  # noqa: D102
+    def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
         basis, weight = wiener_factor(self.order)
         scaled = self.q * self.span ** (2 * self.order - 1) * weight
-        return Steps(np.asarray(h, dtype=np.float64) / self.span, basis, scaled, None, None)
+        return Steps(np.asarray(h, dtype=np.float64) / self.span, basis, scaled[None], None, None)
 
     def earlier(self, h: Array) -> Array:
         """Return the basis that becomes the identity at the first place: (m, d, d).
@@ -226,12 +240,12 @@ class Matern(MarkovPrior):
     def start(self) -> tuple[Array, Array]:  # noqa: D102
         return _matern_start(self.degree)[1].copy(), np.zeros(self.dimension)
 
-    def steps(self, h: Array) -> Steps:  # noqa: D102
+    def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
         t, d = np.asarray(h, dtype=np.float64) * self.rate, self.dimension
         transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
         powers, density = _matern_powers(d)
         _step_loops.matern_steps(t, powers, density, _PANELS, *_gauss(), transition, root)
-        return Steps(t, np.empty((0, 0)), np.empty(0), transition, root)
+        return Steps(t, np.empty((0, 0)), np.empty((0, 0)), transition, root)
 
     def drift(self) -> tuple[Array, float]:
         """Return F and q of ``dz = F z dt + noise``, of density q on the last component."""

@@ -122,7 +122,7 @@ def reach(prior: IntegratedWiener, h: Array, least: Array, most: Array) -> tuple
     shortest = h[h > 0].min(initial=1.0)
     unit = prior.span ** (1 - 2 * prior.order)
     low = 1e-9 / float((1.0 / least).sum())
-    weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0]
+    weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0, 0]
     high = 1e10 * float(most.max()) / (weight * shortest ** (2 * prior.order - 1))
     return math.log(low * unit), math.log(min(high, 1e250) * unit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -118,21 +119,7 @@ class SmoothingSpline(Model):
     def condition(self, data: Observations) -> Posterior:
         """Return the posterior of f given the rows: see :meth:`.Model.condition`."""
         require_known(self, data)
-        assert self.q is not None
-        rows = self.rows(data)
-        information = polynomial_information(rows)
-        likelihood, leverage = rows.leverages()
-        noise = {order: (self.noise or {})[order] for order in data.estimated_orders}
-        return _SplinePosterior(
-            data=data,
-            model=self,
-            noise=MappingProxyType(noise),
-            log_evidence=log_evidence(rows, likelihood, information),
-            edf=float(leverage.sum()),
-            dof=student_dof(data, leverage),
-            rows=rows,
-            weight=leverage,
-        )
+        return spline_posterior(self, data, self.rows(data))
 
     def rows(self, data: Observations, q: float | None = None, sd: Any = None) -> MarkovRows:
         """Return the rows as the engine sees them; refuse what the model cannot represent."""
@@ -239,6 +226,23 @@ class SmoothingSpline(Model):
         return -spline_loss(self, data, criterion)
 
 
+def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Posterior:
+    """Return the posterior of a model of which nothing is unknown, whose rows these are."""
+    information = polynomial_information(rows)
+    likelihood, leverage = rows.leverages()
+    noise = {order: (model.noise or {})[order] for order in data.estimated_orders}
+    return _SplinePosterior(
+        data=data,
+        model=model,
+        noise=MappingProxyType(noise),
+        log_evidence=log_evidence(rows, likelihood, information),
+        edf=float(leverage.sum()),
+        dof=student_dof(data, leverage),
+        rows=rows,
+        weight=leverage,
+    )
+
+
 def log_evidence(
     rows: MarkovRows, likelihood: Likelihood, information: float | None = None
 ) -> float:
@@ -275,7 +279,7 @@ def _advice(data: Observations, order: int) -> str:
 @dataclass(frozen=True, eq=False)
 class _SplinePosterior(Posterior):
     data: Observations
-    model: SmoothingSpline
+    model: Any
     noise: Mapping[Any, float]
     log_evidence: float
     edf: float
@@ -285,7 +289,7 @@ class _SplinePosterior(Posterior):
 
     @property
     def highest_order(self) -> float:
-        return self.model.order - 1
+        return int(self.model.order) - 1
 
     @cached_property
     def states(self) -> States:
@@ -342,8 +346,9 @@ class _SplinePosterior(Posterior):
     def _joint(self, x: Array, orders: Orders) -> Array:
         return joint(self.states, self.rows.prior, x, orders)
 
-    def _diffusion(self, nu: int) -> float:
-        return self.rows.prior.diffusion if nu == self.highest_order else 0.0
+    def _diffusion(self, nu: int, x: Array) -> Array:
+        prior = self.rows.prior
+        return prior.diffusion_at(x) if nu == self.highest_order else np.zeros(len(x))
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         unit = self.rows.prior.units
@@ -376,7 +381,7 @@ class _SplinePosterior(Posterior):
         if a == b:
             return 0.0, 0.0
         data, prior = self.data, self.rows.prior
-        longer = IntegratedWiener(prior.dimension + 1, prior.q, prior.span)  # type: ignore[attr-defined]
+        longer: Any = dataclasses.replace(prior, order=prior.dimension + 1)  # type: ignore[type-var]
         x = np.append(data.x, a)
         sd = np.append(data.sd(self.noise), 0.0)
         nu = np.append(data.nu + 1, 0)

@@ -65,7 +65,7 @@ class Stream:
         state[_HEAD + d * (d + 1) :] = 1.0
         steps = IntegratedWiener(d, model.q).steps(np.zeros(1))
         levels = {k: float(v) for k, v in (model.noise or {}).items() if isinstance(k, int)}
-        return cls(model, state, np.empty((16, 4)), steps.basis, steps.weight, levels)
+        return cls(model, state, np.empty((16, 4)), steps.basis, steps.weight[0], levels)
 
     def __len__(self) -> int:
         return int(self._state[2])

@@ -1,0 +1,162 @@
+"""AdaptiveSpline: a smoothing spline whose smoothness changes along x."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothderiv.model import Model, Noise, missing_noise, require_known
+from smoothderiv.observations import Observations
+from smoothderiv.posterior import Posterior
+from smoothderiv.statespace.markov import MarkovRows
+from smoothderiv.statespace.smoother import SmoothingSpline, spline_posterior
+from smoothderiv.statespace.varying import VaryingWiener
+from smoothderiv.tuning import Search, Tuning
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveSpline(Model):
+    """A smoothing spline whose smoothness changes along x: ``D^order f`` is noise of density q(x).
+
+    log q is linear between knots, and constant beyond them (between two neighbouring places of the
+    data q is taken to be what it is in their middle). The posterior mean minimises
+    ``sum_i ((y_i - D^nu_i f(x_i)) / sd_i)^2 + integral (D^order f)^2 / q``: stiff where the curve
+    is calm, yielding where it turns.
+
+    What log q does along x is a random walk: with l_k its K values at evenly spaced knots,
+
+        l_(k+1) - l_k ~ N(0, variation^2 / (K - 1)),
+
+    so that `variation` is how far it wanders from end to end; 0 is a :class:`.SmoothingSpline`. q
+    and the noise levels are tuned to maximise restricted likelihood times that density, and
+    `variation` by Laplace's approximation of the evidence, over 0, 2, 5, 10, 20, 40 and 80.
+
+    Parameters
+    ----------
+    order : int
+        m: as in :class:`.SmoothingSpline`; rows of order below m can be observed.
+    variation : float or None
+        Standard deviation of log q from the first knot to the last; None is tuned.
+    knots : tuple of float, or None
+        Ascending places of the knots, evenly spaced or not; None: 17 over the range of the data,
+        65 where log q wanders far (by 20 or more).
+    q : tuple of float, or None
+        Spectral density at each knot, in (unit of y)^2 / (unit of x)^(2 m - 1); None is tuned.
+    noise : mapping from order to level, or None
+        As in :class:`.SmoothingSpline`.
+
+    Raises
+    ------
+    ValueError
+        Fields out of range; the message names the field.
+
+    References
+    ----------
+    Pintore, Speckman and Holmes, "Spatially adaptive smoothing splines", Biometrika 93, 2006.
+    Wood, "Stable and efficient multiple smoothing parameter estimation", JASA 99, 2004 (restricted
+    likelihood by Laplace's approximation).
+
+    Examples
+    --------
+    >>> import numpy as np, smoothderiv as sd
+    >>> x = np.linspace(-1, 1, 200)
+    >>> noise = 0.1 * np.random.default_rng(0).standard_normal(200)
+    >>> data = sd.observe(x, np.tanh(20 * x) + noise)
+    >>> model = sd.tune(sd.AdaptiveSpline(order=3), data)
+    >>> bool(model.variation > 0 and model.q[8] > 1000 * model.q[0])
+    True
+    """
+
+    order: int = 3
+    variation: float | None = None
+    knots: tuple[float, ...] | None = None
+    q: tuple[float, ...] | None = None
+    noise: Noise | None = None
+    tuning: Tuning | None = field(default=None, repr=False, kw_only=True)
+    _beside: tuple[tuple[Model, float], ...] = field(default=(), repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        SmoothingSpline(self.order, noise=self.noise)  # refuses what it refuses
+        if self.variation is not None and not 0 <= self.variation < math.inf:
+            raise ValueError(
+                f"variation: {self.variation!r} must be finite and not negative; None is tuned"
+            )
+        if self.knots is not None:
+            knots = np.asarray(self.knots, dtype=float)
+            if knots.ndim != 1 or len(knots) < 2 or not (np.diff(knots) > 0).all():
+                raise ValueError("knots: give two places or more, in ascending order")
+            object.__setattr__(self, "knots", tuple(knots.tolist()))
+        if self.q is not None:
+            q = np.asarray(self.q, dtype=float)
+            if self.knots is None or q.shape != (len(self.knots),):
+                raise ValueError(
+                    f"q: {self.q!r}, but one density is needed for each of the knots, which must "
+                    "be given too"
+                )
+            if not ((q > 0) & np.isfinite(q)).all() and q.any():
+                raise ValueError(f"q: {self.q!r} must be finite and positive, or all 0")
+            object.__setattr__(self, "q", tuple(q.tolist()))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether q is the same everywhere."""
+        return self.q is not None and min(self.q) == max(self.q)
+
+    def uniform(self) -> SmoothingSpline:
+        """Return the smoothing spline of the same order and noise, of constant q if that is so."""
+        q = self.q[0] if self.q is not None and self.is_constant else None
+        return SmoothingSpline(self.order, q, self.noise)
+
+    def condition(self, data: Observations) -> Posterior:
+        """Return the posterior of f given the rows: see :meth:`.Model.condition`."""
+        require_known(self, data)
+        return spline_posterior(self, data, self.rows(data))
+
+    def rows(self, data: Observations) -> MarkovRows:
+        """Return the rows as the engine sees them; refuse what the model cannot represent."""
+        assert self.q is not None
+        rows = self.uniform().rows(data, q=1.0, sd=data.sd(self.noise))
+        if self.is_constant:
+            return rows.having(dataclasses.replace(rows.prior, q=self.q[0]))  # type: ignore[type-var]
+        return rows.having(self.prior(rows, np.log(self.q)))
+
+    def prior(self, rows: MarkovRows, logs: Array) -> VaryingWiener:
+        """Return the process that these rows see if log q takes some values at the knots."""
+        base: Any = rows.prior
+        places = rows.x[np.append(True, np.diff(rows.x) > 0)]
+        middle = 0.5 * (places[1:] + places[:-1])
+        density = (
+            np.exp(np.interp(middle, np.asarray(self.knots), logs)) if len(middle) else np.ones(1)
+        )
+        return VaryingWiener(base.order, 1.0, base.span, places, density)
+
+    def alternatives(self) -> tuple[tuple[Model, ...], Array]:
+        """Return models that stand for what tuning left open, this one first, and their weights."""
+        weights = np.array([1.0 - sum(share for _, share in self._beside)])
+        others = tuple(model for model, _ in self._beside)
+        return (self, *others), np.append(weights, [share for _, share in self._beside])
+
+    def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
+        names = () if self.q is not None else ("q",)
+        return names + tuple(f"noise[{order}]" for order in missing_noise(self.noise, data))
+
+    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[Model]]:  # noqa: D102
+        from smoothderiv.statespace.adaptive_search import tuned
+
+        yield [tuned(self, data, criterion)]
+
+    def search(self, data: Observations, criterion: str) -> Search:
+        """Refuse: candidates are tuned as a whole."""
+        raise NotImplementedError("what is unknown is searched along with the variation")
+
+    def merit(self, data: Observations, criterion: str) -> float:
+        """Return the log evidence, integrated over q and the noise levels if they were tuned."""
+        return 0.0 if self.tuning is None else -self.tuning.loss
