@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from smoothderiv.plotting import plot_tuning as plot_tuning
     from smoothderiv.scale_space import sizer as sizer
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
+    from smoothderiv.statespace.adaptive import AdaptiveSpline as AdaptiveSpline
     from smoothderiv.statespace.smoother import SmoothingSpline as SmoothingSpline
     from smoothderiv.storage import load as load
     from smoothderiv.tuning import TuningWarning as TuningWarning
     from smoothderiv.tuning import tune as tune
 
 _HOME = {
+    "AdaptiveSpline": "smoothderiv.statespace.adaptive",
     "GaussianProcess": "smoothderiv.gp.process",
     "ModelAverage": "smoothderiv.average",
     "NoiseWarning": "smoothderiv.diagnosis",

@@ -12,6 +12,7 @@ import smoothderiv as sd
 
 ROOT = Path(sd.__file__).parent
 PUBLIC = [
+    "AdaptiveSpline",
     "GaussianProcess",
     "ModelAverage",
     "NoiseWarning",

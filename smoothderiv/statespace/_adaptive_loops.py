@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 _loop = njit(cache=True, nogil=True, error_model="numpy")
-_FADED = 1e-8  # of what a parameter has gathered, below which it is forgotten
+_FADED = 1e-6  # of what is known of a parameter, below which its noise is forgotten
 
 
 @_loop
@@ -67,22 +67,37 @@ def _congruence(A, M, work):
 
 
 @_loop
+def _product(N, Q, NQ):
+    """Fill NQ with ``N Q``; return ``tr(N Q N Q)``."""
+    d, total = len(N), 0.0
+    for j in range(d):
+        for k in range(d):
+            NQ[j, k] = 0.0
+            for m in range(d):
+                NQ[j, k] += N[j, m] * Q[m, k]
+    for j in range(d):
+        for k in range(d):
+            total += NQ[j, k] * NQ[k, j]
+    return total
+
+
+@_loop
 def backward(rows, steps, gain, innovation, inverse):
     """Smooth backwards; return what `information` goes on with.
 
     (n,) pull and diagonal, P y and diag P; (n,) penalty and excess, ``r'Qr`` and ``tr(Q N)`` of
-    each step, and square, ``tr(Q N Q N)``; (n, d, d) ``N Q N``; (n, d) what P makes at a row of an
-    error in the state before it.
+    each step; (n, d, d) N, what the rows from each on say of the state before it; (n, d) what P
+    makes at a row of an error in the state before it.
     """
     variance, component = rows[1], rows[2]
     h, basis, weight = steps[0], steps[1], steps[2]
     n, d = gain.shape
     pull, diagonal = np.empty(n), np.empty(n)
-    penalty, excess, square = np.zeros(n), np.zeros(n), np.zeros(n)
-    through, lever = np.zeros((n, d, d)), np.empty((n, d))
+    penalty, excess = np.zeros(n), np.zeros(n)
+    known, lever = np.empty((n, d, d)), np.empty((n, d))
     r, N = np.zeros(d), np.zeros((d, d))
     A, Q, keep, work = np.zeros((d, d)), np.empty((d, d)), np.empty((d, d)), np.empty((d, d))
-    NK, B = np.empty(d), np.empty((d, d))
+    NK = np.empty(d)
     for i in range(n - 1, -1, -1):
         nu, g = component[i], inverse[i]
         K = gain[i]
@@ -110,21 +125,13 @@ def backward(rows, steps, gain, innovation, inverse):
         for j in range(d):
             if j != nu:
                 r[nu] -= K[j] * r[j]
+        known[i] = N
         if h[i] > 0.0:
             _wiener_noise(h[i], basis, weight[min(i, len(weight) - 1)], Q)
             for j in range(d):
                 for k in range(d):
-                    total = 0.0
-                    for m in range(d):
-                        total += N[j, m] * Q[m, k]
-                    B[j, k] = total
-            for j in range(d):
-                excess[i] += B[j, j]
-                for k in range(d):
+                    excess[i] += N[j, k] * Q[k, j]
                     penalty[i] += r[j] * Q[j, k] * r[k]
-                    square[i] += B[j, k] * B[k, j]
-                    for m in range(d):
-                        through[i, j, k] += B[j, m] * N[m, k]
             _taylor(h[i], A)
             for j in range(d):
                 NK[j] = 0.0
@@ -135,7 +142,7 @@ def backward(rows, steps, gain, innovation, inverse):
             for j in range(d):
                 r[j] = NK[j]
             _congruence(keep, N, work)
-    return pull, diagonal, penalty, excess, square, through, lever
+    return pull, diagonal, penalty, excess, known, lever
 
 
 @_loop
@@ -152,39 +159,43 @@ def _others(NK, K, nu):
 def information(rows, steps, gain, inverse, back, knot, share, level, p):
     """Return the information about the parameters, (p, p).
 
-    back is (diagonal, square, through, lever) of `backward`; step i scales with the parameters
+    back is (diagonal, N, lever) of `backward`; step i scales with the parameters
     knot[i] and knot[i] + 1 in the shares 1 - share[i] and share[i], the standard deviation of row
     i with the parameter level[i], or with none if that is negative.
     """
-    diagonal, square, through, lever = back
+    diagonal, known, lever = back
     variance, component = rows[1], rows[2]
     h, basis, weight = steps[0], steps[1], steps[2]
     n, d = gain.shape
     pairs, out = np.zeros((p, p)), np.zeros((p, p))
     M, at_work = np.zeros((p, d, d)), np.zeros(p)
     A, Q, keep, work = np.zeros((d, d)), np.empty((d, d)), np.empty((d, d)), np.empty((d, d))
+    NQ = np.empty((d, d))
     for i in range(n):
         if h[i] > 0.0:
             a, s = knot[i], share[i]
             _taylor(h[i], A)
             _wiener_noise(h[i], basis, weight[min(i, len(weight) - 1)], Q)
+            N, square = known[i], _product(known[i], Q, NQ)
             for q in range(p):
                 if at_work[q] == 0.0:
                     continue
                 _congruence(A, M[q], work)
-                total = 0.0
+                total, left = 0.0, 0.0
                 for j in range(d):
                     for k in range(d):
-                        total += M[q, j, k] * through[i, j, k]
+                        left += M[q, j, k] * N[j, k]
+                        for m in range(d):
+                            total += NQ[j, k] * N[k, m] * M[q, m, j]
                 pairs[q, a] += (1.0 - s) * total
                 pairs[q, a + 1] += s * total
-                if abs(total) < _FADED * out[q, q]:
+                if left < _FADED * out[q, q]:
                     at_work[q] = 0.0
                     M[q] = 0.0
-            out[a, a] += (1.0 - s) ** 2 * square[i]
-            out[a + 1, a + 1] += s * s * square[i]
-            out[a, a + 1] += s * (1.0 - s) * square[i]
-            out[a + 1, a] += s * (1.0 - s) * square[i]
+            out[a, a] += (1.0 - s) ** 2 * square
+            out[a + 1, a + 1] += s * s * square
+            out[a, a + 1] += s * (1.0 - s) * square
+            out[a + 1, a] += s * (1.0 - s) * square
             for q, part in ((a, 1.0 - s), (a + 1, s)):
                 if part > 0.0:
                     at_work[q] = 1.0

@@ -22,6 +22,8 @@ MAX_DIMENSION = 12
 _SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
+# what returns scratch must be written out in place: scratch ends with the function that it is in
+_in_place = njit(inline="always", error_model="numpy")
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
@@ -400,7 +402,7 @@ def forward_each(rows, h, basis, weight, ends, which, start, gains, dims):
     return out
 
 
-@_inline
+@_in_place
 def _work(dims):
     """Return the scratch of a step back: U2, D2, mu2, v, levers, shares, left, X, Y, b; turns."""
     return (

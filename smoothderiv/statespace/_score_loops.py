@@ -21,6 +21,8 @@ BLOCK = 32
 MAX_DIMENSION = 12
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
+# what returns scratch must be written out in place: scratch ends with the function that it is in
+_in_place = njit(inline="always", error_model="numpy")
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
@@ -65,7 +67,7 @@ else:
         return _on_the_stack(dims, BLOCK)
 
 
-@_inline
+@_in_place
 def _tables(dims):
     """Return the tables of a block: factor, weights, free; then (h, variance, component, density).
 

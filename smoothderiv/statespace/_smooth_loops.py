@@ -18,6 +18,8 @@ BLOCK = 32
 _SIZE = 16
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy")
+# what returns scratch must be written out in place: scratch ends with the function that it is in
+_in_place = njit(inline="always", error_model="numpy")
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
@@ -81,7 +83,7 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
         after -= count
 
 
-@_inline
+@_in_place
 def _law(dims):
     """Return the scratch of `_find_law`."""
     turns = (_scratch(dims), _scratch(dims), _scratch(dims))
