@@ -61,7 +61,7 @@ def _require(data: Observations) -> None:
     if data.exact.any():
         raise ValueError(
             f"solver: row {int(np.argmax(data.exact))} is exact (yerr=0), which 'band' cannot hold "
-            "to; use solver='dense'"
+            "to; use solver='dense', 'auto', or a Matern kernel, which is O(n) and holds it"
         )
 
 
