@@ -35,6 +35,7 @@ _SLOPE = 1e-3  # nats in a log, at which a search ends and polishing begins
 _SETTLED = 1e-9  # a Newton step in any log that is not worth taking
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
+_LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
 
 
@@ -110,7 +111,7 @@ class Tuning:
     tried : tuple of (str, float)
         The discrete candidates and their merit, higher is better.
     settled : float
-        Nats to which the optimum was found; 0: to rounding.
+        Nats that one more step would gain, where the engine can tell; else 0.
     """
 
     criterion: str
@@ -256,10 +257,26 @@ def _tune_continuous(
         optimum.gradient,
         words,
         optimum.curve,
-        settled=search.settled,
+        settled=search.settled or _left_to_gain(search, optimum),
     )
     filled = search.fill(optimum.point)
     return dataclasses.replace(filled, tuning=report), _Result(search, optimum)  # type: ignore[type-var]
+
+
+def _left_to_gain(search: Search, optimum: _Optimum) -> float:
+    """Return the nats that a Newton step would gain where a search ends in rounding, or 0.
+
+    0 where the engine knows no curvature, and where it is more than `_LITTLE_NATS`.
+    """
+    if search.curvature is None:
+        return 0.0
+    free = np.isfinite(optimum.point)
+    curvature, slope = search.curvature[np.ix_(free, free)], optimum.gradient[free]
+    value, vector = np.linalg.eigh(curvature)
+    if not (value > 0.0).all():
+        return 0.0
+    gain = 0.5 * float(((vector.T @ slope) ** 2 / value).sum())
+    return gain if gain < _LITTLE_NATS else 0.0
 
 
 def _nodes(search: Search, optimum: _Optimum) -> tuple[list[Array], Array]:
