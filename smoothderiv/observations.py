@@ -205,9 +205,7 @@ class Observations:
     @functools.cached_property
     def orders(self) -> tuple[Order, ...]:
         """The orders that occur, ascending; multi-indices when x has several dimensions."""
-        if self.ndim == 1:
-            return tuple(int(v) for v in np.unique(self.nu))
-        return tuple(tuple(int(v) for v in row) for row in np.unique(self.nu, axis=0))
+        return _distinct(self.nu)
 
     @functools.cached_property
     def places(self) -> NDArray[np.float64]:
@@ -236,7 +234,7 @@ class Observations:
     @functools.cached_property
     def estimated_orders(self) -> tuple[Order, ...]:
         """The orders with an unknown noise level (or scale): the keys of a model's `noise`."""
-        return self[self.estimated].orders
+        return self.orders if self.estimated.all() else _distinct(self.nu[self.estimated])
 
     @property
     def relative_sd(self) -> NDArray[np.float64]:
@@ -358,6 +356,13 @@ def observe(
     _validate.finite(y_, "y", keep)
     relative_ = np.broadcast_to(relative, kept)
     return Observations(x_[keep], y_[keep], yerr_, nu_[keep], relative_, n - kept, origin)
+
+
+def _distinct(nu: NDArray[np.int64]) -> tuple[Order, ...]:
+    """Return the orders that occur, ascending."""
+    if nu.ndim == 1:
+        return tuple(int(v) for v in np.unique(nu))
+    return tuple(tuple(int(v) for v in row) for row in np.unique(nu, axis=0))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

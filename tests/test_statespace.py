@@ -391,6 +391,17 @@ def test_no_fine_grid_beats_two_levels(kind, noises):
 
 
 @pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
+def test_tuning_beside_exact_rows_that_no_polynomial_meets(kind):
+    x, pins = np.linspace(0, 1, 50), np.array([0.0, 0.3, 0.6, 1.0])
+    rng = np.random.default_rng(11)
+    data = sd.observe(x, np.sin(6 * x) + 0.1 * rng.normal(size=50))
+    data = data + sd.observe(pins, np.sin(6 * pins), yerr=0.0)
+    post = sd.tune(sd.SmoothingSpline(2), data, kind).condition(data)
+    assert_allclose(post(pins), np.sin(6 * pins), atol=1e-14)
+    assert 0.05 < post.noise[0] < 0.2
+
+
+@pytest.mark.parametrize("kind", ["evidence", "gcv", "loo"])
 @pytest.mark.parametrize("degree", [0, 1, 2])
 def test_an_exact_polynomial_is_the_plain_truth(kind, degree):
     x = np.sort(np.random.default_rng(17).uniform(-1, 1, 25))

@@ -133,7 +133,7 @@ class MarkovCriterion:
     def _wiener_rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
         q = known(kernel.sigma, "sigma") ** 2  # type: ignore[attr-defined]
         prior = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
-        return self._template.having(prior, sd)
+        return self._template.having(prior, self._template.variances(sd))
 
     @cached_property
     def _template(self) -> MarkovRows:

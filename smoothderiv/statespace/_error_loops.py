@@ -153,11 +153,12 @@ def _release(r, N, gain, innovation, inverse, variance, nu, v, g, d):
 
 
 @_loop
-def errors(rows, steps, gain, innovation, inverse, dims):
-    """Smooth backwards (de Jong 1989); return (P y (n,), diag P (n,), r'Qr, tr QN).
+def errors(rows, steps, gain, innovation, inverse, out, dims):
+    """Smooth backwards (de Jong 1989); return (r'Qr, tr QN), and fill (P y (n,), diag P (n,)).
 
-    P is the inverse of the covariance of y less its part along the diffuse start, so that
-    residuals are ``variance * P y`` and one minus the leverages ``variance * diag P``.
+    Unless `out` is empty. P is the inverse of the covariance of y less its part along the diffuse
+    start, so that residuals are ``variance * P y`` and one minus the leverages ``variance * diag
+    P``.
     """
     d, n = len(dims), len(innovation)
     variance, component = rows[1], rows[2]
@@ -167,20 +168,22 @@ def errors(rows, steps, gain, innovation, inverse, dims):
         r[j] = 0.0
         for k in range(d):
             N[j * d + k] = 0.0
-    pull, diagonal = np.empty(n), np.empty(n)
-    penalty, excess = 0.0, 0.0
+    pull, diagonal = out
+    penalty, excess, keeps = 0.0, 0.0, len(pull) > 0
     for i in range(n - 1, -1, -1):
         for nu in range(d):
             if component[i] == nu:
-                pull[i], diagonal[i] = _release(
+                own, square = _release(
                     r, N, gain[i], innovation[i], inverse[i], variance[i], nu, v, g, d
                 )
+                if keeps:
+                    pull[i], diagonal[i] = own, square
         if h[i] > 0.0:
             one, two = _noise_moments(r, N, i, h, basis, weight, A, root, v, d)
             penalty += one
             excess += two
             _pull_back(r, N, i, h, A, v, d)
-    return pull, diagonal, penalty, excess
+    return penalty, excess
 
 
 @_loop
@@ -191,13 +194,13 @@ def errors_each(rows, h, basis, weight, ends, which, gains, dims):
     """
     y, variance, component = rows
     gain, innovation, inverse = gains
-    out = np.empty((len(which), 2))
+    out, none = np.empty((len(which), 2)), np.empty(0)
     for k in range(len(which)):
         a, b = ends[which[k]], ends[which[k] + 1]
         these = (y[a:b], variance[a:b], component[a:b])
         steps = (h[a:b], basis, weight[k : k + 1], None, None)
-        _, _, out[k, 0], out[k, 1] = errors(
-            these, steps, gain[a:b], innovation[a:b], inverse[a:b], dims
+        out[k, 0], out[k, 1] = errors(
+            these, steps, gain[a:b], innovation[a:b], inverse[a:b], (none, none), dims
         )
     return out
 

@@ -18,12 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.observations import Observations
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, Profile
+from smoothderiv.statespace.markov import (
+    NO_GAINS,
+    NO_STATES,
+    Errors,
+    Likelihood,
+    MarkovRows,
+    Profile,
+)
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline
 
 Array = NDArray[np.float64]
+Orders = NDArray[np.int64]
+
+_FIRST = 64  # rows after those that determine a polynomial
+_AMPLIFIED = 1e6  # by how much their innovations may add to its rounding errors
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ class Criterion:
         if self.free_scale and len(levels) == 1:
             return self._template.having(prior), self._relative_sd
         sd = self.data.sd({**(self.model.noise or {}), **levels})
-        return self._template.having(prior, sd), sd
+        return self._template.having(prior, self._template.variances(sd)), sd
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats at a point of logs, and its gradient."""
@@ -138,10 +149,10 @@ class Criterion:
             value, slope = self._along_q(math.exp(float(point[0])))
             return value, np.array([slope])
         q, levels = self.parameters(np.asarray(point))
-        rows, sd = self.rows_at(q, levels)
-        found, errors = rows.errors()
         if self.kind == "evidence":
-            return self._evidence(found, errors, sd)
+            return self._evidence(q, levels)
+        rows, sd = self.rows_at(q, levels)
+        errors = rows.errors()[1]
         terms = self._terms(errors, sd)
         return terms.loss, self._gradient(rows, errors, sd, terms)
 
@@ -155,10 +166,18 @@ class Criterion:
         """Return the evidence and its slope where q is all that is searched."""
         found, penalty, excess = self._line(q)
         loss, scale = self._restricted(found)
+        self._scales[q] = scale
         return loss, 0.5 * (excess - penalty / scale)
+
+    @cached_property
+    def _scales(self) -> dict[float, float]:
+        """The best squared common scales where q alone was searched."""
+        return {}
 
     def scale(self, q: float, levels: dict[int, float]) -> float:
         """Return the best squared common scale at parameters relative to it."""
+        if q in self._scales:
+            return self._scales[q]
         rows, sd = self.rows_at(q, levels)
         if self.kind == "evidence":
             found = rows.likelihood()
@@ -179,19 +198,42 @@ class Criterion:
     def is_polynomial(self) -> bool:
         """Whether a polynomial of degree below the order leaves rounding errors alone."""
         rows, sd = self.rows_at(0.0, dict.fromkeys(self.unknown_levels, 1.0))
+        rounding, y = 8 * self.model.order * np.finfo(float).eps, self.data.y
+        alike = [(k, self.data.nu == k) for k in self.data.orders]
+        largest = {k: rounding * np.abs(y[same]).max() for k, same in alike}
+        if not _may_be_polynomial(rows, largest):
+            return False
+        if self.data.exact.any() and rows.filter(NO_GAINS, NO_STATES)[4] > 0:
+            return False  # no polynomial meets the exact rows
         left = np.abs(sd**2 * rows.errors(diagonal=False)[1].pull)
-        eps = np.finfo(float).eps
-        return all(
-            left[same].max() <= 8 * self.model.order * eps * np.abs(self.data.y[same]).max()
-            for same in (self.data.nu == k for k in self.data.orders)
-        )
+        return all(left[same].max() <= largest[k] for k, same in alike)
 
-    def _evidence(self, found: Likelihood, errors: Errors, sd: Array) -> tuple[float, Array]:
+    @cached_property
+    def _leveled(self) -> tuple[Array, Orders]:
+        """The variances of the sorted rows where unknown levels are 1, and which level is theirs.
+
+        The first is what is known, and those of `unknown_levels` follow.
+        """
+        ones = dict.fromkeys(self.unknown_levels, 1.0)
+        which = np.zeros(len(self.data), dtype=np.int64)
+        for k, order in enumerate(self.unknown_levels):
+            which[self._is_unknown & (self.data.nu == order)] = k + 1
+        sd = self.data.sd({**(self.model.noise or {}), **ones})
+        return self._template.variances(sd), which[self._template.sorting]
+
+    def _evidence(self, q: float, levels: dict[int, float]) -> tuple[float, Array]:
         """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
+        variance, which = self._leveled
+        squares = np.array([1.0, *(levels[k] ** 2 for k in self.unknown_levels)])
+        variance = variance * squares[which]
+        prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
+        found, errors = self._template.having(prior, variance).score()
         loss, scale = self._restricted(found)
-        by_q = 0.5 * (errors.excess - errors.penalty / scale)
-        by_row = sd**2 * (errors.diagonal - errors.pull**2 / scale)
-        return loss, self._collect(by_q, by_row)
+        by_row = errors.diagonal - errors.pull**2 / scale
+        by_row *= variance
+        by_level = np.bincount(which, weights=by_row, minlength=len(squares))[1:]
+        by_q = [] if self.model.q is not None else [0.5 * (errors.excess - errors.penalty / scale)]
+        return loss, np.array([*by_q, *by_level[int(self.free_scale) :]])
 
     def _restricted(self, found: Likelihood) -> tuple[float, float]:
         """Return minus Harville's restricted likelihood, and the best squared common scale."""
@@ -275,6 +317,21 @@ class Criterion:
         by_q = -float(back @ (self.data.y - R * errors.pull))
         by_q -= float(terms.by_diagonal @ errors.diagonal) - float(R @ square)
         return self._collect(by_q, by_row)
+
+
+def _may_be_polynomial(rows: MarkovRows, largest: dict[Any, float]) -> bool:
+    """Tell by the first rows whether a polynomial may leave no more than `largest` of any order.
+
+    The best polynomial for them leaves less of them than that of all rows.
+    """
+    first = slice(len(rows._settled[0][1]) + _FIRST)
+    y, variance, nu = rows.y[first], rows.variance[first], rows.nu[first]
+    part = MarkovRows(rows.prior, rows.x[first], y, variance, nu, slice(None))
+    random = variance > 0
+    most = np.array([largest.get(k, 0.0) for k in range(rows.prior.dimension)]) / rows.prior.units
+    bound = float((most[nu[random]] ** 2 / variance[random]).sum())
+    found = part.filter(NO_GAINS, NO_STATES)
+    return bool(found[0] <= _AMPLIFIED * bound) and found[4] == 0
 
 
 def _inverse(values: Array) -> Array:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smoothderiv.observations import Observations
+
+Array = NDArray[np.float64]
 
 _ENOUGH = 10000  # rows that say what is typical
 
@@ -14,12 +17,17 @@ def rough_levels(data: Observations, orders: tuple[int, ...]) -> dict[int, float
 
     With fewer than three rows, or none that scatter, their size.
     """
-    return {order: _rough(data[data.is_of(order) & data.estimated]) for order in orders}
+    size = data.relative_sd
+    return {order: _rough(data, size, data.is_of(order) & data.estimated) for order in orders}
 
 
-def _rough(part: Observations) -> float:
-    order = np.argsort(part.x, kind="stable")
-    x, y, size = part.x[order], part.y[order], part.relative_sd[order]
+def _rough(data: Observations, size: Array, rows: NDArray[np.bool_]) -> float:
+    x, y = data.x, data.y
+    if not rows.all():
+        x, y, size = x[rows], y[rows], size[rows]
+    if not (x[1:] >= x[:-1]).all():
+        order = np.argsort(x, kind="stable")
+        x, y, size = x[order], y[order], size[order]
     typical = float(np.sqrt(np.mean(size**2))) or 1.0
     if len(y) >= 3:
         i = np.arange(1, len(y) - 1, -(-len(y) // _ENOUGH))

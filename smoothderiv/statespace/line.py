@@ -126,7 +126,7 @@ def descend(
         move = 0.0 if blocked else -slope / max(abs(curvature), 1e-300)
         move = min(max(move, -2.0), 2.0)
         near = steepest < 1e-6 * max(1.0, 1e-6 * abs(value))
-        if near and (steepest >= last or abs(move) < 1e-10):
+        if near and (steepest >= last or abs(move) < 1e-9):
             break
         last = steepest
         while True:

@@ -24,6 +24,7 @@ Orders = NDArray[np.int64]
 _EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
 NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need not fill
 NO_STATES = (np.empty((0, 0)), np.empty((0, 0)))
+_NO_ERRORS = (np.empty(0), np.empty(0))
 _UNROLLED = 4  # state dimensions up to which loops are compiled for their dimension
 
 
@@ -66,6 +67,11 @@ class Chain(NamedTuple):
         return self.basis, self.cov, self.transition
 
 
+def _room(n: int, dimension: int) -> tuple[Array, Array]:
+    """Return arrays for the means and factors of n states."""
+    return np.empty((n, dimension)), np.empty((n, dimension * (dimension + 1) // 2))
+
+
 def _rolled(dimension: int) -> NDArray[np.int64]:
     return np.zeros(dimension, dtype=np.int64)
 
@@ -103,17 +109,21 @@ class MarkovRows:
         unit = prior.units[nu] if nu.any() else prior.units[0]
         return cls(prior, x[sorting], y[sorting] / unit, (sd[sorting] / unit) ** 2, nu, sorting)
 
-    def having(self, prior: MarkovPrior, sd: Array | None = None) -> MarkovRows:
-        """Return the same rows under another prior of the same units, with other noise."""
-        if sd is None:
-            out = dataclasses.replace(self, prior=prior)
-        else:
-            variance = (sd[self.sorting] / prior.units[self.nu]) ** 2
-            out = dataclasses.replace(self, prior=prior, variance=variance)
+    def having(self, prior: MarkovPrior, variance: Array | None = None) -> MarkovRows:
+        """Return the same rows under another prior of the same units, with other noise.
+
+        Its variances are those of the sorted rows, in units of the state.
+        """
+        variance = self.variance if variance is None else variance
+        out = dataclasses.replace(self, prior=prior, variance=variance)
         out.__dict__["_plain"] = self._plain
         if prior.is_uniform and self.steps.transition is None:
             out.__dict__["steps"] = prior.steps(np.zeros(1))._replace(h=self.steps.h)
         return out
+
+    def variances(self, sd: Array) -> Array:
+        """Return the variances of the sorted rows, in units of the state, from (n,) as given."""
+        return np.asarray((sd[self.sorting] / self.prior.units[self.nu]) ** 2)
 
     def observing(self, y: Array) -> MarkovRows:
         """Return the same rows of other observations: (n,)."""
@@ -193,7 +203,7 @@ class MarkovRows:
         Without `diagonal` that of P is rough, which is quicker.
         """
         if diagonal and self.steps.transition is None:
-            found, (pull, left, penalty, excess) = self._score()
+            found, (pull, left, penalty, excess) = self.score()
         else:
             found, (pull, left, penalty, excess) = self._gains[3], self._errors()
         if self._plain:
@@ -203,18 +213,28 @@ class MarkovRows:
         return found, Errors(*out, float(penalty), float(excess))
 
     def leverages(self) -> tuple[Likelihood, Array]:
-        """Return the likelihood and ``1 - sd**2 * diag P``, in the order given; keep nothing."""
-        found, (_, left, _, _) = self._score()
+        """Return the likelihood and ``1 - sd**2 * diag P``, in the order given.
+
+        Keep the filtered states, which `states` asks for.
+        """
+        n, d = len(self.y), self.prior.dimension
+        self.__dict__["_filtered"] = mean, factor = _room(n, d)
+        e, inverse = np.empty(n), np.empty(n)
+        found = self._checked(self.filter((NO_STATES[0], e, inverse), (mean, factor)))
+        self.__dict__["_factors"] = found, factor, e, inverse
+        _, (_, left, _, _) = self.score()
         self.__dict__.pop("_factors")
         left *= self.variance
         np.subtract(1.0, left, out=left)
         return found, self._given(np.clip(left, 0.0, 1.0, out=left))
 
-    def _errors(self) -> Any:
-        return _error_loops.errors(self._rows, self.steps, *self._gains[:3], self._dims)
+    def _errors(self) -> Errors:
+        out = np.empty(len(self.y)), np.empty(len(self.y))
+        found = _error_loops.errors(self._rows, self.steps, *self._gains[:3], out, self._dims)
+        return Errors(*out, *found)
 
-    def _score(self) -> tuple[Likelihood, tuple[Array, Array, float, float]]:
-        """Do what `_errors` does, of a Wiener process, to the last digits."""
+    def score(self) -> tuple[Likelihood, Errors]:
+        """Do what `errors` does, of a Wiener process, for sorted rows in units of the state."""
         n, d = len(self.y), self.prior.dimension
         found, factor, e, inverse = self._factors
         out, state = (np.empty(n), np.empty(n)), np.zeros(d * d + d + 2)
@@ -222,7 +242,7 @@ class MarkovRows:
             _score_loops.score(
                 self._rows, self.steps, before, (factor, e, inverse), out, state, span, dims
             )
-        return found, (*out, float(state[-2]), float(state[-1]))
+        return found, Errors(*out, float(state[-2]), float(state[-1]))
 
     @cached_property
     def _factors(self) -> tuple[Likelihood, Array, Array, Array]:
@@ -300,10 +320,16 @@ class MarkovRows:
         return self._states
 
     @cached_property
+    def _filtered(self) -> tuple[Array, Array]:
+        """Means and factors of the filtered states."""
+        states = _room(len(self.y), self.prior.dimension)
+        self.filter(NO_GAINS, states)
+        return states
+
+    @cached_property
     def _states(self) -> States:
-        n, d = len(self.y), self.prior.dimension
-        mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
-        self.filter(NO_GAINS, (mean, factor))
+        mean, factor = self._filtered
+        n, d = mean.shape
         smoothed, spread = np.empty_like(mean), np.empty_like(factor)
         beside = np.empty_like(mean) if self.steps.transition is not None else np.empty((0, 0))
         diffuse = np.array(self._settled[0][5])
@@ -344,8 +370,8 @@ class Profile:
         if found[4] > 0:
             self._rows._checked(found)
         chi, logs, rank = found[:3].tolist()
-        _, _, penalty, excess = _error_loops.errors(rows, steps, *self._gains, self._dims)
-        return Likelihood(chi, logs + self._logs, int(rank)), penalty, excess
+        found = _error_loops.errors(rows, steps, *self._gains, _NO_ERRORS, self._dims)
+        return Likelihood(chi, logs + self._logs, int(rank)), *found
 
 
 @dataclass(frozen=True, eq=False)

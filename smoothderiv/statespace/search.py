@@ -31,7 +31,8 @@ _SHIFTS = (-19.0, -14.0, -9.0, -5.0, -2.5, 2.5, 6.0)  # of a noise level from it
 def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Search:
     """Return the search of a smoothing spline: where to start, how far to go, what ends mean."""
     criterion = Criterion(model, data, kind)
-    if not criterion._template.likelihood().rank:
+    few = np.count_nonzero(~data.exact) <= model.order  # else some row is left
+    if few and not criterion._template.likelihood().rank:
         raise UndeterminedError(
             f"data: {len(data)} rows determine a polynomial of degree {model.order - 1} and leave "
             f"nothing to estimate {', '.join(criterion.names)} from; add rows or give the fields"
@@ -130,7 +131,7 @@ def reach(prior: IntegratedWiener, h: Array, least: Array, most: Array) -> tuple
 def _variances(criterion: Criterion, levels: Array) -> Array:
     """Return the noise variances of the rows that have one, at some levels and the unit of q."""
     _, sd = criterion.rows_at(1.0, dict(zip(criterion.unknown_levels, levels, strict=True)))
-    variance = criterion._template.having(criterion._template.prior, sd).variance
+    variance = criterion._template.variances(sd)
     return variance[variance > 0]
 
 
@@ -243,7 +244,7 @@ def newton(
         steepest = np.abs(slope[~blocked]).max(initial=0.0)
         move = _downhill(hessian, np.where(blocked, 0.0, slope))
         near = steepest < 1e-6 * max(1.0, 1e-6 * abs(value))
-        if near and (steepest >= last or np.abs(move).max() < 1e-10):
+        if near and (steepest >= last or np.abs(move).max() < 1e-9):
             break
         last = steepest
         while True:
@@ -293,7 +294,7 @@ def _from_thinned(
     order = np.argsort(data.x, kind="stable")
     stride = -(-len(order) // _THIN)
     middle = (len(order) - _THIN) // 2
-    found: list[Array] = []
+    found: list[tuple[Array, Array]] = []
     for rows in (order[::stride], order[middle : middle + _THIN]):
         try:
             sample = dataclasses.replace(criterion, data=data[rows])
@@ -302,14 +303,14 @@ def _from_thinned(
             continue
         if sample.names == criterion.names:
             part = _Remembered(sample.loss)
-            found.append(_lowest(part, low, high, rough)[0])
+            found.append(_lowest(part, low, high, rough))
             if len(found) == 1:
-                ends = _near_ends(part, found[0], low, high, ends)
+                ends = _near_ends(part, found[0][0], low, high, ends)
     if not found:
         return np.array([_lowest(loss, lower, upper, _range(criterion)[2])[0]]), None, ends
-    hessian, point = None, found[0]
-    if any(_sees_more(criterion, other - point) for other in found[1:]):
-        point = min(found, key=lambda other: loss(np.clip(other, lower, upper))[0])
+    (point, few), hessian = found[0], None
+    if any(_sees_more(criterion, other - point) for other, _ in found[1:]):
+        point, few = min(found, key=lambda other: loss(np.clip(other[0], lower, upper))[0])
     finer = max(stride // 16, 1)
     larger = dataclasses.replace(criterion, data=data[order[::finer]])
     if finer > 1 and larger.names == criterion.names:
@@ -317,8 +318,17 @@ def _from_thinned(
         point, hessian = newton(larger.loss, start, lower, upper, hessian)
         ahead = math.log(finer) / math.log(stride / finer)  # the trend with the number of rows
         point = point + np.clip(ahead * (point - start), -2.0, 2.0)
+        hessian = _grown(hessian, few, ahead)
     point, hessian = newton(loss, point, lower, upper, hessian)
     return point[None], hessian, ends
+
+
+def _grown(hessian: Array, few: Array, ahead: float) -> Array:
+    """Return a Hessian of still more rows, from how its diagonal has grown beyond that of few."""
+    now, before = np.diag(hessian), np.diag(few)
+    growth = np.divide(now, before, out=np.ones(len(now)), where=(now > before) & (before > 0.0))
+    root = np.minimum(growth, 100.0) ** (0.5 * ahead)
+    return np.asarray(root[:, None] * hessian * root)
 
 
 def _sees_more(criterion: Criterion, further: Array) -> bool:

@@ -258,9 +258,7 @@ def polynomial_information(rows: MarkovRows) -> float:
     prior = rows.prior
     flat = IntegratedWiener(prior.dimension, 0.0, prior.span)  # type: ignore[attr-defined]
     scale = np.array([prior.span**-nu for nu in range(prior.dimension)])  # type: ignore[attr-defined]
-    sd = np.empty(len(rows.y))
-    sd[rows.sorting] = scale[rows.nu]
-    found = rows.having(flat, sd).likelihood()
+    found = rows.having(flat, ((scale / prior.units) ** 2)[rows.nu]).likelihood()
     return found.logs - 2 * float(np.log(scale[rows.nu]).sum())
 
 
