@@ -131,7 +131,8 @@ class _Objective:
         """Return minus the restricted likelihood at a point, with its gradient."""
         (knot, share), logs = self._steps, point[: self.knots]
         density = np.exp((1.0 - share) * logs[knot] + share * logs[knot + 1])
-        rows = self._rows.having(self._rows.prior, self.data.sd(self.noise_at(point)))
+        variance = self._rows.variances(self.data.sd(self.noise_at(point)))
+        rows = self._rows.having(self._rows.prior, variance)
         rows.__dict__["steps"] = rows.steps._replace(weight=rows.steps.weight * density[:, None])
         gain, innovation, inverse, found = rows._gains
         back = _adaptive_loops.backward(rows._rows, rows.steps, gain, innovation, inverse)
