@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from smoothderiv.binning import summarised
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model, Noise, UnsuitableError, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
 from smoothderiv.tuning import Search, Spread, Tuning, TuningWarning, tune_spread
 
+_MANY = 200_000  # rows beyond which members are tuned on means of neighbours
+_TELLING = 20_000  # of these
 _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answer
 
 
@@ -151,6 +154,7 @@ class ModelAverage(Model):
     def _tuned(self, data: Observations, criterion: str) -> ModelAverage:
         members = list(_tune_members(self.models, data, criterion, self.spread))
         scores = _scores(np.array([member.log_density for member in members]))
+        scores = scores - [member.tuned.flattery for member in members]
         if self.weights is None:
             logs = scores - special.logsumexp(scores)
         else:
@@ -227,11 +231,12 @@ def _tune_members(
     """Tune each member by itself; those that cannot hold the data are passed over."""
     refusal: UnsuitableError | None = None
     count = 0
+    few = summarised(data, _TELLING) if len(data) > _MANY else data
     for index, model in enumerate(models):
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", TuningWarning)
             try:
-                tuned, several = tune_spread(model, data, criterion)
+                tuned, several = tune_spread(model, few, criterion)
                 density = tuned.condition(data).log_predictive()
             except UnsuitableError as error:
                 refusal = refusal or error

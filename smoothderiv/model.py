@@ -71,6 +71,14 @@ class Model(ABC):
     def merit(self, data: Observations, criterion: str) -> float:
         """Return what is maximal for the best of the candidates, once each is tuned."""
 
+    @property
+    def flattery(self) -> float:
+        """What left-out densities flatter this model by, in nats, since it was tuned on all rows.
+
+        Beside a model of one smoothness parameter and the noise levels.
+        """
+        return 0.0
+
     def alternatives(self) -> tuple[tuple[Model, ...], NDArray[np.float64]]:
         """Return models that stand for what tuning left open, this one first, and their weights."""
         return (self,), np.ones(1)

@@ -40,6 +40,14 @@ class Tails:
     scale: float
     gain: float
 
+    def log_density(self, z: Array) -> float:
+        """Return the sum of the log densities of standardised residuals, for finite `dof`."""
+        dof = self.dof
+        constant = special.gammaln(0.5 * (dof + 1)) - special.gammaln(0.5 * dof)
+        constant -= 0.5 * math.log(dof * math.pi * self.scale**2)
+        kernel = np.log1p(z**2 / (dof * self.scale**2)).sum()
+        return float(len(z) * constant - 0.5 * (dof + 1) * kernel)
+
     @classmethod
     def of(cls, z: Array, scale: float | None = None) -> Tails:
         """Fit by maximum likelihood, the scale too unless it is given."""
@@ -113,6 +121,46 @@ def robust_weights(
         if change < _SETTLED:
             break
     return given * weight
+
+
+def calm_weights(data: Observations, calm: Model, post: Posterior) -> Array | None:
+    """Return robust weights around a calm model, if with them it predicts the rows best.
+
+    An outlier may look like a place where the curve turns sharply, and a model whose smoothness
+    varies follows it. Which it is, is told by the left-out rows: `post`, the posterior of such a
+    model, against a model of one smoothness everywhere whose noise has heavy tails. None if there
+    are no such tails, or `post` predicts better.
+    """
+    plain = fit_quietly(calm, data)
+    orders = heavy_tailed(plain)
+    if not orders:
+        return None
+    weight = robust_weights(data, calm, orders, plain)
+    robust = fit_quietly(calm, data.reweighted(weight))
+    here = float(post.loo().log_density.sum()) - post.model.flattery
+    return weight if _student_log_density(robust, data.weight, orders) > here else None
+
+
+def _student_log_density(post: Posterior, given: Array, orders: tuple[Order, ...]) -> float:
+    """Return the sum over left-out rows of log densities, of Student's law for some orders.
+
+    `given` are the weights that are not robust ones: sizes of the noise.
+    """
+    left, sd = post.loo(), post.data.sd(post.noise)
+    total = float(left.log_density.sum())
+    for order in orders:
+        rows = post.data.is_of(order) & (sd > 0) & np.isfinite(left.std)
+        noise = sd[rows] ** 2
+        whole = noise * (post.data.weight / given)[rows]  # what it is without robust weights
+        std = np.sqrt(left.std[rows] ** 2 - noise + whole)
+        z = left.residual[rows] / std
+        tails = Tails.of(z, _stated(post.data, order))
+        normal = -0.5 * (z / tails.scale) ** 2 - np.log(tails.scale * std)
+        here = float(normal.sum()) - 0.5 * len(z) * math.log(2 * math.pi)
+        if math.isfinite(tails.dof):
+            here = tails.log_density(z) - float(np.log(std).sum())
+        total += here - float(left.log_density[rows].sum())
+    return total
 
 
 def _weights(data: Observations, orders: tuple[Order, ...], residual: Array, std: Array) -> Array:

@@ -145,7 +145,8 @@ def _weighed(
     """Return the data with weights for noise that varies along x and that has heavy tails."""
     from smoothderiv.average import ModelAverage
     from smoothderiv.heteroscedastic import varying_weights
-    from smoothderiv.robust import heavy_tailed, robust_weights
+    from smoothderiv.robust import calm_weights, heavy_tailed, robust_weights
+    from smoothderiv.statespace.adaptive import AdaptiveSpline
     from smoothderiv.tuning import fit_quietly
 
     data, inner = post.data, wanted
@@ -157,6 +158,10 @@ def _weighed(
             data = data.reweighted(weight)
             post = fit_quietly(inner, data)
     if robust is True or (robust == "auto" and default):
+        if isinstance(inner, AdaptiveSpline):
+            calm = calm_weights(data, inner.uniform(), fit_quietly(inner, data))
+            if calm is not None:
+                return data.reweighted(calm)
         orders = data.orders if robust is True else heavy_tailed(post)
         if orders:
             data = data.reweighted(robust_weights(data, inner, orders, post))

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
-from smoothderiv.statespace.adaptive_search import _Objective, spaced
+from smoothderiv.statespace.adaptive_search import _Objective
 
 KNOTS = (0.0, 0.25, 0.5, 1.0)
 DENSITY = (1e2, 1e5, 3e3, 10.0)
@@ -97,7 +97,7 @@ def test_constant_density_is_the_smoothing_spline(order):
 def objective(order, known):
     x, y, yerr, nu = ragged(order, 16)
     data = sd.observe(x, y, yerr, nu) if known else sd.observe(x, y, yerr, nu, relative=True)
-    model = sd.AdaptiveSpline(order, knots=spaced(data, 5))
+    model = sd.AdaptiveSpline(order, knots=tuple(np.linspace(data.x.min(), data.x.max(), 5)))
     levels = () if known else data.estimated_orders
     point = np.append(8 + 2 * np.random.default_rng(0).standard_normal(5), np.log([1.3, 0.8]))
     return _Objective(model, data, levels), point[: 5 + len(levels)]
@@ -131,7 +131,8 @@ def test_information_is_that_of_dense_matrices(order):
     changes += [np.diag(2 * yerr**2 * (data.nu == k)) for k in ask.levels]
     expected = [[0.5 * np.trace(P @ a @ P @ b) for b in changes] for a in changes]
     found = ask.information(ask.likelihood(point))
-    assert_allclose(found, expected, rtol=1e-7, atol=1e-9 * np.max(expected))
+    # noise of which less than a millionth is left is forgotten
+    assert_allclose(found, expected, rtol=1e-5, atol=1e-8 * np.max(expected))
 
 
 def rows_of(exact):

@@ -82,6 +82,7 @@ class AdaptiveSpline(Model):
     noise: Noise | None = None
     tuning: Tuning | None = field(default=None, repr=False, kw_only=True)
     _beside: tuple[tuple[Model, float], ...] = field(default=(), repr=False, kw_only=True)
+    _freedom: float = field(default=0.0, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         SmoothingSpline(self.order, noise=self.noise)  # refuses what it refuses
@@ -137,6 +138,16 @@ class AdaptiveSpline(Model):
             np.exp(np.interp(middle, np.asarray(self.knots), logs)) if len(middle) else np.ones(1)
         )
         return VaryingWiener(base.order, 1.0, base.span, places, density)
+
+    @property
+    def flattery(self) -> float:
+        """Half of the effective number of densities tuned, beyond the one of a smoothing spline.
+
+        By simulation from nine curves: 0.4 of it, from 0 to 0.7. Parameters tuned to left-out
+        densities would flatter them by all of it; evidence predicts each row from half of the
+        others on average.
+        """
+        return 0.5 * self._freedom
 
     def alternatives(self) -> tuple[tuple[Model, ...], Array]:
         """Return models that stand for what tuning left open, this one first, and their weights."""

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.binning import binned
 from smoothderiv.model import Noise, missing_noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _adaptive_loops
@@ -39,7 +40,7 @@ from smoothderiv.statespace.smoother import (
     polynomial_information,
 )
 from smoothderiv.statespace.varying import hats
-from smoothderiv.tuning import Spread, Tuning, TuningWarning, tune_spread
+from smoothderiv.tuning import Spread, Tuning, TuningWarning, fit_quietly, tune_spread
 
 Array = NDArray[np.float64]
 
@@ -51,8 +52,10 @@ _SHARE = 0.05  # of a variation, below which it is left out
 _TYPICAL = 5.0  # half of the prior of the variation is below: a half-Cauchy distribution
 _HOPELESS = 1.0  # nats lost against the variation before, at which more is not asked about
 _FEW, _MANY = 17, 65  # knots
+_ENOUGH = 4000  # rows, or means of rows, that tell how density varies
 _CLIMB = 30  # steps at most
-_CLOSE = 1e-2  # nats from the optimum, at which climbing ends
+_SHORT = 1e-4  # a step in all logs that is taken as it is
+_SETTLED = 1e-8  # nats from the optimum of many rows
 _STRIDE = 4.0  # in any log, at most, in a step
 _FAR = 8.0  # nats above the best, where a node stands for nothing
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
@@ -75,6 +78,12 @@ class _Fit(NamedTuple):
     loss: float
     gradient: Array
     curvature: Array
+
+    @property
+    def freedom(self) -> float:
+        """The effective number of densities, less the mean: those that the walk alone tells."""
+        walk = self.objective.walk(self.variation)
+        return self.objective.knots - 1 - float(np.trace(np.linalg.solve(self.curvature, walk)))
 
     @property
     def log_evidence(self) -> float:
@@ -160,30 +169,32 @@ class _Objective:
     def penalised(self, variation: float, point: Array) -> _Likelihood:
         """Return the loss at one variation, less the log density of the walk at its mode."""
         found = self.likelihood(point)
-        pull = self._walk(variation) @ point
+        pull = self.walk(variation) @ point
         constant = 0.5 * (self.knots - 1) * math.log((self.knots - 1) / variation**2)
         loss = found.loss + 0.5 * float(point @ pull) - constant
         return _Likelihood(loss, found.gradient + pull, found.passes)
 
-    def climb(self, variation: float, point: Array) -> _Fit:
-        """Minimise the loss at one variation by Fisher scoring, nearly."""
-        walk, found = self._walk(variation), self.penalised(variation, point)
+    def climb(self, variation: float, point: Array, close: float = 1e-2) -> _Fit:
+        """Minimise the loss at one variation by Fisher scoring, to so many nats about."""
+        walk, found = self.walk(variation), self.penalised(variation, point)
         for _ in range(_CLIMB):
             curvature = self.information(found) + walk
             move = -np.linalg.solve(curvature, found.gradient)
-            if -0.5 * float(move @ found.gradient) < _CLOSE:
+            if -0.5 * float(move @ found.gradient) < close:
                 break
             move *= min(1.0, _STRIDE / np.abs(move).max())
             fresh = self.penalised(variation, point + move)
-            while not fresh.loss <= found.loss and np.abs(move).max() > _CLOSE:
+            while not fresh.loss <= found.loss and np.abs(move).max() > _SHORT:
                 move *= 0.3
                 fresh = self.penalised(variation, point + move)
             point, found = point + move, fresh
         return _Fit(self, variation, point, found.loss, found.gradient, curvature)
 
     def polished(self, fit: _Fit) -> _Fit:
-        """Return a fit at its very optimum, to all digits."""
-        walk = self._walk(fit.variation)
+        """Return the fit of these data at its very optimum, to all digits if they are few."""
+        if len(self.data) > _ENOUGH:
+            return self.climb(fit.variation, fit.point, _SETTLED)
+        walk = self.walk(fit.variation)
         lower, upper = fit.point - _RANGE, fit.point + _RANGE
 
         def loss(point: Array) -> tuple[float, Array]:
@@ -194,16 +205,15 @@ class _Objective:
         curvature = self.information(found) + walk
         return _Fit(self, fit.variation, point, found.loss, found.gradient, curvature)
 
-    def _walk(self, variation: float) -> Array:
+    def walk(self, variation: float) -> Array:
         """Return the second derivatives of the random walk's penalty, (p, p)."""
         out = np.zeros((self.knots + len(self.levels),) * 2)
         D = np.diff(np.eye(self.knots), axis=0)
         out[: self.knots, : self.knots] = D.T @ D * ((self.knots - 1) / variation**2)
         return out
 
-    def flat(self, uniform: SmoothingSpline) -> _Fit:
+    def flat(self, uniform: Any) -> _Fit:
         """Return the fit of constant q: its curvature is that of the mean of log q, and levels."""
-        assert uniform.q is not None
         levels = [math.log((uniform.noise or {})[order]) for order in self.levels]
         point = np.append(np.full(self.knots, math.log(uniform.q)), levels)
         found = self.likelihood(point)
@@ -217,7 +227,7 @@ class _Objective:
         """Tell whether the score where q is constant promises evidence for any variation."""
         information = self.information(self.likelihood(flat.point))
         for variation in _VARIATIONS:
-            curvature = information + self._walk(variation)
+            curvature = information + self.walk(variation)
             ahead = 0.5 * float(flat.gradient @ np.linalg.solve(curvature, flat.gradient))
             constant = 0.5 * (self.knots - 1) * math.log((self.knots - 1) / variation**2)
             fit = flat._replace(loss=flat.loss - ahead - constant, curvature=curvature)
@@ -233,8 +243,9 @@ class _Objective:
 
     def finer(self) -> _Objective:
         """Return the same with more knots."""
-        model = dataclasses.replace(self.model, knots=spaced(self.data, _MANY))
-        return dataclasses.replace(self, model=model)
+        ends = self.model.knots or ()
+        knots = tuple(np.linspace(ends[0], ends[-1], _MANY).tolist())
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, knots=knots))
 
     def spread_out(self, point: Array) -> Array:
         """Return a point of this as one of `finer`."""
@@ -248,9 +259,9 @@ class _Objective:
         return dataclasses.replace(self.model, variation=variation, q=q, noise=noise)
 
 
-def spaced(data: Observations, count: int) -> tuple[float, ...]:
-    """Return so many knots over the range of the data, evenly spaced."""
-    return tuple(np.linspace(data.x.min(), data.x.max(), count).tolist())
+def spaced(data: Observations) -> tuple[float, ...]:
+    """Return the knots to begin with: evenly over the range of the data."""
+    return tuple(np.linspace(data.x.min(), data.x.max(), _FEW).tolist())
 
 
 def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> AdaptiveSpline:
@@ -263,13 +274,16 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
         warnings.simplefilter("always", TuningWarning)
         uniform, spread = tune_spread(model.uniform(), data)
     levels = missing_noise(model.noise, data)
-    placed = model if model.knots else dataclasses.replace(model, knots=spaced(data, _FEW))
+    placed = model if model.knots else dataclasses.replace(model, knots=spaced(data))
     inside = bool(uniform.q) and all((uniform.noise or {})[k] > 0 for k in levels)
     if inside and model.variation != 0:
-        fits = _fits(_Objective(placed, data, levels), uniform, refine=model.knots is None)
+        few = binned(data, _ENOUGH)
+        base = uniform if few is data else fit_quietly(model.uniform(), few).model
+        fits = _fits(_Objective(placed, few, levels), base, refine=model.knots is None)
         if fits[0].variation > 0:
-            fits[0] = fits[0].objective.polished(fits[0])
-            return _average(fits, functools.partial(_constants, placed, spread))
+            evidence = [fit.log_evidence for fit in fits]
+            fits[0] = dataclasses.replace(fits[0].objective, data=data).polished(fits[0])
+            return _average(fits, evidence, functools.partial(_constants, placed, spread))
     for warning in told:
         warnings.warn(warning.message, warning.category, stacklevel=6)
     (flat, *others), (_, *weights) = _constants(placed, spread)
@@ -277,7 +291,7 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
     return dataclasses.replace(flat, tuning=uniform.tuning, _beside=beside)
 
 
-def _fits(objective: _Objective, uniform: SmoothingSpline, refine: bool) -> list[_Fit]:
+def _fits(objective: _Objective, uniform: Any, refine: bool) -> list[_Fit]:
     """Return the fits of all variations in question, the one of most evidence first."""
     flat, held = objective.flat(uniform), objective.model.variation
     if held is not None:
@@ -319,10 +333,9 @@ def _constants(model: AdaptiveSpline, spread: Spread) -> tuple[list[AdaptiveSpli
     return out, weights.tolist()
 
 
-def _average(fits: list[_Fit], constants: Any) -> AdaptiveSpline:
+def _average(fits: list[_Fit], evidence: list[float], constants: Any) -> AdaptiveSpline:
     """Return the best fit, and beside it the others and those of other mean density."""
-    evidence = np.array([fit.log_evidence for fit in fits])
-    shares = np.exp(evidence - evidence[0])
+    shares = np.exp(np.array(evidence) - evidence[0])
     shares[shares < _SHARE * shares.sum()] = 0.0
     models: list[AdaptiveSpline] = []
     weights: list[float] = []
@@ -336,14 +349,14 @@ def _average(fits: list[_Fit], constants: Any) -> AdaptiveSpline:
         "evidence",
         best.objective.names,
         best.point,
-        -best.log_evidence,
+        -evidence[0],
         best.gradient,
         (),
         (best.point[None], np.array([best.loss])),
-        tuple((f"variation={fit.variation:g}", fit.log_evidence) for fit in fits),
+        tuple((f"variation={f.variation:g}", e) for f, e in zip(fits, evidence, strict=True)),
     )
     beside = tuple(zip(models[1:], weights[1:], strict=True))
-    return dataclasses.replace(models[0], tuning=report, _beside=beside)
+    return dataclasses.replace(models[0], tuning=report, _beside=beside, _freedom=best.freedom)
 
 
 def _of_other_mean(fit: _Fit) -> tuple[list[AdaptiveSpline], list[float]]:
