@@ -114,6 +114,15 @@ def times(seconds: ArrayLike, origin: np.datetime64) -> NDArray[np.datetime64]:
     return np.asarray(origin + whole.astype("m8[s]") + fraction)
 
 
+def asked_orders(nu: Any) -> tuple[int, ...]:
+    """Return the distinct orders of derivatives that are asked, as they come."""
+    found = np.atleast_1d(np.asarray(nu))
+    whole = found.dtype.kind in "iu" or (found.dtype.kind == "f" and (found == found.round()).all())
+    if found.ndim > 1 or not found.size or not whole or found.min() < 0:
+        raise ValueError(f"nu: {nu!r}, but orders of derivatives are needed: 0, 1, 2, ..")
+    return tuple(dict.fromkeys(int(order) for order in found))
+
+
 def orders(nu: ArrayLike, n: int, ndim: int, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the order of each row, (n,), or (n, d) multi-indices for d > 1; 0 where not kept."""
     array = np.asarray(_unmasked(nu))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import narwhals.stable.v1 as nw
@@ -25,6 +25,7 @@ from smoothderiv._series import (
     answer_together,
 )
 from smoothderiv._together import tune_together
+from smoothderiv._validate import asked_orders, coordinates
 from smoothderiv._workers import cores, spread, threaded
 from smoothderiv.limits import check_level
 from smoothderiv.model import Model
@@ -151,6 +152,8 @@ class Panel:
         """Read a table, and which rows are of which series."""
         table = Table(frame)
         by = [by] if isinstance(by, str) else list(by)
+        if not by or len(set(by)) < len(by):
+            raise ValueError(f"by: {by!r}, but columns are needed that tell the series apart")
         keys = table.select(by)
         parts = read_parts(table.native, x, y, yerr, None)
         first, rows = _split(keys, by)
@@ -166,17 +169,34 @@ class Panel:
         self, at: Any, nu: Any, level: float, model: Model | None, share: str | None
     ) -> Question:
         """Return what every series is asked, the model tuned if it is shared."""
-        orders = tuple(dict.fromkeys(operator.index(order) for order in np.atleast_1d(nu)))
-        places: Any = at if at is None else np.asarray(at)
-        if at is not None and places.ndim == 0:
-            places = operator.index(at)
-            if places < 2:
-                raise ValueError(f"at: {at!r}, but at least 2 places are needed, or an array")
+        orders = asked_orders(nu)
+        answers = {f"{word}_{order}" for order in orders for word in WORDS}
+        if taken := answers & {*self.by, self.x}:
+            raise ValueError(f"column {taken.pop()!r} has the name of an answer; rename it")
+        if model is not None and not isinstance(model, Model):
+            raise TypeError(f"model: {model!r} is not a model, such as SmoothingSpline(order=3)")
+        places = self._asked(at)
         if share not in (None, "tuning"):
             raise ValueError(f"share: {share!r}, but None or 'tuning' is needed")
         if share == "tuning":
             model = tune_together(model, [self.series(number) for number in range(len(self))])
         return Question(model, places, orders, check_level(level))
+
+    def _asked(self, at: Any) -> Any:
+        """Return the places asked, or how many; refuse those that no series could answer for."""
+        places = np.asarray(at)
+        if at is None:
+            return None
+        if places.ndim == 0 and places.dtype.kind in "iub":
+            if places < 2:
+                raise ValueError(f"at: {at!r}, but at least 2 places are needed, or an array")
+            return int(places)
+        x = self.parts[0].arguments["x"]
+        known = x[~np.isnat(x)] if x.dtype.kind == "M" else x[:0]
+        coordinates(places, "at", known.min() if len(known) else None)
+        if places.ndim != 1:
+            raise ValueError(f"at: {at!r}, but an array (m,), a whole number or None is needed")
+        return places
 
     def series(self, number: int) -> Series:
         """Return the rows of one series."""
@@ -194,6 +214,10 @@ class Panel:
         self, question: Question, numbers: Sequence[int], workers: int | None = None
     ) -> Iterator[tuple[int, Answer]]:
         """Yield the answers of some series as they come."""
+        if workers is not None and not (isinstance(workers, Integral) and workers > 0):
+            raise ValueError(
+                f"workers: {workers!r}, but a whole number from 1 on is needed, or None"
+            )
         from smoothderiv.statespace.bank import is_for_banks
 
         left = list(numbers)
@@ -327,6 +351,16 @@ def _numbered(column: Any) -> NDArray[np.intp]:
         numbers = values.dictionary_encode().indices.cast(pa.int64()).fill_null(-1)
         return np.asarray(numbers.to_numpy() + 1, dtype=np.intp)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        seen: dict[Any, int] = {}  # of kinds that Arrow does not mix
-        values = [None if value != value else value for value in column.to_list()]  # noqa: PLR0124
+        return _numbered_one_by_one(column)
+
+
+def _numbered_one_by_one(column: Any) -> NDArray[np.intp]:
+    """Number the distinct values of kinds that Arrow does not mix."""
+    seen: dict[Any, int] = {}
+    values = [None if value != value else value for value in column.to_list()]  # noqa: PLR0124
+    try:
         return np.array([seen.setdefault(value, len(seen)) for value in values], dtype=np.intp)
+    except TypeError as error:
+        raise ValueError(
+            f"by: column {column.name!r} cannot tell series apart ({error}); give text or numbers"
+        ) from None

@@ -263,7 +263,15 @@ def test_what_cannot_be_shared_is_said():
         ({"by": "name"}, "column 'name' is not in the table; it has id, t"),
         ({"x": "time"}, "column 'time' is not in the table"),
         ({"by": ["id", "t"]}, "by: column 't' has another meaning here"),
+        ({"by": []}, r"by: \[\], but columns are needed"),
+        ({"by": ["id", "id"]}, "by: .*columns are needed that tell"),
         ({"at": 1}, "at: 1, but at least 2 places"),
+        ({"at": 5.0}, "at: 5.0, but an array"),
+        ({"at": [[1.0, 2.0]]}, r"at: .*but an array \(m,\)"),
+        ({"at": [1.0, np.nan]}, "at: row 1 is nan"),
+        ({"nu": (0, 1.5)}, "nu: .*orders of derivatives are needed"),
+        ({"nu": []}, "nu: .*orders of derivatives are needed"),
+        ({"workers": 0}, "workers: 0, but a whole number"),
         ({"share": "all"}, "share: 'all', but None or 'tuning'"),
         ({"level": 95}, "level: 95 is not a probability"),
     ],
@@ -271,6 +279,23 @@ def test_what_cannot_be_shared_is_said():
 def test_arguments_that_suit_no_series_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         smooth(panel(), **options)
+
+
+def test_columns_whose_names_or_cells_cannot_serve_are_refused():
+    frame = panel()
+    with pytest.raises(ValueError, match="'mean_0' has the name of an answer"):
+        smooth(frame.rename(columns={"id": "mean_0"}), by="mean_0")
+    with pytest.raises(ValueError, match=r"column 'id' cannot tell series apart .*'list'"):
+        smooth(frame.assign(id=[[name] for name in frame.id]))
+    with pytest.raises(TypeError, match=r"model: .*is not a model"):
+        smooth(frame, model=sd.SmoothingSpline)
+
+
+def test_values_beyond_the_reach_of_floats_are_an_error_not_an_endless_search():
+    frame = panel().assign(vel=np.nan)
+    with pytest.warns(UserWarning, match="3 of 3 series could not be fitted"):
+        out = smooth(frame.assign(pos=1e200 * frame.pos), at=2)
+    assert out.error.str.contains("finite at no starting point").all()
 
 
 @pytest.mark.parametrize("library", TO)

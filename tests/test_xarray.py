@@ -187,7 +187,7 @@ def test_a_cluster_says_the_same(da, eager, client):
 
 
 def test_a_worker_that_is_killed_changes_nothing(client):
-    da = grid(lat=40, lon=3)
+    da = grid(lat=160, lon=3)
     expected = smooth(da, "time", ORDERS, model=SPLINE)
     pids = client.run(os.getpid)
     future = client.compute(smooth(da.chunk(lat=1), "time", ORDERS, model=SPLINE))
@@ -206,8 +206,52 @@ def test_a_worker_that_is_killed_changes_nothing(client):
         (lambda da: (da, "lon"), "dim: 'lon' has no coordinate"),
         (lambda da: (da.assign_coords(lat=list("abcd")), "lat"), "'lat' holds str_, but numbers"),
         (lambda da: (da.assign_coords(lat=[0, 1, np.nan, 3]), "lat"), "'lat' is nan at index 2"),
+        (lambda da: (da.astype(complex), "time"), "da: values of dtype complex128, but real"),
+        (lambda da: (da.astype(object), "time"), "da: values of dtype object, but real"),
+        (lambda da: (da.assign_coords(std_1=1.0), "time"), "coordinate 'std_1' has the name"),
+        (lambda da: (da, "time", 1.5), "nu: 1.5, but orders of derivatives are needed"),
+        (lambda da: (da, "time", []), "nu: .*orders of derivatives are needed"),
     ],
 )
 def test_what_is_no_curve_is_refused(da, change, words):
     with pytest.raises(ValueError, match=words):
         smooth(*change(da))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"at": [1.0]}, "at: the data are at datetimes"),
+        ({"at": np.array([["2026-03-02"]], "M8[ns]")}, r"at: shape \(1, 1\)"),
+        ({"at": np.array(["NaT"], "M8[ns]")}, "at: row 0 is NaT"),
+        ({"yerr": xr.DataArray([0.1], dims="member")}, "yerr: has a dimension .*'member'"),
+    ],
+)
+def test_questions_that_suit_no_series_are_refused(da, options, words):
+    with pytest.raises(ValueError, match=words):
+        smooth(da, "time", **options)
+
+
+def test_what_is_no_array_is_refused(da):
+    with pytest.raises(TypeError, match="da: Dataset, but a DataArray is needed"):
+        smooth(da.to_dataset(), "time")
+
+
+def test_times_with_a_zone_are_instants(da, eager):
+    zoned = da.indexes["time"].tz_localize("UTC").tz_convert("America/New_York")
+    found = smooth(da.assign_coords(time=zoned), "time", ORDERS, model=SPLINE)
+    assert_allclose(found.mean_1.values, eager.mean_1.values, rtol=1e-12)
+    assert found.mean_1.attrs["units"] == "K/s"
+    assert found.indexes["time"].equals(zoned)
+
+
+@pytest.mark.parametrize("kind", ["float32", "int16", "uint8"])
+def test_values_of_other_kinds_are_read_as_numbers(kind):
+    x, noise = np.arange(40.0), np.random.default_rng(0).standard_normal(40)
+    values = (100 + 60 * np.sin(x / 5) + 10 * noise).astype(kind)
+    found, expected = (
+        smooth(xr.DataArray(v, dims="t", coords={"t": x}), "t", model=SPLINE)
+        for v in (values, values.astype(float))
+    )
+    assert found.mean_1.dtype == np.float64
+    assert_allclose(found.mean_1, expected.mean_1, rtol=1e-12)

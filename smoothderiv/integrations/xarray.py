@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import asked_orders, coordinates
 from smoothderiv._workers import cores, threaded
 from smoothderiv.integrations import missing
 from smoothderiv.model import Model
@@ -91,9 +92,10 @@ def smooth(
     >>> bool(abs(3600 * ds.mean_1[0] - np.cos(t / 4) / 4).max() < 0.1)
     True
     """
-    orders = tuple(dict.fromkeys(int(order) for order in np.atleast_1d(np.asarray(nu))))
+    orders = asked_orders(nu)
+    _check(da, dim, orders, yerr)
     x = _places(da, dim)
-    ask = x if at is None else np.atleast_1d(np.asarray(at))
+    ask = x if at is None else _asked(at, x)
     da = _whole_series(da, dim)
     given, core = [da], [[dim]]
     if isinstance(yerr, xr.DataArray):
@@ -125,14 +127,39 @@ def smooth(
     return _dataset(found.transpose(_WHICH, *da.dims), da, dim, orders)
 
 
-def _places(da: xr.DataArray, dim: str) -> NDArray[Any]:
-    """Return the coordinate of a dimension as numbers or datetimes."""
-    if dim not in da.dims:
-        raise ValueError(
-            f"dim: {dim!r} is not a dimension; there are {', '.join(map(str, da.dims))}"
+def _check(da: xr.DataArray, dim: str, orders: tuple[int, ...], yerr: Any) -> None:
+    """Refuse what suits no series."""
+    if not isinstance(da, xr.DataArray):
+        raise TypeError(
+            f"da: {type(da).__name__}, but a DataArray is needed, such as dataset[name]"
         )
+    if da.dtype.kind not in "biuf":
+        raise ValueError(f"da: values of dtype {da.dtype}, but real numbers are needed")
+    if dim not in da.dims:
+        there = ", ".join(map(str, da.dims)) or "none"
+        raise ValueError(f"dim: {dim!r} is not a dimension; there are {there}")
     if dim not in da.coords:
         raise ValueError(f"dim: {dim!r} has no coordinate; give one with da.assign_coords")
+    if isinstance(yerr, xr.DataArray) and (more := set(yerr.dims) - set(da.dims)):
+        raise ValueError(f"yerr: has a dimension that the values lack: {more.pop()!r}")
+    names = {f"{word}_{order}" for order in orders for word in ("mean", "std")} | {"failed"}
+    if taken := names & set(map(str, da.coords)):
+        raise ValueError(f"da: coordinate {taken.pop()!r} has the name of an answer; rename it")
+
+
+def _asked(at: ArrayLike, x: NDArray[Any]) -> NDArray[Any]:
+    """Return the places asked; refuse those that no series could answer for."""
+    ask = np.atleast_1d(np.asarray(at))
+    coordinates(ask, "at", x.min() if x.dtype.kind == "M" and len(x) else None)
+    if ask.ndim > 1:
+        raise ValueError(f"at: shape {ask.shape}, but (m,) is needed")
+    return ask
+
+
+def _places(da: xr.DataArray, dim: str) -> NDArray[Any]:
+    """Return the coordinate of a dimension as numbers or datetimes."""
+    if _zone(da, dim) is not None:  # places in UTC; the coordinate stays as it is
+        return np.asarray(da.indexes[dim].tz_convert(None))
     x = np.asarray(da[dim].values)
     if x.dtype.kind not in "iufmM":
         raise ValueError(
@@ -143,6 +170,11 @@ def _places(da: xr.DataArray, dim: str) -> NDArray[Any]:
     if bad.any():
         raise ValueError(f"dim: the coordinate {dim!r} is {x[bad][0]} at index {bad.argmax()}")
     return x
+
+
+def _zone(da: xr.DataArray, dim: str) -> Any:
+    """Return the time zone of a coordinate, None without one."""
+    return getattr(da.indexes.get(dim), "tz", None)
 
 
 def _whole_series(da: xr.DataArray, dim: str) -> xr.DataArray:
@@ -201,7 +233,8 @@ def _units(da: xr.DataArray, dim: str, order: int) -> str | None:
     top = da.attrs.get("units")
     if not order or top is None:
         return top
-    bottom = "s" if da[dim].dtype.kind in "mM" else da[dim].attrs.get("units")
+    times = da[dim].dtype.kind in "mM" or _zone(da, dim) is not None
+    bottom = "s" if times else da[dim].attrs.get("units")
     if bottom is None:
         return None
     top, bottom = (f"({u})" if not u.isalnum() and u != "%" else u for u in (str(top), str(bottom)))

@@ -132,10 +132,10 @@ def descend(
         while True:
             fresh = min(max(place + move, low), high)
             fresh_value, fresh_slope = yield fresh
-            if fresh_value <= value + 1e-12 * abs(value) or abs(move) < 1e-9:
+            if fresh_value <= value + 1e-12 * abs(value) or not abs(move) >= 1e-9:  # nan: overflow
                 break
             move *= 0.3
-        if fresh == place or abs(move) < 1e-9:
+        if fresh == place or not abs(move) >= 1e-9:
             break
         if (fresh - place) * (fresh_slope - slope) > 1e-12 * abs((fresh - place) * fresh_slope):
             curvature = (fresh_slope - slope) / (fresh - place)

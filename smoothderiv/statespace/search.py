@@ -250,11 +250,11 @@ def newton(
         while True:
             fresh = np.clip(point + move, lower, upper)
             fresh_value, fresh_slope = loss(fresh)
-            if fresh_value <= value + 1e-12 * abs(value) or np.abs(move).max() < 1e-9:
+            if fresh_value <= value + 1e-12 * abs(value) or not np.abs(move).max() >= 1e-9:
                 break
             move = 0.3 * move
         s, y = fresh - point, fresh_slope - slope
-        if not s.any() or np.abs(move).max() < 1e-9:
+        if not s.any() or not np.abs(move).max() >= 1e-9:
             break
         if s @ y > 1e-12 * np.sqrt((s @ s) * (y @ y)):
             hessian = hessian - np.outer(hessian @ s, hessian @ s) / (s @ hessian @ s)

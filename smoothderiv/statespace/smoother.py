@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._validate import asked_orders
 from smoothderiv.leave_one_out import log_predictive_exact
 from smoothderiv.limits import student_dof
 from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, require_known
@@ -203,8 +204,7 @@ class SmoothingSpline(Model):
 
         if self.q is None:
             raise ValueError("q: unknown. Tune the model on some of the rows first, or give q")
-        orders = tuple(int(order) for order in np.atleast_1d(np.asarray(nu)))
-        return smooth_blocks(self, blocks, folder, orders, at)
+        return smooth_blocks(self, blocks, folder, asked_orders(nu), at)
 
     def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
         names = () if self.q is not None else ("q",)
