@@ -36,6 +36,7 @@ _SETTLED = 1e-9  # a Newton step in any log that is not worth taking
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
+_NO_SHARE = 1e-12  # a weight beside which a model is not worth asking
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
 
 
@@ -298,9 +299,10 @@ def _nodes(search: Search, optimum: _Optimum) -> tuple[list[Array], Array]:
         point[noise] += follow @ step
         at = np.clip(point, search.lower, search.upper)
         rise = search.value_at(at) - optimum.loss
-        if np.array_equal(at[free], point[free]) and np.isfinite(rise):
+        weight = 0.5 / kappa * math.exp(0.5 * kappa - max(rise, 0.0)) if np.isfinite(rise) else 0.0
+        if np.array_equal(at[free], point[free]) and weight > _NO_SHARE:
             points.append(point)
-            weights.append(0.5 / kappa * math.exp(0.5 * kappa - max(rise, 0.0)))
+            weights.append(weight)
     return points, np.array(weights) / sum(weights)
 
 

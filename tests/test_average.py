@@ -194,3 +194,12 @@ def test_the_average_is_near_the_better_member():
     x = np.linspace(0.05, 0.95, 100)
     rough = sd.smooth(data, sd.SmoothingSpline(2))
     assert np.mean((post(x, 1) - wave(x, 1)) ** 2) < np.mean((rough(x, 1) - wave(x, 1)) ** 2)
+
+
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
+def test_nodes_at_which_a_model_says_nothing_are_left_out():
+    """Columns of noise: some nodes of the quadrature lie where the evidence underflows."""
+    places, labels = np.random.RandomState(0).uniform(size=(30, 3)), np.arange(30) % 3
+    model = sd.ModelAverage((sd.GaussianProcess(sd.kernels.RationalQuadratic(), mean="constant"),))
+    tuned = sd.tune(model, sd.observe(places, labels))
+    assert min(tuned.weights) > 0
