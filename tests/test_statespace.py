@@ -239,6 +239,19 @@ def test_matern_steps_keep_the_process_stationary():
             assert_allclose(A @ P @ A.T + root @ root.T, P, atol=1e-13)
 
 
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_matern_noise_of_a_step_is_that_of_two_halves(degree):
+    """``Q(2 h) = A(h) Q(h) A(h)' + Q(h)``, entry by entry, wherever another rule takes over."""
+    prior = Matern(degree, scale=np.sqrt(max(2 * degree + 1, 1)))  # rate 1
+    h = np.array([1e-7, 1.9e-5, 1e-5, 9e-4, 5e-4, 1.9e-2, 1e-2, 0.2, 1.0, 3.0])
+    half, whole = prior.steps(h), prior.steps(2 * h)
+    Q = half.root @ half.root.transpose(0, 2, 1)
+    both = half.transition @ Q @ half.transition.transpose(0, 2, 1) + Q
+    assert_allclose(whole.root @ whole.root.transpose(0, 2, 1), both, rtol=1e-13, atol=1e-15)
+    tiny = h < 1e-2
+    assert_allclose((whole.root @ whole.root.transpose(0, 2, 1))[tiny], both[tiny], rtol=1e-13)
+
+
 def test_wiener_noise_is_the_textbook_one():
     """Q_ij = q h^(2d-1-i-j) / ((2d-1-i-j) (d-1-i)! (d-1-j)!)."""
     from math import factorial

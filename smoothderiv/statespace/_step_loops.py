@@ -9,15 +9,17 @@ _loop = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_loop
-def matern_steps(t, powers, density, panels, nodes, weights, transition, root):
+def matern_steps(t, powers, density, panels, rules, transition, root):
     """Fill ``exp(F t)`` and a square root of its noise for each t: (n, d, d) both.
 
     ``exp(F t) = exp(-t) sum_k t**k powers[k]``, and the noise is
     ``density int_0^t g g' ds``, g the last column of ``exp(F s)``: Gauss's rule on panels
-    [panels[i], panels[i + 1]], its rows made orthogonal, which takes no differences.
+    [panels[i], panels[i + 1]], its rows made orthogonal, which takes no differences. rules is
+    (reach, count, nodes, roots of weights): the first whose reach is not below t serves.
     """
-    n, d, m = len(t), len(powers), len(nodes)
-    kicks = np.empty((m * (len(panels) - 1), d))
+    reach, counts, all_nodes, all_roots = rules
+    n, d = len(t), len(powers)
+    kicks = np.empty((counts[-1] * (len(panels) - 1), d))
     for i in range(n):
         A, R, h = transition[i], root[i], t[i]
         if i > 0 and h == t[i - 1]:
@@ -31,14 +33,18 @@ def matern_steps(t, powers, density, panels, nodes, weights, transition, root):
                 for k in range(d - 1, -1, -1):
                     total = total * h + powers[k, a, b]
                 A[a, b] = decay * total
-        count = 0
+        count, rule = 0, 0
+        while h > reach[rule]:
+            rule += 1
+        nodes, roots = all_nodes[rule], all_roots[rule]
         for p in range(len(panels) - 1):
             width = min(h, panels[p + 1]) - panels[p]
             if width <= 0.0:
                 break
-            for j in range(m):
+            unit = math.sqrt(density * width)
+            for j in range(counts[rule]):
                 s = panels[p] + width * nodes[j]
-                size = math.exp(-s) * math.sqrt(density * width * weights[j])
+                size = math.exp(-s) * unit * roots[j]
                 for a in range(d):
                     total = 0.0
                     for k in range(d - 1, -1, -1):

@@ -148,8 +148,7 @@ class MarkovRows:
     def _dims(self) -> Any:
         """What tells the loops their dimension: a tuple if they are compiled for it, unrolled."""
         d = self.prior.dimension
-        unrolled = d <= _UNROLLED and self.steps.transition is None
-        return (0,) * d if unrolled else _rolled(d)
+        return (0,) * d if d <= _UNROLLED else _rolled(d)
 
     @property
     def _is_even(self) -> bool:
@@ -334,7 +333,7 @@ class MarkovRows:
         beside = np.empty_like(mean) if self.steps.transition is not None else np.empty((0, 0))
         diffuse = np.array(self._settled[0][5])
         quick = isinstance(self._dims, tuple) and self.prior.is_uniform
-        if quick and self._is_even:  # full covariances
+        if quick and self.steps.transition is None and self._is_even:  # full covariances
             rest = min(len(diffuse), n - 1)
             _smooth_loops.smooth(
                 mean, factor, rest, self._rows, self.steps, smoothed, spread, self._dims

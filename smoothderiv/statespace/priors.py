@@ -244,7 +244,7 @@ class Matern(MarkovPrior):
         t, d = np.asarray(h, dtype=np.float64) * self.rate, self.dimension
         transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
         powers, density = _matern_powers(d)
-        _step_loops.matern_steps(t, powers, density, _PANELS, *_gauss(), transition, root)
+        _step_loops.matern_steps(t, powers, density, _PANELS, _gauss(d), transition, root)
         return Steps(t, np.empty((0, 0)), np.empty((0, 0)), transition, root)
 
     def drift(self) -> tuple[Array, float]:
@@ -285,11 +285,23 @@ def _matern_start(p: int) -> tuple[Array, Array]:
 _PANELS = np.array([0.0, 0.5, 1.5, 3.5, 8.0, 16.0, 28.0, 60.0])
 
 
+_REACH = np.array([2e-5, 1e-3, 2e-2, math.inf])
+_BEYOND = (1, 2, 4)
+
+
 @functools.cache
-def _gauss() -> tuple[Array, Array]:
-    """Return 12 Gauss nodes and weights on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    return 0.5 + 0.5 * nodes, 0.5 * weights
+def _gauss(d: int) -> tuple[Array, NDArray[np.int64], Array, Array]:
+    """Return Gauss's rules on [0, 1]: how far each reaches, its size, nodes and roots of weights.
+
+    With d + k nodes powers up to 2 d + 2 k - 1 are exact, of which the noise begins with the power
+    2 d - 2: what is left is of relative size ``(2 h)**(2 k + 2)`` times 1e-5 or less.
+    """
+    counts = np.array([*(min(d + k, 12) for k in _BEYOND), 12])
+    nodes, roots = np.zeros((len(counts), 12)), np.zeros((len(counts), 12))
+    for k, count in enumerate(counts):
+        node, weight = np.polynomial.legendre.leggauss(count)
+        nodes[k, :count], roots[k, :count] = 0.5 + 0.5 * node, np.sqrt(0.5 * weight)
+    return _REACH, counts, nodes, roots
 
 
 @functools.cache
