@@ -9,17 +9,18 @@ _loop = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_loop
-def matern_steps(t, powers, density, panels, rules, transition, root):
+def matern_steps(t, powers, density, panels, nodes, weights, near, transition, root):
     """Fill ``exp(F t)`` and a square root of its noise for each t: (n, d, d) both.
 
     ``exp(F t) = exp(-t) sum_k t**k powers[k]``, and the noise is
     ``density int_0^t g g' ds``, g the last column of ``exp(F s)``: Gauss's rule on panels
-    [panels[i], panels[i + 1]], its rows made orthogonal, which takes no differences. rules is
-    (reach, count, nodes, roots of weights): the first whose reach is not below t serves.
+    [panels[i], panels[i + 1]], its rows made orthogonal, which takes no differences. near is
+    (reach, coefficients (d, d, k)): up to there row a of the root is ``t**(d - a - 1/2)`` times
+    polynomials in ``2 t / reach - 1``, highest powers first.
     """
-    reach, counts, all_nodes, all_roots = rules
-    n, d = len(t), len(powers)
-    kicks = np.empty((counts[-1] * (len(panels) - 1), d))
+    reach, coefficients = near
+    n, d, m = len(t), len(powers), len(nodes)
+    kicks = np.empty((m * (len(panels) - 1), d))
     for i in range(n):
         A, R, h = transition[i], root[i], t[i]
         if i > 0 and h == t[i - 1]:
@@ -33,18 +34,26 @@ def matern_steps(t, powers, density, panels, rules, transition, root):
                 for k in range(d - 1, -1, -1):
                     total = total * h + powers[k, a, b]
                 A[a, b] = decay * total
-        count, rule = 0, 0
-        while h > reach[rule]:
-            rule += 1
-        nodes, roots = all_nodes[rule], all_roots[rule]
+        if h <= reach:
+            unit, place = math.sqrt(h), 2.0 * h / reach - 1.0
+            for a in range(d - 1, -1, -1):
+                for b in range(a + 1):
+                    total = 0.0
+                    for k in range(coefficients.shape[2]):
+                        total = total * place + coefficients[a, b, k]
+                    R[a, b] = unit * total
+                for b in range(a + 1, d):
+                    R[a, b] = 0.0
+                unit *= h
+            continue
+        count = 0
         for p in range(len(panels) - 1):
             width = min(h, panels[p + 1]) - panels[p]
             if width <= 0.0:
                 break
-            unit = math.sqrt(density * width)
-            for j in range(counts[rule]):
+            for j in range(m):
                 s = panels[p] + width * nodes[j]
-                size = math.exp(-s) * unit * roots[j]
+                size = math.exp(-s) * math.sqrt(density * width * weights[j])
                 for a in range(d):
                     total = 0.0
                     for k in range(d - 1, -1, -1):

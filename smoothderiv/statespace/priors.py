@@ -243,8 +243,7 @@ class Matern(MarkovPrior):
     def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
         t, d = np.asarray(h, dtype=np.float64) * self.rate, self.dimension
         transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
-        powers, density = _matern_powers(d)
-        _step_loops.matern_steps(t, powers, density, _PANELS, _gauss(d), transition, root)
+        _fill_matern(t, _matern_near(d), transition, root)
         return Steps(t, np.empty((0, 0)), np.empty((0, 0)), transition, root)
 
     def drift(self) -> tuple[Array, float]:
@@ -285,23 +284,37 @@ def _matern_start(p: int) -> tuple[Array, Array]:
 _PANELS = np.array([0.0, 0.5, 1.5, 3.5, 8.0, 16.0, 28.0, 60.0])
 
 
-_REACH = np.array([2e-5, 1e-3, 2e-2, math.inf])
-_BEYOND = (1, 2, 4)
+_REACH = 0.25
+_TERMS = 11
 
 
 @functools.cache
-def _gauss(d: int) -> tuple[Array, NDArray[np.int64], Array, Array]:
-    """Return Gauss's rules on [0, 1]: how far each reaches, its size, nodes and roots of weights.
+def _gauss() -> tuple[Array, Array]:
+    """Return 12 Gauss nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    return 0.5 + 0.5 * nodes, 0.5 * weights
 
-    With d + k nodes powers up to 2 d + 2 k - 1 are exact, of which the noise begins with the power
-    2 d - 2: what is left is of relative size ``(2 h)**(2 k + 2)`` times 1e-5 or less.
+
+def _fill_matern(t: Array, near: tuple[float, Array], transition: Array, root: Array) -> None:
+    """Fill the steps of a Matern process for each t: (n, d, d) both."""
+    powers, density = _matern_powers(transition.shape[1])
+    _step_loops.matern_steps(t, powers, density, _PANELS, *_gauss(), near, transition, root)
+
+
+@functools.cache
+def _matern_near(d: int) -> tuple[float, Array]:
+    """Return how far, and by which polynomials, roots of the noise are interpolated.
+
+    Row a over ``t**(d - a - 1/2)`` is analytic: at Chebyshev's places polynomials of degree 10 meet
+    it to a few roundings.
     """
-    counts = np.array([*(min(d + k, 12) for k in _BEYOND), 12])
-    nodes, roots = np.zeros((len(counts), 12)), np.zeros((len(counts), 12))
-    for k, count in enumerate(counts):
-        node, weight = np.polynomial.legendre.leggauss(count)
-        nodes[k, :count], roots[k, :count] = 0.5 + 0.5 * node, np.sqrt(0.5 * weight)
-    return _REACH, counts, nodes, roots
+    place = np.cos(np.pi * (np.arange(_TERMS) + 0.5) / _TERMS)
+    t, shape = _REACH * (0.5 + 0.5 * place), (_TERMS, d, d)
+    root = np.empty(shape)
+    _fill_matern(t, (0.0, np.empty((d, d, 0))), np.empty(shape), root)
+    root /= (t[:, None] ** (d - 0.5 - np.arange(d)))[:, :, None]
+    found = np.polynomial.polynomial.polyfit(place, root.reshape(_TERMS, -1), _TERMS - 1)
+    return _REACH, np.array(found[::-1].T, dtype=np.float64, order="C").reshape(d, d, _TERMS)
 
 
 @functools.cache
