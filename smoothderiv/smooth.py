@@ -178,7 +178,7 @@ def _plain_model(data: Observations) -> Model:
 def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> ModelAverage:
     """Return the model that :func:`smoothderiv.smooth` tunes when none is given.
 
-    For x of one dimension the average of all that has the derivatives observed and asked: smoothing
+    For x of one dimension the average of all that has the derivatives observed and asked: adaptive
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
     ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and squared
     exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline

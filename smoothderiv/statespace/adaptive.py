@@ -36,8 +36,9 @@ class AdaptiveSpline(Model):
         l_(k+1) - l_k ~ N(0, variation^2 / (K - 1)),
 
     so that `variation` is how far it wanders from end to end; 0 is a :class:`.SmoothingSpline`. q
-    and the noise levels are tuned to maximise restricted likelihood times that density, and
-    `variation` by Laplace's approximation of the evidence, over 0, 2, 5, 10, 20, 40 and 80.
+    and the noise levels are tuned to maximise restricted likelihood times that density.
+    `variation` is tuned by Laplace's approximation of the evidence, with a half-Cauchy prior of
+    scale 5: over 0, 3 and 10, and 30 and 90 where 10 is best.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class AdaptiveSpline(Model):
         Standard deviation of log q from the first knot to the last; None is tuned.
     knots : tuple of float, or None
         Ascending places of the knots, evenly spaced or not; None: 17 over the range of the data,
-        65 where log q wanders far (by 20 or more).
+        65 where log q wanders far (by 30 or more).
     q : tuple of float, or None
         Spectral density at each knot, in (unit of y)^2 / (unit of x)^(2 m - 1); None is tuned.
     noise : mapping from order to level, or None
@@ -61,8 +62,8 @@ class AdaptiveSpline(Model):
     References
     ----------
     Pintore, Speckman and Holmes, "Spatially adaptive smoothing splines", Biometrika 93, 2006.
-    Wood, "Stable and efficient multiple smoothing parameter estimation", JASA 99, 2004 (restricted
-    likelihood by Laplace's approximation).
+    Tierney and Kadane, "Accurate approximations for posterior moments and marginal densities", JASA
+    81, 1986. Gelman, "Prior distributions for variance parameters", Bayesian Analysis 1, 2006.
 
     Examples
     --------
