@@ -231,11 +231,12 @@ def passes(n):
 
 def whole(sizes):
     """Tuned fits with pointwise bands at 1000 places: is the time linear in n?"""
+    np.ones(30 * max(sizes))  # a virtual machine lends memory slowly when it is first used
     for n in sizes:
         rng = np.random.default_rng(1)
         x = np.sort(rng.random(n))
         data = sd.observe(x, np.sin(12 * x) + 0.1 * rng.normal(size=n))
-        for order in (2, 3):
+        for order in (2, 3) if n > 1e6 else (2, 3, 4, 5, 6):
             start = time.process_time()
             model = sd.tune(sd.SmoothingSpline(order), data)
             middle = time.process_time()
