@@ -1,15 +1,17 @@
 """Many series at once, tuned one by one, with limits for f and f': seconds beside others.
 
-    python benchmarks/panels.py [--series 10000] [--rows 1000] [--models "order 2"] [--others 20]
+    python benchmarks/panels.py [--series 10000] [--rows 1000] [--models "order 2"] [--alike]
+        [--others 20]
 
-Each series is a wave at irregular places with noise of unknown size; f and f' with 95 % limits are
-asked at its own places. For each model: the mean of some series done one by one in this process,
-all of them by `sd.smooth_panel` on all cores, from table to table, and the ratio of that to
-(series x one series) / cores, by the clock and by CPU seconds of all processes (the ratio that a
-machine busy with other things does not spoil). ``--others N``: a joblib loop over N series by
-statsmodels (smooth trend by likelihood, f and slope with standard errors; it takes the places for
-even, knowing no other), and over N / 5 by PyNumDiff (`rtsdiff` of order 2, smoothed as its own
-blind tuning says, told the band limit; no limits), and what that would be for all.
+Each series is a wave at irregular places (those of all, with ``--alike``) with noise of unknown
+size; f and f' with 95 % limits are asked at its own places. For each model: the mean of some series
+done one by one in this process, all of them by `sd.smooth_panel` on all cores, from table to table,
+and the ratio of that to (series x one series) / cores, by the clock and by CPU seconds of all
+processes (the ratio that a machine busy with other things does not spoil). ``--others N``: a joblib
+loop over N series by statsmodels (smooth trend by likelihood, f and slope with standard errors; it
+takes the places for even, knowing no other), and over N / 5 by PyNumDiff (`rtsdiff` of order 2,
+smoothed as its own blind tuning says, told the band limit; no limits), and what that would be for
+all.
 """
 
 import argparse
@@ -32,10 +34,10 @@ MODELS = {
 }
 
 
-def wave(number, rows):
-    """Return one series."""
+def wave(number, rows, alike=False):
+    """Return one series, at places of its own or at those of all."""
     rng = np.random.default_rng([7, number])
-    x = np.sort(rng.uniform(0, 10, rows))
+    x = np.sort((np.random.default_rng(7) if alike else rng).uniform(0, 10, rows))
     y = np.sin(rng.uniform(0.5, 3.0) * x + rng.uniform(0, 6)) + 0.1 * rng.standard_normal(rows)
     return x, y
 
@@ -57,9 +59,9 @@ def one_series(model, rows, repeats):
     return np.mean(taken[1:], axis=0)
 
 
-def all_series(model, series, rows):
+def all_series(model, series, rows, alike):
     """Return the seconds of the panel, from table to table, by the clock and of CPU."""
-    parts = [wave(number, rows) for number in range(series)]
+    parts = [wave(number, rows, alike) for number in range(series)]
     frame = pd.DataFrame(
         {
             "id": np.repeat(np.arange(series), rows),
@@ -67,6 +69,7 @@ def all_series(model, series, rows):
             "y": np.concatenate([y for _, y in parts]),
         }
     )
+    sd.smooth_panel(frame[: 2 * rows], by="id", nu=(0, 1), model=model)  # loops are loaded
     begun = clocks()
     out = sd.smooth_panel(frame, by="id", nu=(0, 1), model=model)
     taken = clocks() - begun
@@ -120,6 +123,7 @@ def main():
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--alike", action="store_true", help="the same places for all series")
     parser.add_argument("--others", type=int, default=0, help="series for each other package")
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
@@ -130,7 +134,7 @@ def main():
     for name in given.models:
         model, series = MODELS[name], given.series if name != "door" else given.series // 20
         before = one_series(model, given.rows, given.repeats)
-        taken = all_series(model, series, given.rows)
+        taken = all_series(model, series, given.rows, given.alike)
         alone = 0.5 * (before + one_series(model, given.rows, given.repeats))
         clock, cpu = taken / (series * alone)
         words = f"{alone[0] * 1e3:.1f}", str(series), f"{taken[0]:.1f}"

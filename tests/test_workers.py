@@ -1,4 +1,4 @@
-"""Laws of the processes: every task once, whatever happens to who does it."""
+"""Laws of processes and threads: every task once, whatever happens to who does it."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smoothderiv import _workers
-from smoothderiv._workers import spread
+from smoothderiv._workers import spread, threaded
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,3 +103,19 @@ def test_a_script_needs_no_guard_and_its_own_functions_stay_in_it(tmp_path):
         [sys.executable, "-W", "error", str(script)], capture_output=True, env=env, check=False
     )
     assert done.stdout == b"[1, 2, 3, 4, 5]\n", done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_yield_in_order_and_raise_what_a_task_raises(workers):
+    found = threaded(lambda task: 12 / task, [4, 1, 3, 2], workers)
+    assert list(found) == [(4, 3), (1, 12), (3, 4), (2, 6)]
+    with pytest.raises(ZeroDivisionError):
+        list(threaded(lambda task: 12 / task, [4, 0, 3], workers))
+
+
+def test_threads_are_a_few_tasks_ahead_and_stop_when_no_more_is_asked():
+    done = []
+    found = threaded(done.append, list(range(50)), 2)
+    next(found)
+    found.close()
+    assert len(done) < 10
