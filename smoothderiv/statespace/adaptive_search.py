@@ -48,7 +48,7 @@ _VARIATIONS = (3.0, 10.0)
 _WIDER = (30.0, 90.0)  # asked about, with more knots, where the last of those is best
 
 _RANGE = 40.0  # in a log, on either side of where constant q and its noise are best
-_SHARE = 0.05  # of a variation, below which it is left out
+_SHARE = 0.1  # of a variation, below which it is left out
 _TYPICAL = 5.0  # half of the prior of the variation is below: a half-Cauchy distribution
 _HOPELESS = 1.0  # nats lost against the variation before, at which more is not asked about
 _FEW, _MANY = 17, 65  # knots
@@ -334,14 +334,20 @@ def _constants(model: AdaptiveSpline, spread: Spread) -> tuple[list[AdaptiveSpli
 
 
 def _average(fits: list[_Fit], evidence: list[float], constants: Any) -> AdaptiveSpline:
-    """Return the best fit, and beside it the others and those of other mean density."""
+    """Return the best fit, and beside it those of other mean density, and the other fits."""
     shares = np.exp(np.array(evidence) - evidence[0])
     shares[shares < _SHARE * shares.sum()] = 0.0
     models: list[AdaptiveSpline] = []
     weights: list[float] = []
-    for fit, share in zip(fits, shares / shares.sum(), strict=True):
+    for k, share in enumerate(shares / shares.sum()):
         if share > 0.0:
-            own, parts = _of_other_mean(fit) if fit.variation else constants()
+            fit = fits[k]
+            own = [fit.objective.filled(fit.variation, fit.point)]
+            parts = [1.0]
+            if not fit.variation:
+                own, parts = constants()
+            elif k == 0:
+                own, parts = _of_other_mean(fit)
             models += own
             weights += [share * part for part in parts]
     best = fits[0]
