@@ -203,3 +203,21 @@ def test_nodes_at_which_a_model_says_nothing_are_left_out():
     model = sd.ModelAverage((sd.GaussianProcess(sd.kernels.RationalQuadratic(), mean="constant"),))
     tuned = sd.tune(model, sd.observe(places, labels))
     assert min(tuned.weights) > 0
+
+
+def test_very_many_rows_are_tuned_on_means_of_neighbours(monkeypatch):
+    """The answer is nearly that of tuning on all rows, and is conditioned on all of them."""
+    rng = np.random.default_rng(7)
+    x = np.sort(rng.uniform(0, 1, 6000))
+    data = sd.observe(x, np.sin(7 * x) + 0.3 * rng.standard_normal(6000))
+    models = sd.ModelAverage((sd.SmoothingSpline(3), sd.GaussianProcess(sd.kernels.Matern52())))
+    whole = sd.smooth(data, models)
+    monkeypatch.setattr("smoothderiv.average._MANY", 5000)
+    monkeypatch.setattr("smoothderiv.average._TELLING", 600)
+    quick = sd.smooth(data, models)
+    ask = np.linspace(0.02, 0.98, 40)
+    for nu in (0, 1):
+        assert (np.abs(quick(ask, nu) - whole(ask, nu)) < 0.3 * whole.std(ask, nu)).all()
+        assert_allclose(quick.std(ask, nu), whole.std(ask, nu), rtol=0.3)
+    assert len(quick.data) == 6000
+    assert quick.model != whole.model
