@@ -1,5 +1,7 @@
 """The door: what most people type."""
 
+import warnings
+
 import contracts
 import numpy as np
 import pytest
@@ -150,3 +152,13 @@ def test_frame_is_the_answers_as_a_table():
     times = sd.RegressionSpline(0).condition(sd.observe(t, np.arange(9.0), 0.1)).frame(t[:2], nu=1)
     assert times["x"].to_numpy().astype("datetime64[s]").tolist() == t[:2].tolist()
     assert times.column_names == ["x", "mean_1", "std_1", "lower_1", "upper_1"]
+
+
+def test_exact_rows_of_a_line_are_a_line():
+    """Rounding is no contradiction: the smoothest curve through them is found, by any member."""
+    x = np.linspace(0, 1, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sd.TuningWarning)
+        post = sd.smooth(sd.observe(x, 2 * x + 1, 0.0))
+    assert_allclose(post([0.3, 0.77], 1), 2.0, rtol=1e-6)
+    assert_allclose(post([0.3, 0.77]), [1.6, 2.54], rtol=1e-9)

@@ -151,7 +151,8 @@ def _fill(criterion: Criterion, point: Array, lower: Array, upper: Array) -> Smo
     inside = np.clip(np.asarray(point, dtype=np.float64), lower, upper)
     q, levels = criterion.parameters(inside)
     tuned_q = criterion.model.q is None
-    if tuned_q and point[0] == -np.inf:
+    pinned = criterion.data.exact.sum() > criterion.model.order  # met but for rounding
+    if tuned_q and point[0] == -np.inf and not pinned:
         q = 0.0
     scale = criterion.scale(q, levels) if criterion.free_scale else 1.0
     others = point[int(tuned_q) :]
