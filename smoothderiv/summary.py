@@ -91,7 +91,8 @@ def model_words(model: Any) -> str:
     words = []
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
-        if field.name == "tuning" or value is None or _same(value, field.default):
+        hidden = field.name == "tuning" or field.name.startswith("_")
+        if hidden or value is None or _same(value, field.default):
             continue
         shown = f"{value:.5g}" if isinstance(value, float) else repr(value)
         if isinstance(value, np.ndarray):
@@ -151,8 +152,14 @@ def _fit(post: Posterior) -> Rows:
 
 def _tuned(tuning: Any) -> Rows:
     rows: Rows = [("by", tuning.criterion)]
+    found: dict[str, list[float]] = {}  # many of a kind in one line
     for name, value in zip(tuning.names, tuning.log_values, strict=True):
-        rows.append((name, f"{math.exp(value):.5g}" if value < 700 else f"exp({value:.4g})"))
+        many = len(tuning.names) > _SHOWN
+        found.setdefault(name.partition("[")[0] if many else name, []).append(value)
+    for name, values in found.items():
+        ends = [f"{math.exp(v):.5g}" if v < 700 else f"exp({v:.4g})" for v in sorted(values)]
+        alike = f"{ends[0]} to {ends[-1]}, {len(ends)} numbers" if len(ends) > 1 else ends[0]
+        rows.append((name, alike))
     rows.extend(("at an end", words) for words in tuning.ends)
     return rows
 

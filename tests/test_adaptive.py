@@ -272,3 +272,24 @@ def test_units_with_tuning(a):
         return model.condition(rows)
 
     contracts.check_units(fit, data, a, c=3e4, b=0.3 * a)
+
+
+def test_summary_and_picture_are_short():
+    post = sd.smooth(jump(known=False), sd.AdaptiveSpline(3))
+    text = post.summary()
+    assert "_beside" not in text
+    assert len(text.splitlines()) < 25
+    assert f"{len(post.model.knots)} numbers" in text
+    axes = sd.plot_tuning(post)
+    assert len(axes) == 1
+    assert "variation" in axes[0].get_yticklabels()[0].get_text()
+    held = sd.tune(sd.AdaptiveSpline(3, variation=5.0), jump())
+    with pytest.raises(ValueError, match="found together"):
+        sd.plot_tuning(held)
+
+
+def test_exact_polynomials_are_met_without_a_search():
+    x = np.linspace(-1, 1, 40)
+    with pytest.warns(sd.TuningWarning, match="polynomial of degree 2"):
+        post = sd.smooth(sd.observe(x, x**2, 0.0), sd.AdaptiveSpline(3))
+    assert_allclose(post(x, 1), 2 * x, atol=1e-8)

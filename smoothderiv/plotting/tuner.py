@@ -26,7 +26,7 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     One panel for each parameter: every point that was evaluated, in nats above the best. Of several
     parameters the lower edge is what counts, as the others were not at their best elsewhere. Within
     2 nats a value is nearly as good (shaded). A last panel ranks discrete candidates, if there
-    were several.
+    were several; of an adaptive spline it is the only one.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        The model was not tuned.
+        The model was not tuned, or nothing of it was kept that could be drawn.
 
     Examples
     --------
@@ -55,7 +55,11 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     tuning = (model.model if isinstance(model, Posterior) else model).tuning
     if tuning is None:
         raise ValueError("model: it was not tuned; give sd.tune(model, data) or a fit by sd.smooth")
-    panels = len(tuning.names) + (len(tuning.tried) > 1)
+    points, losses = tuning.curve
+    parameters = len(tuning.names) if len(losses) > 1 else 0
+    panels = parameters + (len(tuning.tried) > 1)
+    if not panels:
+        raise ValueError("model: its parameters were found together, and no candidates were tried")
     columns = min(panels, 3)
     lines = -(-panels // columns)
     _, axes = pyplot.subplots(
@@ -68,8 +72,7 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     every = axes.ravel()
     for ax in every[panels:]:
         ax.set_visible(False)
-    points, losses = tuning.curve
-    for j, ax in enumerate(every[: len(tuning.names)]):
+    for j, ax in enumerate(every[:parameters]):
         _draw_parameter(ax, tuning, j, points[:, j], losses - tuning.loss)
         if j % columns == 0:
             ax.set_ylabel(f"{tuning.criterion}: nats from the best")

@@ -275,7 +275,8 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
         uniform, spread = tune_spread(model.uniform(), data)
     levels = missing_noise(model.noise, data)
     placed = model if model.knots else dataclasses.replace(model, knots=spaced(data))
-    inside = bool(uniform.q) and all((uniform.noise or {})[k] > 0 for k in levels)
+    at_end = uniform.tuning is not None and bool(uniform.tuning.ends)
+    inside = bool(uniform.q) and all((uniform.noise or {})[k] > 0 for k in levels) and not at_end
     if inside and model.variation != 0:
         few = binned(data, _ENOUGH)
         base = uniform if few is data else fit_quietly(model.uniform(), few).model
@@ -359,7 +360,7 @@ def _average(fits: list[_Fit], evidence: list[float], constants: Any) -> Adaptiv
         best.gradient,
         (),
         (best.point[None], np.array([best.loss])),
-        tuple((f"variation={f.variation:g}", e) for f, e in zip(fits, evidence, strict=True)),
+        tuple((f"variation {f.variation:g}", e) for f, e in zip(fits, evidence, strict=True)),
     )
     beside = tuple(zip(models[1:], weights[1:], strict=True))
     return dataclasses.replace(models[0], tuning=report, _beside=beside, _freedom=best.freedom)
