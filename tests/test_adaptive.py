@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
-from smoothderiv.statespace.adaptive_search import _Objective
+from smoothderiv.statespace.adaptive_loss import Objective
 
 KNOTS = (0.0, 0.25, 0.5, 1.0)
 DENSITY = (1e2, 1e5, 3e3, 10.0)
@@ -100,7 +100,7 @@ def objective(order, known):
     model = sd.AdaptiveSpline(order, knots=tuple(np.linspace(data.x.min(), data.x.max(), 5)))
     levels = () if known else data.estimated_orders
     point = np.append(8 + 2 * np.random.default_rng(0).standard_normal(5), np.log([1.3, 0.8]))
-    return _Objective(model, data, levels), point[: 5 + len(levels)]
+    return Objective(model, data, levels), point[: 5 + len(levels)]
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -192,7 +192,7 @@ def test_evidence_is_what_integrating_by_brute_force_gives():
     x = np.linspace(0, 1, 60)
     data = sd.observe(x, wave(x) + 0.1 * np.random.default_rng(2).standard_normal(60), 0.1)
     model = sd.AdaptiveSpline(2, knots=(0.0, 1.0))
-    ask = _Objective(model, data, ())
+    ask = Objective(model, data, ())
     start = np.log([3e4, 3e4])
     for variation in (1.0, 3.0):
         fit = ask.polished(ask.climb(variation, start))
