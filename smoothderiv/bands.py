@@ -43,6 +43,7 @@ _FEWEST = 120
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(3)
 _U, _V = np.polynomial.legendre.leggauss(32)
 _BINS = np.concatenate(([0.0], np.geomspace(1e-4, 0.5 * math.pi, 120), [math.inf]))
+_FAR = 7.0  # standard deviations beyond which exit rates are asymptotic
 _SIEGMUND = 0.5825971579390107  # -zeta(1/2) / sqrt(2 pi)
 
 
@@ -162,15 +163,18 @@ def exit_rate(c: Array) -> Array:
     """Return the rate at which ``dZ = -Z dt + sqrt(2) dW`` leaves ``-c .. c`` in the long run.
 
     The smallest eigenvalue of its generator: the first root in ``lam`` of Kummer's
-    ``M(-lam / 2, 1 / 2, c^2 / 2)``.
+    ``M(-lam / 2, 1 / 2, c^2 / 2)``. Beyond c = 7 it is ``c sqrt(2 / pi) exp(-c^2 / 2)``, to a
+    few percent of 1e-10; there bisection ends, and M overflows later.
     """
-    x = 0.5 * c * c
+    far = c > _FAR
+    x = 0.5 * np.where(far, _FAR, c) ** 2
     low, high = np.zeros_like(x), np.pi**2 / (8.0 * x) + 1.0
     for _ in range(40):
         middle = 0.5 * (low + high)
         inside = scipy.special.hyp1f1(-0.5 * middle, 0.5, x) > 0.0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return np.asarray(0.5 * (low + high))
+    asymptote = c * math.sqrt(2.0 / math.pi) * np.exp(-0.5 * c * c)
+    return np.asarray(np.where(far, asymptote, 0.5 * (low + high)))
 
 
 def ways_through(post: Moments, x: Array, nu: Orders) -> Ways:

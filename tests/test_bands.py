@@ -251,3 +251,17 @@ def test_every_engine_keeps_the_promise_of_its_rough_derivative():
     ):
         post = model.condition(data)
         contracts.check_bands(post, contracts.places(post), (1,), 0)
+
+
+def test_exit_rates_at_any_distance():
+    """They fall to nothing, without a jump; limits of hardly known noise are found."""
+    c = np.concatenate((np.linspace(0.1, 30, 400), [1e3, 1e6, 1e9]))
+    rate = bands.exit_rate(c)
+    assert (np.diff(rate) <= 0).all()
+    assert rate[-1] == 0.0
+    near = bands.exit_rate(np.array([6.999, 7.001]))
+    assert abs(near[1] / near[0] / np.exp(-0.5 * (7.001**2 - 6.999**2)) - 1) < 0.05
+    for dof in (1.0, 2.0):
+        way = bands.Way(np.full(20, 0.5), np.full(20, np.inf), True, 0)
+        found = bands.critical_value([(1.0, [way])], 0.95, dof)
+        assert 10 < found < 1e3
