@@ -12,7 +12,6 @@ from smoothderiv.observations import Observations
 
 Array = NDArray[np.float64]
 
-
 _WITHIN = 0.05  # in a log: how much wider rows may scatter within a bin than beside each other
 
 
@@ -22,13 +21,14 @@ def summarised(data: Observations, few: int) -> Observations:
     They would if rows of an order scatter more about the line through their bin than beside each
     other, or bins more than rows beside each other.
     """
-    out = binned(data, few)
+    out, size = binned(data, few), -(-len(data) // few)
     for order in data.orders:
         rows, bins = data[data.is_of(order) & ~data.exact], out[out.is_of(order) & ~out.exact]
-        size = -(-len(data) // few)
         beside = _scatter(rows, 3)
+        chance = 4.0 / math.sqrt(
+            max(len(bins), 1) / 3.0
+        )  # three standard errors of the least count
         for found in (_scatter(rows, size), _scatter(bins, 3)):
-            chance = 4.0 / math.sqrt(len(bins) / 3.0)  # three standard errors of the least count
             if found > 0 and not math.log(found / beside) < _WITHIN + chance:
                 return data
     return out

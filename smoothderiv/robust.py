@@ -41,8 +41,11 @@ class Tails:
     gain: float
 
     def log_density(self, z: Array) -> float:
-        """Return the sum of the log densities of standardised residuals, for finite `dof`."""
+        """Return the sum of the log densities of standardised residuals."""
         dof = self.dof
+        if math.isinf(dof):
+            normal = 0.5 * math.log(2.0 * math.pi * self.scale**2)
+            return -0.5 * float(np.sum((z / self.scale) ** 2)) - len(z) * normal
         constant = special.gammaln(0.5 * (dof + 1)) - special.gammaln(0.5 * dof)
         constant -= 0.5 * math.log(dof * math.pi * self.scale**2)
         kernel = np.log1p(z**2 / (dof * self.scale**2)).sum()
@@ -123,13 +126,13 @@ def robust_weights(
     return given * weight
 
 
-def calm_weights(data: Observations, calm: Model, post: Posterior) -> Array | None:
+def calm_weights(data: Observations, calm: Model, model: Model) -> Array | None:
     """Return robust weights around a calm model, if with them it predicts the rows best.
 
     An outlier may look like a place where the curve turns sharply, and a model whose smoothness
-    varies follows it. Which it is, is told by the left-out rows: `post`, the posterior of such a
-    model, against a model of one smoothness everywhere whose noise has heavy tails. None if there
-    are no such tails, or `post` predicts better.
+    varies follows it. Which it is, is told by the left-out rows: such a `model`, against a model of
+    one smoothness everywhere whose noise has heavy tails. None if there are no such tails, or
+    `model` predicts better.
     """
     plain = fit_quietly(calm, data)
     orders = heavy_tailed(plain)
@@ -137,6 +140,7 @@ def calm_weights(data: Observations, calm: Model, post: Posterior) -> Array | No
         return None
     weight = robust_weights(data, calm, orders, plain)
     robust = fit_quietly(calm, data.reweighted(weight))
+    post = fit_quietly(model, data)
     here = float(post.loo().log_density.sum()) - post.model.flattery
     return weight if _student_log_density(robust, data.weight, orders) > here else None
 
@@ -154,11 +158,7 @@ def _student_log_density(post: Posterior, given: Array, orders: tuple[Order, ...
         whole = noise * (post.data.weight / given)[rows]  # what it is without robust weights
         std = np.sqrt(left.std[rows] ** 2 - noise + whole)
         z = left.residual[rows] / std
-        tails = Tails.of(z, _stated(post.data, order))
-        normal = -0.5 * (z / tails.scale) ** 2 - np.log(tails.scale * std)
-        here = float(normal.sum()) - 0.5 * len(z) * math.log(2 * math.pi)
-        if math.isfinite(tails.dof):
-            here = tails.log_density(z) - float(np.log(std).sum())
+        here = Tails.of(z, _stated(post.data, order)).log_density(z) - float(np.log(std).sum())
         total += here - float(left.log_density[rows].sum())
     return total
 

@@ -159,7 +159,7 @@ def _weighed(
             post = fit_quietly(inner, data)
     if robust is True or (robust == "auto" and default):
         if isinstance(inner, AdaptiveSpline):
-            calm = calm_weights(data, inner.uniform(), fit_quietly(inner, data))
+            calm = calm_weights(data, inner.uniform(), inner)
             if calm is not None:
                 return data.reweighted(calm)
         orders = data.orders if robust is True else heavy_tailed(post)
