@@ -142,13 +142,59 @@ def test_units_change_nothing_tuning_included(kernel, criterion, a):
     check_units(fit, data, a, c=3e-4, b=5 * a)
 
 
-@pytest.mark.parametrize("a", [1e-9, 1e9])
-def test_amplitudes_of_different_units_start_each_in_its_own(a):
-    def fit(data):
-        kernel = kernels.SquaredExponential() + kernels.Linear()
-        return tuned(dense(kernel), data).condition(data)
+def bent_line(center):
+    return (kernels.SquaredExponential() + kernels.Linear(center=center)) * (
+        kernels.Constant() + kernels.Linear(center=center)
+    )
 
-    check_units(fit, mixed_data(n=(30, 10, 0), known=False), a, c=3e-4)
+
+AMPLITUDES = [
+    lambda center: kernels.SquaredExponential() + kernels.Linear(center=center),
+    bent_line,
+    lambda center: (kernels.Constant() + kernels.Linear(center=center)) * kernels.Matern72(),
+    lambda center: (
+        kernels.Matern72()
+        * (
+            kernels.Linear(center=center)
+            + kernels.Linear(center=center) * kernels.Linear(center=center)
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("a", [1e-9, 1e9])
+@pytest.mark.parametrize("kernel", AMPLITUDES)
+def test_amplitudes_of_different_units_start_each_in_its_own(kernel, a):
+    def fit(data):
+        model = dense(kernel(float(data.x.min())))
+        return tuned(model, data).condition(data)
+
+    check_units(fit, mixed_data(n=(30, 10, 0), known=False), a, c=3e-4, b=5 * a)
+
+
+def test_numbers_that_are_given_keep_their_units_in_a_product():
+    rng, x = np.random.default_rng(0), np.linspace(0, 3, 30)
+    y = x * np.sin(2 * x) + 0.1 * rng.standard_normal(30)
+    posts = []
+    for unit, size in ((1.0, 1.0), (1e-6, 1e4)):
+        data = sd.observe(unit * x, size * y)
+        kernel = kernels.SquaredExponential(sigma=2.0 * size) * kernels.Linear()
+        posts.append(tuned(dense(kernel), data).condition(data))
+    assert_allclose(posts[1](1e-6 * x), 1e4 * posts[0](x), rtol=1e-8)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("away", [0.0, 30.0, 300.0])
+def test_polynomials_are_tuned_from_afar(degree, away):
+    rng, x = np.random.default_rng(0), np.linspace(0, 10, 40)
+    y = np.polyval(rng.standard_normal(degree + 1) / 10.0 ** np.arange(degree, -1, -1), x)
+    data = sd.observe(x, y + 0.1 * rng.standard_normal(40))
+    model = dense(kernels.Polynomial(degree, center=-away))
+    found = tuned(model, data)
+    for reach in (5.0, 10.0):
+        known = kernels.Polynomial(degree, away + reach, 10.0**-degree, -away)
+        other = dataclasses.replace(model, kernel=known, noise={0: 0.1}).condition(data)
+        assert -found.tuning.loss > other.log_evidence
 
 
 @pytest.mark.parametrize("a", [1e-9, 1e9])

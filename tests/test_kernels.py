@@ -246,3 +246,20 @@ def test_parameters_name_what_is_unknown():
     filled = kernel.filled(values)
     assert [p.value for p in filled.parameters(2)] == values
     assert len(kernels.Matern52(isotropic=True).parameters(5)) == 2
+
+
+def test_one_amplitude_of_a_factor_of_unknown_size_is_1():
+    constant, line, curve = kernels.Constant, kernels.Linear, kernels.SquaredExponential
+    for kernel, amplitudes in (
+        (curve() * line(), [None, 1.0]),
+        (line() * curve(), [None, 1.0]),
+        ((curve() + line()) * (constant() + line()), [None, None, 1.0, None]),
+        (curve() * (line() + constant()), [None, None, 1.0]),
+        (curve() * (line(2.0) + constant()), [None, 2.0, None]),  # its size is given
+        (curve(sigma=3.0) * line(), [3.0, None]),  # 1 in what unit?
+        (curve(sigma=3.0) * constant(), [3.0, 1.0]),
+        (curve(sigma=3.0) * line() * line(), [3.0, None, 1.0]),
+        (curve() * (line() * constant() + line()), [None, 1.0, 1.0, None]),
+    ):
+        found = [p.value for p in kernel.parameters(1) if p.kind == "amplitude"]
+        assert found == amplitudes

@@ -105,8 +105,9 @@ class Sum(Composite):
 class Product(Composite):
     """The product of kernels, by Leibniz' rule; made by ``k1 * k2``.
 
-    Only the product of the amplitudes shows, so those of the later factors count as 1 when they
-    are unknown.
+    Only the product of the sizes of its factors shows, so of each later factor of unknown size one
+    amplitude counts as 1: of a sum one that is a pure number beside the first factor, if it has
+    one, such as that of the constant in ``Matern52() * (Constant() + Linear())``.
 
     Examples
     --------
@@ -178,21 +179,46 @@ def added(first: Kernel, second: Kernel) -> Kernel:
 
 
 def multiplied(first: Kernel, second: Kernel) -> Kernel:
-    """Return the product; unknown amplitudes of later factors are 1."""
-    return Product(_parts(first, Product) + _unit_amplitudes(_parts(second, Product)))
+    """Return the product; of each later factor of unknown size one amplitude is 1."""
+    parts = _parts(first, Product)
+    for part in _parts(second, Product):
+        # a 1 with a unit of x moves the size into the factors before, which must be free to take it
+        pure = any(p.power == 0 for p in _unknown(part))
+        settle = _is_sizeless(part) and (pure or any(map(_is_sizeless, parts)))
+        parts = (*parts, _of_unit_size(part) if settle else part)
+    return Product(parts)
 
 
 def _parts(kernel: Kernel, kind: type[Sum] | type[Product]) -> tuple[Kernel, ...]:
     return kernel.parts if isinstance(kernel, kind) else (kernel,)
 
 
-def _unit_amplitudes(parts: tuple[Kernel, ...]) -> tuple[Kernel, ...]:
-    """Give later factors of a product the amplitude 1 where it is unknown."""
-    settled = []
-    for part in parts:
-        free = getattr(part, "sigma", 1.0) is None
-        settled.append(dataclasses.replace(part, sigma=1.0) if free else part)  # type: ignore[type-var]
-    return tuple(settled)
+def _amplitudes(kernel: Kernel) -> list[Parameter]:
+    return [p for p in kernel.parameters(1) if p.kind == "amplitude"]
+
+
+def _unknown(kernel: Kernel) -> list[Parameter]:
+    return [p for p in _amplitudes(kernel) if p.value is None]
+
+
+def _is_sizeless(kernel: Kernel) -> bool:
+    """Tell whether nothing given or believed says how large a process is."""
+    if isinstance(kernel, Sum):
+        return all(_is_sizeless(part) for part in kernel.parts)
+    if isinstance(kernel, Product):
+        return any(_is_sizeless(part) for part in kernel.parts)
+    return bool(_unknown(kernel)) and _unknown(kernel) == _amplitudes(kernel)
+
+
+def _of_unit_size(kernel: Kernel) -> Kernel:
+    """Give one amplitude of a kernel of unknown size the value 1, if possible a pure number."""
+    if isinstance(kernel, Composite):
+        parts = list(kernel.parts)
+        free = [i for i, part in enumerate(parts) if _is_sizeless(part)]
+        chosen = min(free, key=lambda i: min(p.power for p in _unknown(parts[i])))
+        parts[chosen] = _of_unit_size(parts[chosen])
+        return type(kernel)(tuple(parts))
+    return kernel.filled([1.0 if p.kind == "amplitude" else p.value for p in kernel.parameters(1)])
 
 
 def _named(parts: tuple[Kernel, ...], ndim: int) -> Iterator[Parameter]:

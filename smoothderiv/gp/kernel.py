@@ -52,9 +52,11 @@ class Parameter:
     """One positive number of a kernel: where it is, what it is, and its value."""
 
     name: str
-    kind: str  # "length", "amplitude", "period" or "number"
+    kind: str  # "length", "offset", "amplitude", "period" or "number"
     axis: int  # the dimension of x that a length belongs to; -1 for all of them
     value: Number
+    power: float = 0.0  # an amplitude is in unit of y / unit of x ** power
+    center: float | tuple[float, ...] | None = None  # of polynomials: where they are pinned down
 
 
 class Kernel(ABC):

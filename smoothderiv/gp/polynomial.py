@@ -28,6 +28,12 @@ class Polynomial(Kernel):
         Where the paths are pinned down most, in the unit of x. Unlike most kernels this one is
         about a place: move it along with x.
 
+    Notes
+    -----
+    Seen from a center that is D away, paths are nearly constant along data of span s: the matrix
+    of a covariance that bends as the data do has a condition number of ``(D / s)^(2 degree)`` times
+    what it has near by. A center within a few hundred spans (degree 2) keeps it within reach.
+
     Examples
     --------
     >>> from smoothderiv import kernels
@@ -59,8 +65,8 @@ class Polynomial(Kernel):
     def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
         del ndim
         return (
-            Parameter("sigma", "amplitude", -1, self.sigma),
-            Parameter("offset", "length", -1, self.offset),
+            Parameter("sigma", "amplitude", -1, self.sigma, self.degree, self.center),
+            Parameter("offset", "offset", -1, self.offset, center=self.center),
         )
 
     def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
@@ -124,7 +130,7 @@ class Linear(Kernel):
 
     def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
         del ndim
-        return (Parameter("sigma", "amplitude", -1, self.sigma),)
+        return (Parameter("sigma", "amplitude", -1, self.sigma, 1.0, self.center),)
 
     def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
         return dataclasses.replace(self, sigma=values[0])

@@ -36,6 +36,7 @@ _NOTHING = 1e-100  # an amplitude beside which others are all there is
 _RANGE = 1e4  # how far beyond the span and the size of the data is searched
 _ENDS = {
     "length": ("shorter than any distance", "no change along it"),
+    "offset": ("zero at the center", "without limit"),
     "reach": ("shorter than any distance", "no change along it"),
     "amplitude": ("no signal", "without limit"),
     "number": ("", "without limit"),  # at zero there is no kernel
@@ -142,12 +143,14 @@ class Unknowns:
 
     def _start(self, multiple: float, period: float) -> Array:
         """Return values of the free kernel numbers for one choice of lengths."""
-        values = np.ones(len(self.free))
+        values = np.array([self._unit(parameter) for parameter in self.free])
         for i, parameter in enumerate(self.free):
             if isinstance(parameter.value, LogNormal):
                 values[i] = parameter.value.median
             elif parameter.kind == "length":
                 values[i] = multiple * self._length(parameter)
+            elif parameter.kind == "offset":
+                values[i] = self._away(parameter)[0] + multiple * self._length(parameter)
             elif parameter.kind == "reach":  # of correlated noise: a few neighbours
                 values[i] = self._apart * self._length(parameter)
             elif parameter.kind == "period":
@@ -161,23 +164,72 @@ class Unknowns:
                 values[amplitudes] *= multiple ** (0.5 - self.model.kernel.order)
         return values
 
+    def _unit(self, parameter: Parameter) -> float:
+        """Return the unit of an amplitude: the size of the rows over ``span ** power``."""
+        if parameter.kind != "amplitude":
+            return 1.0
+        return float(self._overall / self.trend.span.max() ** parameter.power)
+
+    @cached_property
+    def _overall(self) -> float:
+        """The size of the residuals of all orders, in the unit of y."""
+        unit = (self.trend.span**self._nu).prod(axis=1)
+        return math.sqrt(np.mean((self._residual * unit) ** 2)) or 1.0
+
+    def _away(self, parameter: Parameter) -> tuple[float, float]:
+        """Return how far the nearest and the farthest row are from the center of polynomials."""
+        if parameter.center is None:
+            return 0.0, 0.0
+        distances = np.sqrt(((self._x - np.asarray(parameter.center)) ** 2).sum(axis=1))
+        return float(distances.min()), float(distances.max())
+
+    def _steepness(self, parameter: Parameter) -> float:
+        """Return how much larger polynomials are at the rows than what varies along them."""
+        reach = self._away(parameter)[1] / float(self.trend.span.max())
+        return float(max(reach, 1.0) ** parameter.power)
+
     def _amplitudes(self, values: Array, amplitudes: list[int]) -> list[float]:
-        """Return amplitudes with which each alone, its unit its own, has its share of the rows."""
-        together, found = assembly.variances(self.kernel(values), self._layout), []
+        """Return amplitudes with which each alone, its unit its own, has its share of the rows.
+
+        Polynomials whose center is far away are nearly constant along the rows: theirs are such
+        that what varies along the rows has that share.
+        """
+        nothing = values.copy()
+        nothing[amplitudes] *= _NOTHING
+        together = assembly.variances(self.kernel(values), self._layout)
+        shares, multipliers = {}, []
         for i in amplitudes:
-            alone = values.copy()
-            alone[[j for j in amplitudes if j != i]] = _NOTHING
+            alone = nothing.copy()
+            alone[i] = values[i]
             variance = assembly.variances(self.kernel(alone), self._layout)
             own = variance > _NOTHING * together
-            if not own.any():  # it multiplies another
-                variance, own = together, together > 0
+            if not own.any():
+                multipliers.append(i)
+                continue
             ratio, count = 0.0, 0
             for run in self._runs:
                 if own[run].any():
                     ratio += float((self._typical[run] ** 2).sum() / variance[run].mean())
                     count += run.stop - run.start
-            found.append(math.sqrt(ratio / max(count, 1) / len(amplitudes)) or 1.0)
-        return found
+            share = math.sqrt(ratio / max(count, 1) / len(amplitudes)) or 1.0
+            shares[i] = share * self._steepness(self.free[i])
+        few = values.copy()
+        few[multipliers] = nothing[multipliers]
+        shares.update((i, self._balance(few, i)) for i in multipliers)
+        return [values[i] * shares[i] for i in amplitudes]
+
+    def _balance(self, few: Array, i: int) -> float:
+        """Return by what to multiply an amplitude that is nothing to be as much as what it joins.
+
+        It belongs to a factor of a product, beside an amplitude that is given there.
+        """
+        less = assembly.variances(self.kernel(few), self._layout)
+        large = few.copy()
+        large[i] /= _NOTHING**2
+        more = assembly.variances(self.kernel(large), self._layout)
+        if not (less.any() and more.any()):
+            return 1.0
+        return math.sqrt(float(less.sum() / more.sum())) / _NOTHING
 
     @cached_property
     def _runs(self) -> list[slice]:
@@ -238,8 +290,9 @@ class Unknowns:
         """The range searched: a few orders of magnitude beyond the data."""
         lengths = self._lengths()
         ends = np.log([self._start(multiple, 1.0) for multiple in (lengths[0], lengths[-1])])
+        steep = np.log([self._steepness(p) if p.kind == "amplitude" else 1.0 for p in self.free])
         noise = np.log([self._sizes[order] for order in self.orders])
-        low = np.concatenate([ends.min(axis=0) - math.log(_RANGE), noise - math.log(1e8)])
+        low = np.concatenate([ends.min(axis=0) - steep - math.log(_RANGE), noise - math.log(1e8)])
         high = np.concatenate([ends.max(axis=0) + math.log(_RANGE), noise + math.log(1e2)])
         return low, high
 

@@ -77,7 +77,7 @@ class Wiener(Kernel):
 
     def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
         del ndim
-        return (Parameter("sigma", "amplitude", -1, self.sigma),)
+        return (Parameter("sigma", "amplitude", -1, self.sigma, self.order - 0.5),)
 
     def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
         return dataclasses.replace(self, sigma=values[0])
