@@ -26,6 +26,10 @@ _SAME = 1e-8  # relative: exact rows that differ by less are the same row
 LOG_2PI = float(np.log(2 * np.pi))
 
 
+class NoFactorError(ValueError):
+    """A matrix has no Cholesky factor, even with the nugget that is allowed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Factor:
     """Cholesky factor of ``A = S (K + R) S + nugget I``, where S makes the diagonal 1.
@@ -85,7 +89,7 @@ class Factor:
             found = attempt(least)
         if found is not None:
             return found
-        raise ValueError(
+        raise NoFactorError(
             f"kernel: the matrix of {n} rows has no Cholesky factor even with a nugget of "
             f"{least:.2g}; a number of {kernel!r} is out of range: check it, or tune it"
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp import dense_posterior, iterative, markov
 from smoothderiv.gp.band import posterior as band
+from smoothderiv.gp.criteria import MOST_LEFT_OUT
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
@@ -22,7 +23,7 @@ from smoothderiv.tuning import Search, Tuning
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
-_MOST_LEFT_OUT = 5000  # rows of which leave-one-out is tuned by the matrix
+_FEW_LEFT_OUT = 400  # rows of which leave-one-out is tuned as quickly by the matrix
 SOLVERS = ("auto", "dense", "markov", "band", "iterative")
 
 
@@ -52,8 +53,8 @@ class GaussianProcess(Model):
         "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential without exact rows,
         any mean: white noise on a grid, smoothed, which is the same to rounding (see
         :mod:`smoothderiv.gp.band.grid`). "auto": "markov" where it is exact, "band" where it can
-        and pays, else "dense". Tuning goes the same way, O(n) an evaluation, but for leave-one-out
-        of a SquaredExponential, which takes the matrix, of 5000 rows at most.
+        and pays, else "dense". Tuning goes the same way, O(n) an evaluation; leave-one-out by the
+        matrix is for 5000 rows at most.
         "iterative": conjugate gradients, for more rows in several dimensions than a matrix fits;
         approximate, to a stated accuracy (see :class:`~smoothderiv.gp.iterative.IterativePosterior`
         for what it refuses), and tuned on about 1200 of the rows.
@@ -192,14 +193,15 @@ class GaussianProcess(Model):
         """Return the solver that tunes."""
         if self._by_markov(data):
             return "markov"
-        if criterion == "evidence" and band.solves(self, data):
+        many = criterion == "evidence" or self.solver == "band" or len(data) > _FEW_LEFT_OUT
+        if many and band.solves(self, data):
             return "band"
         band.require_affordable(self, data)
-        if criterion == "loo" and len(data) > _MOST_LEFT_OUT:
+        if criterion == "loo" and len(data) > MOST_LEFT_OUT:
             raise ValueError(
                 f"criterion: 'loo' of {self.kernel!r} takes the matrix of all rows many times, for "
-                f"at most {_MOST_LEFT_OUT} rows, not {len(data)}; use 'evidence', or in one "
-                "dimension a Matern kernel or sd.SmoothingSpline, which are O(n)"
+                f"at most {MOST_LEFT_OUT} rows, not {len(data)}; use 'evidence', or in one "
+                "dimension one Matern or SquaredExponential kernel, which are O(n)"
             )
         return "dense"
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band.criterion import BandCriterion
-from smoothderiv.gp.criteria import DenseCriterion
+from smoothderiv.gp.criteria import MOST_LEFT_OUT, DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.stages import NATS, optimum_in_stages
 from smoothderiv.gp.unknowns import Unknowns, neighbours, thinned
@@ -28,7 +28,7 @@ Ends: TypeAlias = tuple[tuple[str, str], ...]
 _FEW_NUMBERS = 6  # unknowns up to which Newton steps pay
 # rows up to which the whole range is searched on all of them
 _FEW = {"dense": 128, "markov": 1000, "band": 1000}
-_STRETCH = {"dense": 400, "markov": 1000}  # the same of leaving rows out
+_STRETCH = {"dense": 400, "markov": 1000, "band": 1000}  # the same of leaving rows out
 _FEWEST = 100  # rows that tell whether an end of a range is far worse than an optimum
 _BASINS = 3
 _STEPS, _HALVINGS = 40, 8
@@ -52,6 +52,10 @@ def process_search(
 
     unknowns = Unknowns(model, data)
     whole = Objective(criterion_of(unknowns, criterion, solver))
+    if criterion == "loo" and solver == "band" and len(data) <= MOST_LEFT_OUT:
+        nearest = unknowns.starts()[:, 0]
+        if model.solver == "auto" and not all(math.isfinite(whole.value(p)) for p in nearest):
+            solver, whole = "dense", Objective(criterion_of(unknowns, criterion, "dense"))
     found = _searched(unknowns, whole, criterion, solver)
     return Search(
         unknowns.names,
@@ -142,7 +146,7 @@ def criterion_of(unknowns: Unknowns, criterion: str, solver: str) -> Criterion:
     if solver == "markov":
         return MarkovCriterion(unknowns, criterion)
     if solver == "band":
-        return BandCriterion(unknowns)
+        return BandCriterion(unknowns, criterion)
     return DenseCriterion(unknowns, criterion)
 
 

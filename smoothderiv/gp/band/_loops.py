@@ -428,3 +428,116 @@ def whole(band, edges, here):
             for c in range(1, min(b, end - j)):
                 here[j + c] -= here[j] * band[j, c]
     return total
+
+
+@njit(cache=True, nogil=True)
+def gather(column, rows, weights, out):
+    """Add ``rows' @ weights`` (n, q) to `out` (K, q)."""
+    n, b = rows.shape
+    for i in range(n):
+        col = column[i]
+        for k in range(b):
+            for c in range(weights.shape[1]):
+                out[col + k, c] += rows[i, k] * weights[i, c]
+
+
+@njit(cache=True, nogil=True)
+def gram(column, rows, weight, out):
+    """Add the upper band of ``rows' diag(weight) rows`` to `out` (K, b)."""
+    n, b = rows.shape
+    for i in range(n):
+        row = rows[i]
+        for k in range(b):
+            target = out[column[i] + k]
+            here = weight[i] * row[k]
+            for c in range(b - k):
+                target[c] += here * row[k + c]
+
+
+@njit(cache=True, nogil=True)
+def forward_solve(band, right):
+    """Overwrite `right` (K, q) with ``R'^-1 right``."""
+    count, b = band.shape
+    q = right.shape[1]
+    for j in range(count):
+        row, here = band[j], right[j]
+        for c in range(q):
+            here[c] /= row[0]
+        for k in range(1, min(b, count - j)):
+            for c in range(q):
+                right[j + k, c] -= row[k] * here[c]
+
+
+@njit(cache=True, nogil=True)
+def factor_slope(band, change):
+    """Turn dA, the upper band (K, b) of a change of ``R'R``, into dR."""
+    count, b = band.shape
+    for j in range(count):
+        row, slope = band[j], change[j]
+        slope[0] /= 2.0 * row[0]
+        most = min(b, count - j)
+        for k in range(1, most):
+            slope[k] = (slope[k] - slope[0] * row[k]) / row[0]
+        for k in range(1, most):
+            below = change[j + k]
+            here, there = slope[k], row[k]
+            for c in range(most - k):
+                below[c] -= here * row[k + c] + there * slope[k + c]
+
+
+@njit(cache=True, nogil=True)
+def _joined(row, slope, cov, change, path, turn, most):
+    """Put a variable before those of a window: its covariances with them, and their changes.
+
+    Given the others it is ``path . others + noise / row[0]``; the last of them is dropped.
+    """
+    b = len(row)
+    for i in range(b - 1, 0, -1):
+        for k in range(b - 1, 0, -1):
+            cov[i, k] = cov[i - 1, k - 1]
+            change[i, k] = change[i - 1, k - 1]
+    for k in range(b):
+        path[k] = -row[k] / row[0] if 0 < k < most else 0.0
+        turn[k] = -(slope[k] + path[k] * slope[0]) / row[0] if 0 < k < most else 0.0
+    cov[0] = 0.0
+    change[0] = 0.0
+    for i in range(1, most):
+        for k in range(1, b):
+            cov[0, k] += path[i] * cov[i, k]
+            change[0, k] += turn[i] * cov[i, k] + path[i] * change[i, k]
+    cov[0, 0] = 1.0 / row[0] ** 2
+    change[0, 0] = -2.0 * slope[0] / row[0] ** 3
+    for k in range(1, most):
+        cov[0, 0] += path[k] * cov[0, k]
+        change[0, 0] += turn[k] * cov[0, k] + path[k] * change[0, k]
+    for k in range(1, b):
+        cov[k, 0] = cov[0, k]
+        change[k, 0] = change[0, k]
+
+
+@njit(cache=True, nogil=True)
+def spread_slopes(band, slope, edges, column, rows, steep, own, cross):
+    """Fill the changes of ``r C r'`` and ``r C s'`` when R changes by `slope`, as `spreads` does.
+
+    The covariance of a window of b columns and its change go from right to left.
+    """
+    n, b = rows.shape
+    cov, change = np.zeros((b, b)), np.zeros((b, b))
+    path, turn, here = np.empty(b), np.empty(b), np.empty(b)
+    i = n - 1
+    for segment in range(len(edges) - 2, -1, -1):
+        end = edges[segment + 1]
+        cov[:] = 0.0
+        change[:] = 0.0
+        for j in range(end - 1, edges[segment] - 1, -1):
+            _joined(band[j], slope[j], cov, change, path, turn, min(b, end - j))
+            while i >= 0 and column[i] == j:
+                here[:] = 0.0
+                for k in range(b):
+                    for c in range(b):
+                        here[c] += rows[i, k] * change[k, c]
+                own[i], cross[i] = 0.0, 0.0
+                for c in range(b):
+                    own[i] += here[c] * rows[i, c]
+                    cross[i] += here[c] * steep[i, c]
+                i -= 1

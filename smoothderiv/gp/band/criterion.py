@@ -1,4 +1,4 @@
-"""The evidence of the band solver with its exact gradient, in O(n)."""
+"""The criteria of the band solver with their exact gradients, in O(n)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.gp.band.fit import BandFit, loss_of
+from smoothderiv.gp.band.fit import BandFit, BandSizeError, loss_of
+from smoothderiv.gp.band.left_out import LeftOut
 from smoothderiv.gp.band.reduction import Reduced, Reduction, group_of
+from smoothderiv.gp.dense import LOG_2PI
 from smoothderiv.gp.unknowns import Unknowns
-from smoothderiv.model import UndeterminedError
 
 Array: TypeAlias = NDArray[np.float64]
 
 
 class BandCriterion:
-    """Minus the log evidence of a squared exponential on a line, in the log unknowns.
+    """One criterion of a squared exponential on a line, as a function of the log unknowns.
 
-    The same function as the dense one. With rows r_i and errors e_i over the noise, the rows'
+    Evidence: minus the log of the restricted likelihood. loo: minus the sum of leave-one-out log
+    densities; infinite where a row is so sharp that they are lost in rounding. The same functions
+    as the dense ones. For loo see :class:`smoothderiv.gp.band.left_out.LeftOut`; for the evidence,
+    with rows r_i and errors e_i over the noise, the rows'
     derivatives s_i by log scale, the posterior mean v and covariance C of the coefficients and of
     the p coefficients of the mean, and leverages ``h_i = r_i C r_i'``:
 
@@ -30,28 +34,29 @@ class BandCriterion:
     Here ``dK = dS S' + S dS'`` with S the rows times the noise, and ``S'P = C r' / noise``.
     """
 
-    def __init__(self, unknowns: Unknowns) -> None:
-        self._unknowns, data = unknowns, unknowns.data
+    def __init__(self, unknowns: Unknowns, criterion: str = "evidence") -> None:
+        self._unknowns, self._criterion, data = unknowns, criterion, unknowns.data
         self._reduction = Reduction(unknowns.trend, data)
         self._counts = [float((data.is_of(o) & data.estimated).sum()) for o in unknowns.orders]
 
     def value(self, point: Array) -> float:
         """Return the criterion in nats."""
         try:
-            loss = loss_of(self._reduced(point, slopes=False))
-        except (np.linalg.LinAlgError, ValueError) as error:
-            if isinstance(error, UndeterminedError):
-                raise
+            if self._criterion == "evidence":
+                loss = loss_of(self._reduced(point, slopes=False))
+            else:
+                loss = self._loss_left_out(point, self._left_out(point, slopes=False))
+        except (np.linalg.LinAlgError, BandSizeError):
             return math.inf
         return loss + self._unknowns.prior(point)[0]
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats and its gradient."""
         try:
+            if self._criterion != "evidence":
+                return self._loo(point)
             fit = BandFit.of(self._reduced(point, slopes=True))
-        except (np.linalg.LinAlgError, ValueError) as error:
-            if isinstance(error, UndeterminedError):
-                raise
+        except (np.linalg.LinAlgError, BandSizeError):
             return math.inf, np.zeros(len(point))
         (leverage, cross), errors, v = fit.shares, fit.errors, fit.coefficients
         steep = fit.applied(fit.reduced.slopes, v[:, None])[:, 0]
@@ -70,3 +75,29 @@ class BandCriterion:
         values = np.exp(point)
         kernel, noise = self._unknowns.filled(values), self._unknowns.noise(values)
         return self._reduction.reduced(kernel, noise, wide=True, slopes=slopes)
+
+    def _left_out(self, point: Array, *, slopes: bool) -> LeftOut:
+        values = np.exp(point)
+        kernel, noise = self._unknowns.filled(values), self._unknowns.noise(values)
+        reduced = self._reduction.reduced(kernel, noise, wide=True, slopes=slopes)
+        return LeftOut.of(reduced, self._reduction.every(kernel, noise, slopes=slopes))
+
+    def _loss_left_out(self, point: Array, found: LeftOut) -> float:
+        if not found.is_known:
+            return math.inf
+        sd = self._unknowns.data.sd(self._unknowns.noise(np.exp(point)))
+        return found.loss + float(np.log(sd).sum()) + 0.5 * len(sd) * LOG_2PI
+
+    def _loo(self, point: Array) -> tuple[float, Array]:
+        """Return minus the sum of leave-one-out log densities and its gradient."""
+        found = self._left_out(point, slopes=True)
+        loss = self._loss_left_out(point, found)
+        if not math.isfinite(loss):
+            return math.inf, np.zeros(len(point))
+        gradient = []
+        for parameter in self._unknowns.free:
+            long = parameter.kind == "length"
+            gradient.append(found.by_scale if long else found.overall - found.by_noise())
+        gradient += [found.by_noise(group_of(order)) for order in self._unknowns.orders]
+        prior, slope = self._unknowns.prior(point)
+        return loss + prior, np.array(gradient) + slope

@@ -19,6 +19,10 @@ _MOST = 2**29  # numbers in a band: 4 GiB
 _BLOCK = 32  # rows of one panel that are reflected together
 
 
+class BandSizeError(ValueError):
+    """A length is so short against the distances of the data that a band does not fit in memory."""
+
+
 @dataclass(frozen=True, eq=False)
 class Segments:
     """The functions that data touch, in runs: column ``edges[s] + k`` is ``places[s] + k``.
@@ -107,7 +111,10 @@ class BandFit:
 
     @cached_property
     def shares(self) -> tuple[Array, Array]:
-        """Leverages, and the covariance of each row with its slope, over the noise: (n,)."""
+        """Leverages, and the covariance of each row with its slope, over the noise: (n,).
+
+        Without slopes the latter are not meaningful.
+        """
         rows, slopes = self.reduced.rows, self.reduced.slopes
         own, cross = np.empty((2, len(rows)))
         column, edges = self.segments.column, self.segments.edges
@@ -115,7 +122,8 @@ class BandFit:
         if len(self.beta):
             free = self.halved(self.reduced.sides[:, :-1] - self.applied(rows, self.free))
             own += (free**2).sum(axis=1)
-            cross += (free * self.halved(-self.applied(slopes, self.free))).sum(axis=1)
+            if len(slopes):
+                cross += (free * self.halved(-self.applied(slopes, self.free))).sum(axis=1)
         return own, cross
 
     def halved(self, rows: Array) -> Array:
@@ -152,7 +160,7 @@ def _twice_the_loss(reduced: Reduced, band: Array, tail: Array) -> float:
 def check_columns(scale: float, count: int, width: int) -> None:
     """Refuse a band that is too large."""
     if count * width > _MOST:
-        raise ValueError(
+        raise BandSizeError(
             f"scale: {scale:g} is so short against the distances of the data that "
             f"'band' needs {count} functions; use a longer one, or a Matern kernel, solver='markov'"
         )

@@ -170,28 +170,54 @@ class Reduction:
 
         Wide panels have fewer rows and more functions.
         """
-        scale, sigma = kernel.resolution, known(getattr(kernel, "sigma", None), "sigma")
-        grid = Grid.of(scale, sigma, self._highest)
-        if wide:
-            panel = wide_panel(scale, self._highest)
-            grid = Grid.of(scale, sigma, self._highest, panel)
+        grid = self._grid(kernel, wide)
         summary = self._summary(grid.panel, wide)
         rows, steep = summary.rows(grid, slopes)
-        _, _, constant, counts = self._sides
         first = summary.at.astype(np.int64) * grid.steps - grid.half
-        sides = summary.sides
+        return self._weighted(grid, first, rows, steep, summary.sides, summary.group, noise)
+
+    def every(self, kernel: Kernel, noise: Mapping[Any, float] | None, *, slopes: bool) -> Reduced:
+        """Return each row of the data, sorted by place, on the grid of wide panels."""
+        grid, data, along = self._grid(kernel, True), self._data, self.along
+        sd, sides, _, _ = self._sides
+        inverse, group = 1.0 / sd[along], 2 * data.nu[along] + data.estimated[along]
+        first, rows, steep = grid.rows(data.x[along], data.nu[along], inverse, slopes)
+        return self._weighted(grid, first, rows, steep, sides[along], group, noise)
+
+    @cached_property
+    def along(self) -> NDArray[np.intp]:
+        """The order of the rows by place."""
+        return np.argsort(self._data.x, kind="stable")
+
+    def _grid(self, kernel: Kernel, wide: bool) -> Grid:
+        scale, sigma = kernel.resolution, known(getattr(kernel, "sigma", None), "sigma")
+        panel = wide_panel(scale, self._highest) if wide else 0.0
+        return Grid.of(scale, sigma, self._highest, panel)
+
+    def _weighted(
+        self,
+        grid: Grid,
+        first: Places,
+        rows: Array,
+        steep: Array,
+        sides: Array,
+        group: Places,
+        noise: Mapping[Any, float] | None,
+    ) -> Reduced:
+        """Divide rows over their relative noise by the levels of noise."""
+        _, _, constant, counts = self._sides
         if self._data.estimated.any():
             levels = np.ones(2 * self._highest + 2)
             for order in self._data.estimated_orders:
                 level = (noise or {})[order]
                 levels[group_of(order)] = 1.0 / level
                 constant += 2.0 * counts[group_of(order)] * float(np.log(level))
-            weight = levels[summary.group, None]
+            weight = levels[group, None]
             rows *= weight
             sides = sides * weight
-            if slopes:
+            if len(steep):
                 steep *= weight
-        return Reduced(grid, first, rows, steep, sides, summary.group, constant)
+        return Reduced(grid, first, rows, steep, sides, group, constant)
 
 
 def group_of(order: Any) -> int:
