@@ -227,19 +227,27 @@ def test_regions_are_where_the_band_lies_on_one_side():
 
 @pytest.mark.parametrize("name", ["Matern12", "Matern32", "Matern52"])
 def test_roughness_is_the_kink_of_the_covariance(name):
-    """``2 (K(0) - K(h)) / h`` as h -> 0, of kernels, their sums and products."""
-    from smoothderiv.gp.roughness import diffusion
-
+    """``E (D^k f(x + h) - D^k f(x))^2 / h`` as h -> 0, of kernels, their sums and products."""
     kernel = getattr(sd.kernels, name)(scale=0.7, sigma=1.3)
     wave_ = sd.kernels.Periodic(period=2.0, scale=1.0, sigma=1.5)
     cases = [kernel, kernel + sd.kernels.Matern72(1.0, 1.0), kernel + kernel, kernel * wave_]
     cases += [kernel * kernel, kernel * sd.kernels.Matern72(scale=2.0, sigma=0.8) * kernel]
+    line = sd.kernels.Linear(2.0, center=0.3)
+    cases += [kernel * line, kernel * kernel * line + line, line * (kernel + kernel * wave_)]
+    x, h = np.array([0.0, 0.3, 2.0]), 1e-5
     for case in cases:
-        nu, h = int(case.smoothness), 1e-5
-        cov = case.cov([0.0, h], nu)
-        assert_allclose(diffusion(case), 2 * (cov[0, 0] - cov[0, 1]) / h, rtol=1e-3)
-    assert diffusion(sd.kernels.SquaredExponential(1.0, 1.0)) == 0.0
-    assert_allclose(diffusion(sd.kernels.Wiener(2, 3.0)), 9.0)
+        cov = [case.cov([place, place + h], int(case.smoothness)) for place in x]
+        grown = [(c[0, 0] - c[0, 1] - c[1, 0] + c[1, 1]) / h for c in cov]
+        assert_allclose(case.diffusion(x), grown, rtol=2e-3, atol=2e-3 * max(grown))
+    assert (sd.kernels.SquaredExponential(1.0, 1.0).diffusion(x) == 0.0).all()
+    assert_allclose(sd.kernels.Wiener(2, 3.0).diffusion(x), 9.0)
+
+
+def test_bands_of_a_rough_process_that_grows():
+    """The slope of a process whose variance is zero at a place, and not elsewhere."""
+    kernel = sd.kernels.Matern32(0.5, 1.0) * sd.kernels.Linear(1.0, center=0.0)
+    post = sd.GaussianProcess(kernel).condition(mixed_data(n=(40, 20, 0)))
+    contracts.check_bands(post, contracts.places(post), (1,), 0)
 
 
 def test_every_engine_keeps_the_promise_of_its_rough_derivative():

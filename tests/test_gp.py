@@ -188,6 +188,8 @@ def test_exact_rows_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match=r"row 2 is exact .* contradicts row 0"):
         sd.tune(dense(kernels.SquaredExponential()), data)
     same = sd.observe([0.3, 0.7, 0.3], [2.0, 1.9, 2.0], yerr=0)
+    zero = sd.observe([0.3, 0.7, 0.3], [0.0, 1.9, 1e-16], yerr=0)  # such as sin(pi)
+    assert model.condition(zero)(0.7) == pytest.approx(1.9, rel=1e-6)
     assert_allclose(model.condition(same)(0.5), model.condition(same[:2])(0.5), rtol=1e-6)
 
 
@@ -290,6 +292,20 @@ def test_a_spline_can_be_the_mean():
     x = np.linspace(0, 1, 7)
     for nu in (0, 1, 2):
         assert_allclose(post(x, nu), spline(x, nu), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"),
+    [
+        (lambda x, nu: np.zeros(3), r"mean\(x, 0\) returned shape \(3,\) for 2 places"),
+        (lambda x, nu: np.where(x > 0.5, np.nan, x), r"mean\(x, 0\) is nan at x = 0.9"),
+    ],
+)
+def test_a_mean_without_an_answer_is_refused(mean, words):
+    with pytest.raises(ValueError, match=words):
+        dense(kernels.Matern52(0.2, 0.1), mean=mean).condition(
+            sd.observe([0.2, 0.9], [1.0, 2.0], yerr=0.1)
+        )
 
 
 def test_covariances_may_be_negative(mixed):

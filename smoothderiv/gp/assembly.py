@@ -88,6 +88,11 @@ def _groups(x: Array, nu: Orders) -> Iterator[tuple[Orders, NDArray[np.intp]]]:
         waiting = [k for k in waiting if k not in same]
 
 
+def columns(x: Array, nu: Orders) -> tuple[Array, Orders]:
+    """Return places and orders as (n, d)."""
+    return (x[:, None], nu[:, None]) if x.ndim == 1 else (x, nu)
+
+
 def cross(kernel: Kernel, rows: Layout, columns: Layout, out: Array | None = None) -> Array:
     """Return the covariance of two layouts, (n1, n2), in the order of their own rows."""
     if out is None:

@@ -38,6 +38,10 @@ class Composite(Kernel):
     def breaks(self) -> tuple[float, ...]:  # noqa: D102
         return tuple(place for part in self.parts for place in part.breaks)
 
+    @property
+    def _roughest(self) -> list[int]:
+        return [i for i, part in enumerate(self.parts) if part.smoothness == self.smoothness]
+
     def check_ndim(self, ndim: int) -> None:  # noqa: D102
         for part in self.parts:
             part.check_ndim(ndim)
@@ -72,6 +76,9 @@ class Sum(Composite):
             return self
         left = tuple(part for part in found if part is not None)
         return Sum(left) if len(left) > 1 else next(iter(left), None)
+
+    def diffusion(self, x: Array) -> Array:  # noqa: D102
+        return cast(Array, sum(self.parts[i].diffusion(x) for i in self._roughest))
 
     def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
         return Sum(tuple(part.anchored(center, span) for part in self.parts))
@@ -129,6 +136,18 @@ class Product(Composite):
 
     def times(self, factor: float) -> Kernel:  # noqa: D102
         return Product((self.parts[0].times(factor), *self.parts[1:]))
+
+    def diffusion(self, x: Array) -> Array:
+        """Return the sum over the roughest factors of theirs times the variances of the others.
+
+        By Leibniz' rule the covariance has their kinks at equal places: (n,).
+        """
+        value, total = np.zeros((1, 1), dtype=np.int64), np.zeros(len(x))
+        for i in self._roughest:
+            others = self.parts[:i] + self.parts[i + 1 :]
+            variances = (part.diagonal(x[:, None], value, value)[0, 0] for part in others)
+            total += math.prod(variances, start=self.parts[i].diffusion(x))
+        return total
 
     @property
     def _halves(self) -> tuple[Kernel, Kernel]:

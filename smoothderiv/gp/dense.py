@@ -189,14 +189,21 @@ def check_size(n: int) -> None:
 
 
 def require_consistent(data: Observations) -> None:
-    """Refuse exact rows of one place and order that differ by more than rounding."""
+    """Refuse exact rows of one place and order that differ by more than rounding.
+
+    That is relative to the larger of the two, or to the rounding of the largest row of their order.
+    """
     exact = np.flatnonzero(data.exact)
     rows = np.column_stack((data.x.reshape(len(data), -1), data.nu.reshape(len(data), -1)))[exact]
     order = np.lexsort(rows.T)
     same = (rows[order[1:]] == rows[order[:-1]]).all(axis=1)
     first, second = exact[order[:-1]][same], exact[order[1:]][same]
     size = np.maximum(np.abs(data.y[first]), np.abs(data.y[second]))
-    apart = np.abs(data.y[first] - data.y[second]) > _SAME * size
+    noise = np.zeros(len(first))
+    for kind in data.orders:
+        mine = data.is_of(kind)
+        noise[mine[first]] = 4 * np.finfo(float).eps * np.abs(data.y[mine]).max()
+    apart = np.abs(data.y[first] - data.y[second]) > np.maximum(_SAME * size, noise)
     if apart.any():
         one, two = sorted((int(first[apart][0]), int(second[apart][0])))
         raise ValueError(

@@ -20,7 +20,6 @@ from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of, require_con
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import integral_rows
-from smoothderiv.gp.roughness import diffusion
 from smoothderiv.gp.trend import Trend
 from smoothderiv.leave_one_out import LeaveOneOut, log_predictive_exact
 from smoothderiv.model import Noise
@@ -111,7 +110,7 @@ class GaussianPosterior(ProcessPosterior):
         return self._factor.condition
 
     def _mean(self, x: Array, nu: Orders) -> Array:
-        x, nu = _columns(x, nu)
+        x, nu = assembly.columns(x, nu)
         layout = Layout.of(x, nu)
         out = np.empty(len(x))
         out[layout.rows] = assembly.apply(
@@ -121,7 +120,7 @@ class GaussianPosterior(ProcessPosterior):
         return out
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        x, nu = _columns(x, nu)
+        x, nu = assembly.columns(x, nu)
         out = np.empty(len(x))
         for part in self._chunks(len(x)):
             layout = Layout.of(x[part], nu[part])
@@ -132,7 +131,7 @@ class GaussianPosterior(ProcessPosterior):
         return out
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
-        (x, nu), (x2, nu2) = _columns(x, nu), _columns(x2, nu2)
+        (x, nu), (x2, nu2) = assembly.columns(x, nu), assembly.columns(x2, nu2)
         rows, columns = Layout.of(x, nu), Layout.of(x2, nu2)
         left = self._halves(x, nu, rows)
         same = np.array_equal(x, x2) and np.array_equal(nu, nu2)
@@ -224,7 +223,7 @@ class GaussianPosterior(ProcessPosterior):
         return LeaveOneOut(self.data.y - residual, std, residual, density)
 
     def _joint(self, x: Array, orders: Orders) -> Array:
-        places, orders = _columns(x, orders)
+        places, orders = assembly.columns(x, orders)
         count = len(orders)
         out = np.empty((len(places), count, count))
         for part in self._chunks(len(places), count):
@@ -238,7 +237,7 @@ class GaussianPosterior(ProcessPosterior):
         return out
 
     def _diffusion(self, nu: int, x: Array) -> Array:
-        return np.full(len(x), diffusion(self._kernel) if nu == self.highest_order else 0.0)
+        return self._kernel.diffusion(x) if nu == self.highest_order else np.zeros(len(x))
 
     def _halves(self, x: Array, nu: Orders, layout: Layout) -> tuple[Array, Array]:
         """Return V = (L^-1 S k*)' and the trend's share, in the layout's order: (m, n), (m, p)."""
@@ -257,11 +256,6 @@ class GaussianPosterior(ProcessPosterior):
     def _chunks(self, count: int, width: int = 1) -> Iterable[slice]:
         step = max(_CHUNK // (len(self.data) * width), 1)
         return (slice(first, min(first + step, count)) for first in range(0, count, step))
-
-
-def _columns(x: Array, nu: Orders) -> tuple[Array, Orders]:
-    """Return places and orders as (n, d)."""
-    return (x[:, None], nu[:, None]) if x.ndim == 1 else (x, nu)
 
 
 def _reordered(rows: Array, layout: Layout) -> Array:

@@ -17,7 +17,6 @@ from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import layout_of, require_determined
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.preconditioner import Preconditioner
-from smoothderiv.gp.roughness import diffusion
 from smoothderiv.gp.trend import Trend
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
@@ -244,7 +243,7 @@ class IterativePosterior(Posterior):
         return np.asarray(out * self.data.sd(self.noise) ** 2)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
-        x, nu = _columns(x, nu)
+        x, nu = assembly.columns(x, nu)
         layout = Layout.of(x, nu)
         out = np.empty(len(x))
         system = self._system
@@ -252,7 +251,7 @@ class IterativePosterior(Posterior):
         return np.asarray(out + self._trend.fixed(x, nu) + self._trend.rows(x, nu) @ self._beta)
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        x, nu = _columns(x, nu)
+        x, nu = assembly.columns(x, nu)
         out = np.empty(len(x))
         for part in _parts(len(x)):
             b, z, r, free = self._solved(x[part], nu[part])
@@ -261,7 +260,7 @@ class IterativePosterior(Posterior):
         return np.maximum(out, 0.0)
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
-        (x, nu), (x2, nu2) = _columns(x, nu), _columns(x2, nu2)
+        (x, nu), (x2, nu2) = assembly.columns(x, nu), assembly.columns(x2, nu2)
         b, z, r, free = self._solved_all(x, nu)
         if np.array_equal(x, x2) and np.array_equal(nu, nu2):
             b2, z2, free2 = b, z, free
@@ -273,7 +272,7 @@ class IterativePosterior(Posterior):
         return np.asarray(prior - z @ b2.T - r @ z2.T + free @ free2.T)
 
     def _joint(self, x: Array, orders: Orders) -> Array:
-        places, orders = _columns(x, orders)
+        places, orders = assembly.columns(x, orders)
         count = len(orders)
         out = np.empty((len(places), count, count))
         prior = self._system.kernel.diagonal(places, orders, orders).transpose(2, 0, 1)
@@ -286,8 +285,7 @@ class IterativePosterior(Posterior):
         return np.asarray(0.5 * (out + out.transpose(0, 2, 1)))
 
     def _diffusion(self, nu: int, x: Array) -> Array:
-        rough = nu == self.highest_order
-        return np.full(len(x), diffusion(self._system.kernel) if rough else 0.0)
+        return self._system.kernel.diffusion(x) if nu == self.highest_order else np.zeros(len(x))
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         value, vector = np.linalg.eigh(self._cov(x, nu, x, nu))
@@ -321,11 +319,6 @@ class IterativePosterior(Posterior):
             return np.asarray(error <= VARIANCE_ERROR * np.maximum(left - error, 0.0))
 
         return right, *system.solve(right, done)[:2], free
-
-
-def _columns(x: Array, nu: Orders) -> tuple[Array, Orders]:
-    """Return places and orders as (n, d)."""
-    return (x[:, None], nu[:, None]) if x.ndim == 1 else (x, nu)
 
 
 def _parts(count: int, step: int = _COLUMNS) -> Iterator[slice]:

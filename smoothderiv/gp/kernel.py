@@ -121,6 +121,17 @@ class Kernel(ABC):
         """Whether a covariance depends on the difference of the places alone."""
         return False
 
+    def diffusion(self, x: Array) -> Array:
+        """Return the quadratic variation per unit of x of the highest derivative, in 1-D: (n,).
+
+        ``lim E (D^k f(x + h) - D^k f(x))^2 / h``: 0 where all derivatives exist.
+        """
+        if math.isfinite(self.smoothness):
+            raise NotImplementedError(
+                f"{type(self).__name__}.diffusion, of a process that is rough"
+            )
+        return np.zeros(len(x))
+
     @property
     def breaks(self) -> tuple[float, ...]:
         """Places in 1-D where a covariance is not analytic, other than x1 = x2."""
@@ -203,7 +214,8 @@ class Kernel(ABC):
 
         if isinstance(other, Kernel):
             return multiplied(self, other)
-        return self.times(other) if isinstance(other, int | float) else NotImplemented
+        whole = isinstance(other, int | float | np.integer | np.floating)
+        return self.times(float(other)) if whole else NotImplemented  # type: ignore[arg-type]
 
     __rmul__ = __mul__
 

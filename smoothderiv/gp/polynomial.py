@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,8 @@ class Polynomial(Kernel):
         return np.array([sigma, bent])
 
     def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
-        return _diagonal(self, x, p, q)
+        variance, offset = known(self.sigma, "sigma") ** 2, known(self.offset, "offset")
+        return variance * power_diagonal(x - self.center, p, q, self.degree, offset**2)
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ class Linear(Kernel):
         return np.array([2.0 * (weights * self.blocks(x1, p, x2, q)).sum()])
 
     def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
-        return _diagonal(self, x, p, q)
+        variance = known(self.sigma, "sigma") ** 2
+        return variance * power_diagonal(x - self.center, p, q, 1, 0.0)
 
 
 @dataclass(frozen=True)
@@ -210,12 +212,31 @@ class Constant(Kernel):
 
 
 def power_blocks(a: Array, p: Orders, b: Array, q: Orders, degree: int, constant: float) -> Array:
-    """Return ``D_a^p D_b^q (constant + a . b)^degree``: (P, Q, n1, n2).
+    """Return ``D_a^p D_b^q (constant + a . b)^degree``: (P, Q, n1, n2)."""
+    inner = constant + a @ b.T
+    out = np.zeros((len(p), len(q), len(a), len(b)))
+    for i, j, count, of_a, of_b, left in _power_terms(p, q, degree):
+        monomials = np.outer((a**of_a).prod(axis=1), (b**of_b).prod(axis=1))
+        out[i, j] += count * monomials * inner**left
+    return out
+
+
+def power_diagonal(a: Array, p: Orders, q: Orders, degree: int, constant: float) -> Array:
+    """Return the same where ``b = a``: (P, Q, n)."""
+    inner = constant + (a * a).sum(axis=1)
+    out = np.zeros((len(p), len(q), len(a)))
+    for i, j, count, of_a, of_b, left in _power_terms(p, q, degree):
+        out[i, j] += count * (a ** (of_a + of_b)).prod(axis=1) * inner**left
+    return out
+
+
+def _power_terms(
+    p: Orders, q: Orders, degree: int
+) -> Iterator[tuple[int, int, float, Orders, Orders, int]]:
+    """Yield the terms of each block: a count, the powers of a and b, and what is left of `degree`.
 
     ``D_b^q t^n = n (n-1) .. a^q t^(n-|q|)``, and D_a^p of that product by Leibniz' rule.
     """
-    inner = constant + a @ b.T
-    out = np.zeros((len(p), len(q), len(a), len(b)))
     for i, j in np.ndindex(len(p), len(q)):
         order, other = p[i], q[j]
         for shared in itertools.product(
@@ -228,18 +249,8 @@ def power_blocks(a: Array, p: Orders, b: Array, q: Orders, degree: int, constant
                 math.comb(v, s) * math.perm(w, s)
                 for v, w, s in zip(order.tolist(), other.tolist(), shared, strict=True)
             )
-            falls = math.perm(degree, degree - left)
-            monomials = np.outer(
-                (a ** (other - shared)).prod(axis=1), (b ** (order - shared)).prod(axis=1)
-            )
-            out[i, j] += ways * falls * monomials * inner**left
-    return out
-
-
-def _diagonal(kernel: Kernel, x: Array, p: Orders, q: Orders) -> Array:
-    """Return the blocks at equal places, one place at a time."""
-    parts = [kernel.blocks(place[None], p, place[None], q)[:, :, 0] for place in x]
-    return np.concatenate(parts, axis=2) if parts else np.zeros((len(p), len(q), 0))
+            count = float(ways * math.perm(degree, degree - left))
+            yield i, j, count, other - shared, order - shared, left
 
 
 def _freeze_center(kernel: Polynomial | Linear) -> None:

@@ -124,6 +124,18 @@ class Radial(Kernel):
     def resolution(self) -> float:  # noqa: D102
         return float(1.0 / inverse_scales(self.scale, 1).max())
 
+    def diffusion(self, x: Array) -> Array:
+        """Return ``2 (2k)!! lim r f_(k+1)``, of ``f_0 = .. + a r^(2k+1)``, in units of scale: (n,).
+
+        ``D^(k+1) r^(2k+1) = (-1)^(k+1) (2k+1)!! / r``, and 2k derivatives leave ``(2k+1)! a r``.
+        """
+        if math.isinf(self.smoothness):
+            return np.zeros(len(x))
+        k = int(self.smoothness)
+        kink = float(self._profile(np.zeros(1), [k + 1])[0][0])
+        size = known(self.sigma, "sigma") ** 2 / self.resolution ** (2 * k + 1)
+        return np.full(len(x), 2.0 ** (k + 1) * math.factorial(k) * kink * size)
+
     def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
         lengths = scale_parameters(self.scale, self.isotropic, ndim)
         others = (Parameter(name, "number", -1, getattr(self, name)) for name in self.extra)

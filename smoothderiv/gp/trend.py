@@ -70,7 +70,10 @@ class Trend:
             rows = (nu == order).all(axis=1)
             places = x[rows, 0] if one else x[rows]
             asked = int(order[0]) if one else tuple(int(v) for v in order)
-            out[rows] = np.asarray(self.mean(places, asked), dtype=np.float64)
+            found = np.asarray(self.mean(places, asked), dtype=np.float64)
+            if found.shape not in ((), (len(places),)) or not np.isfinite(found).all():
+                raise _unusable(found, places, asked)
+            out[rows] = found
         return out
 
     def rows(self, x: Array, nu: Orders) -> Array:
@@ -92,6 +95,17 @@ class Trend:
         """Name the monomial j."""
         degree = int(self.exponents[j].sum())
         return {0: "constant", 1: "linear part"}.get(degree, f"part of degree {degree}")
+
+
+def _unusable(found: Array, places: Array, order: Any) -> ValueError:
+    """Say what is wrong with the answer of a callable mean."""
+    if found.shape not in ((), (len(places),)):
+        what = f"returned shape {found.shape} for {len(places)} places; return ({len(places)},)"
+    else:
+        found = np.broadcast_to(found, len(places))
+        row = int(np.argmin(np.isfinite(found)))
+        what = f"is {found[row]} at x = {places[row]}; return a finite number everywhere"
+    return ValueError(f"mean: mean(x, {order!r}) {what}")
 
 
 def check_mean(mean: Any) -> None:

@@ -71,6 +71,9 @@ class Wiener(Kernel):
     def null_degree(self) -> int:  # noqa: D102
         return self.order - 1
 
+    def diffusion(self, x: Array) -> Array:  # noqa: D102
+        return np.full(len(x), known(self.sigma, "sigma") ** 2)
+
     def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
         # a quarter: the polynomials then vary about as much over the data as the rest does
         return dataclasses.replace(self, anchor=(center, 0.25 * span))
