@@ -1,8 +1,10 @@
 """PyNumDiff's star of simulated systems, and what lies beyond it: estimates with nothing set.
 
-    python benchmarks/star.py [--method door ..] [--seeds 11] [--spoke centre ..] [--system sine ..]
-                              [--rows rows.jsonl]
+    python benchmarks/star.py [--method door ..] [--seeds 0 1 ..] [--spoke centre ..]
+                              [--system sine ..] [--rows rows.jsonl]
     python benchmarks/star.py --render rows.jsonl
+
+With --rows each record is added to a file as one line, and those that it holds are not run again.
 
 The centre of the star: 4 s sampled every 0.01 s, normal noise of a tenth of the signal's standard
 deviation. Each spoke changes one thing: the step, the law of the noise, 1 % outliers (as PyNumDiff
@@ -10,7 +12,8 @@ makes them), irregular times, a fifth of the samples missing, a gap of a quarter
 that grows fourfold along the record, slopes measured too (every fifth place, a tenth of their
 standard deviation), and the second derivative in place of the first.
 
-A cell is a system on a spoke; its figures are medians over the seeds. Errors are root mean squares
+A cell is a system on a spoke; its figures are medians over the seeds, 0 to 10 by default (of two
+methods compared in a cell, over the seeds of both). Errors are root mean squares
 over the standard deviation of the truth. `others` are used as their manuals say: PyNumDiff's
 methods tuned without truth at a band limit of 3 Hz, scipy's spline by generalised
 cross-validation, csaps with its automatic smoothing, scikit-learn's process with a squared
@@ -20,7 +23,9 @@ best, each tuned by itself.
 """
 
 import argparse
+import collections
 import functools
+import itertools
 import json
 import time
 import warnings
@@ -237,39 +242,47 @@ def score(method, s):
         held,
         cost,
     )
-    return [float(v) for v in figures]
+    return dict(zip(FIGURES, map(float, figures), strict=True))
 
 
 def run(options):
-    jobs = [
-        (method, system, spoke)
-        for method in options.method
-        for spoke in options.spoke
-        for system in options.system
-    ]
-    rows, missing = [], set()
-    for method, system, spoke in track(jobs, console=Console(stderr=True)):
-        if method in missing:
+    rows = read(options.rows)
+    known = {(*row["cell"], row["seed"]) for row in rows}
+    jobs = itertools.product(options.seeds, options.method, options.spoke, options.system)
+    missing = set()
+    for seed, method, spoke, system in track(list(jobs), console=Console(stderr=True)):
+        if method in missing or (method, spoke, system, seed) in known:
+            continue
+        record = samples(system, spoke, seed)
+        if record is None:
             continue
         try:
-            records = [samples(system, spoke, seed) for seed in range(options.seeds)]
-            if records[0] is None:
-                continue
-            figures = [score(method, s) for s in records]
+            found = score(method, record)
         except UnableError:
             continue
         except ImportError as error:
             print(f"skipped: {method} ({error})")
             missing.add(method)
             continue
-        # coverage is a mean, the rest are medians
-        found = dict(zip(FIGURES, np.median(figures, axis=0).tolist(), strict=True))
-        found["coverage"] = float(np.mean([f[3] for f in figures]))
-        rows.append({"cell": [method, spoke, system], "seeds": options.seeds, "found": found})
+        rows.append({"cell": [method, spoke, system], "seed": seed, "found": found})
         if options.rows:
             with options.rows.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
     return rows
+
+
+def read(path):
+    """Return the records of a file, none where there is no file."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def typical(records, seeds=None):
+    """Return the figures of one cell: medians over the seeds, but the mean of coverage."""
+    kept = [found for seed, found in records.items() if seeds is None or seed in seeds]
+    figures = {name: float(np.median([found[name] for found in kept])) for name in FIGURES}
+    return {**figures, "coverage": float(np.mean([found["coverage"] for found in kept]))}
 
 
 def geometric(values):
@@ -282,11 +295,14 @@ def shown(value, digits=3):
 
 def render(rows, console):
     """Print geometric means by spoke, what else was measured, and the cells that others win."""
-    found = {tuple(row["cell"]): row["found"] for row in rows}
+    records = collections.defaultdict(dict)
+    for row in rows:
+        records[tuple(row["cell"])][row["seed"]] = row["found"]
+    found = {cell: typical(of_cell) for cell, of_cell in records.items()}
     methods = [m for m in METHODS if any(cell[0] == m for cell in found)]
     spokes = [s for s in SPOKES if any(cell[1] == s for cell in found)]
     table = Table(title="RMSE over the std of the truth, geometric mean over the systems")
-    for name in ("method", *spokes):
+    for name in ("method", "seeds", *spokes):
         table.add_column(name, justify="left" if name == "method" else "right")
     rest = Table(title="over all cells: ends and error correlation, coverage by kind, CPU ms")
     for name in ("method", "ends", "correlation", "coverage: smooth", "triangle", "lowest", "ms"):
@@ -294,7 +310,9 @@ def render(rows, console):
     for method in methods:
         own = {cell[1:]: f for cell, f in found.items() if cell[0] == method}
         by_spoke = [[f["rmse"] for c, f in own.items() if c[0] == spoke] for spoke in spokes]
-        table.add_row(method, *(shown(geometric(v)) for v in by_spoke))
+        counts = {len(of_cell) for cell, of_cell in records.items() if cell[0] == method}
+        seeds = "-".join(str(n) for n in sorted({min(counts), max(counts)}))
+        table.add_row(method, seeds, *(shown(geometric(v)) for v in by_spoke))
         held = {c: f["coverage"] for c, f in own.items() if not np.isnan(f["coverage"])}
         smooth = [v for c, v in held.items() if c[1] != "triangle"]
         kinked = [v for c, v in held.items() if c[1] == "triangle"]
@@ -312,13 +330,17 @@ def render(rows, console):
     for name in ("spoke", "system", "door", "other", "its error", "ratio"):
         losses.add_column(name)
     for spoke, system in sorted({cell[1:] for cell in found if cell[0] == "door"}):
-        door = found["door", spoke, system]["rmse"]
         for method in methods:
-            other = found.get((method, spoke, system))
-            least = 1.15 if method == "best candidate" else 1.0
-            if method != "door" and other is not None and door > least * other["rmse"]:
-                ratio = door / other["rmse"]
-                cells = (shown(door), method, shown(other["rmse"]), f"{ratio:.2f}")
+            others = records.get((method, spoke, system))
+            if method == "door" or others is None:
+                continue
+            common = others.keys() & records["door", spoke, system].keys()
+            if not common:
+                continue
+            door = typical(records["door", spoke, system], common)["rmse"]
+            other = typical(others, common)["rmse"]
+            if door > (1.15 if method == "best candidate" else 1.0) * other:
+                cells = (shown(door), method, shown(other), f"{door / other:.2f}")
                 losses.add_row(spoke, system, *cells)
     console.print(losses)
 
@@ -328,16 +350,12 @@ def main():
     parser.add_argument("--method", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--spoke", nargs="*", default=list(SPOKES), choices=SPOKES)
     parser.add_argument("--system", nargs="*", default=list(SYSTEMS), choices=SYSTEMS)
-    parser.add_argument("--seeds", type=int, default=11)
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(range(11)))
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--render", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    if options.render:
-        lines = options.render.read_text("utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
-    else:
-        rows = run(options)
+    rows = read(options.render) if options.render else run(options)
     render(rows, Console(width=200))
 
 

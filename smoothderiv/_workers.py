@@ -3,7 +3,7 @@
 Each is an interpreter of its own that is talked to through its standard streams, so that scripts
 need no ``if __name__ == "__main__"`` and nothing is forked under running threads. The calling
 process works as well, and few tasks, done before another would have started, need no other.
-What releases the interpreter's lock is spread over threads instead (`threaded`).
+What releases the interpreter's lock is spread over threads instead (:mod:`smoothderiv._threads`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-T = TypeVar("T")
-R = TypeVar("R")
+from smoothderiv._threads import cores
 
 _WORTH = 4.0  # seconds of work left from which on processes are started
 _BATCH = 0.2  # seconds of work in one message
@@ -38,32 +36,6 @@ class Done(NamedTuple):
     task: int
     result: Any
     died: str | None = None
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def threaded(function: Callable[[T], R], tasks: Sequence[T], workers: int) -> Iterator[tuple[T, R]]:
-    """Yield each task with ``function(task)``, in order, a few ahead of what is asked for."""
-    if workers < 2 or len(tasks) < 2:
-        yield from ((task, function(task)) for task in tasks)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[tuple[T, Future[R]]] = deque()
-        try:
-            for task in tasks:
-                ahead.append((task, pool.submit(function, task)))
-                if len(ahead) > workers + 1:
-                    done, found = ahead.popleft()
-                    yield done, found.result()
-            yield from ((done, found.result()) for done, found in ahead)
-        finally:
-            for _, found in ahead:
-                found.cancel()
 
 
 def spread(

@@ -6,22 +6,21 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from smoothderiv.binning import summarised
+from smoothderiv._threads import each
+from smoothderiv.binning import telling
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model, Noise, UnsuitableError, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
 from smoothderiv.tuning import Search, Spread, Tuning, TuningWarning, tune_spread
 
-_MANY = 200_000  # rows beyond which members are tuned on means of neighbours
-_TELLING = 20_000  # of these
 _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answer
 
 
@@ -126,9 +125,8 @@ class ModelAverage(Model):
         """Return the mixture of the members' posteriors; see :meth:`.Model.condition`."""
         require_known(self, data)
         assert self.weights is not None
-        return AveragedPosterior(
-            data, self, tuple(m.condition(data) for m in self.models), np.array(self.weights)
-        )
+        members = each(lambda model: model.condition(data), self.models, len(data))
+        return AveragedPosterior(data, self, tuple(members), np.array(self.weights))
 
     def unknown(self, data: Observations) -> tuple[str, ...]:
         """Return the names of the unknown fields of the members, and of the weights."""
@@ -152,9 +150,8 @@ class ModelAverage(Model):
         return 0.0 if self.tuning is None else -self.tuning.loss
 
     def _tuned(self, data: Observations, criterion: str) -> ModelAverage:
-        members = list(_tune_members(self.models, data, criterion, self.spread))
-        scores = _scores(np.array([member.log_density for member in members]))
-        scores = scores - [member.tuned.flattery for member in members]
+        members, log_density = _tune_members(self.models, data, criterion, self.spread)
+        scores = _scores(log_density) - [member.tuned.flattery for member in members]
         if self.weights is None:
             logs = scores - special.logsumexp(scores)
         else:
@@ -209,7 +206,7 @@ def _kernel_name(kernel: Any) -> str:
 
 @dataclass(frozen=True)
 class _Member:
-    """One tuned member: where it stood, what it predicts for places left out, what was warned.
+    """One tuned member: where it stood, and what was warned.
 
     `spread` finds the models that stand for its uncertainty, the tuned one first, and their shares.
     """
@@ -217,7 +214,6 @@ class _Member:
     index: int
     tuned: Model
     spread: Spread
-    log_density: Array
     told: tuple[warnings.WarningMessage, ...]
 
     def repeat_warnings(self) -> None:
@@ -227,27 +223,39 @@ class _Member:
 
 def _tune_members(
     models: tuple[Model, ...], data: Observations, criterion: str, spread: bool
-) -> Iterator[_Member]:
-    """Tune each member by itself; those that cannot hold the data are passed over."""
-    refusal: UnsuitableError | None = None
-    count = 0
-    few = summarised(data, _TELLING) if len(data) > _MANY else data
+) -> tuple[list[_Member], Array]:
+    """Tune each member by itself, and return them with what they predict for places left out.
+
+    Those that cannot hold the data are passed over.
+    """
+    members: list[_Member] = []
+    refusals: list[UnsuitableError] = []
+    few = telling(data)
     for index, model in enumerate(models):
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", TuningWarning)
             try:
                 tuned, several = tune_spread(model, few, criterion)
-                density = tuned.condition(data).log_predictive()
             except UnsuitableError as error:
-                refusal = refusal or error
+                refusals.append(error)
                 continue
-        count += 1
         at_end = tuned.tuning is not None and bool(tuned.tuning.ends)
         found = several if spread else functools.partial(_alone, tuned)
-        yield _Member(index, tuned, found, density, () if at_end else tuple(told))
-    if not count:
-        assert refusal is not None
-        raise refusal
+        members.append(_Member(index, tuned, found, () if at_end else tuple(told)))
+    densities = each(lambda member: _log_predictive(member.tuned, data), members, len(data))
+    refusals += [found for found in densities if isinstance(found, UnsuitableError)]
+    able = [k for k, found in enumerate(densities) if not isinstance(found, UnsuitableError)]
+    if not able:
+        raise refusals[0]
+    return [members[k] for k in able], np.array([densities[k] for k in able])
+
+
+def _log_predictive(model: Model, data: Observations) -> Array | UnsuitableError:
+    """Return the log densities of the places left out, or why the model cannot hold the data."""
+    try:
+        return model.condition(data).log_predictive()
+    except UnsuitableError as error:
+        return error
 
 
 def _alone(model: Model) -> tuple[tuple[Model, ...], Array]:

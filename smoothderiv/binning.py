@@ -12,7 +12,14 @@ from smoothderiv.observations import Observations
 
 Array = NDArray[np.float64]
 
+_MANY = 50_000  # rows beyond which means of neighbours are tuned on
+_TELLING = 20_000  # of these
 _WITHIN = 0.05  # in a log: how much wider rows may scatter within a bin than beside each other
+
+
+def telling(data: Observations) -> Observations:
+    """Return rows enough to tune on: means of neighbours, if there are many rows on a line."""
+    return summarised(data, _TELLING) if data.ndim == 1 and len(data) > _MANY else data
 
 
 def summarised(data: Observations, few: int) -> Observations:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy import special
 
+from smoothderiv._threads import each
 from smoothderiv.leave_one_out import LeaveOneOut
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
@@ -18,6 +19,8 @@ from smoothderiv.posterior import Array, Orders, Posterior
 
 if TYPE_CHECKING:
     from smoothderiv.average import ModelAverage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,12 @@ class AveragedPosterior(Posterior):
     @functools.cached_property
     def edf(self) -> float:  # type: ignore[override]
         """The weighted mean of the members' effective degrees of freedom."""
-        return float(self.weights @ [m.edf for m in self.members])
+        return float(self.weights @ self._each(lambda m: m.edf))
 
     @functools.cached_property
     def dof(self) -> float:  # type: ignore[override]
         """The weighted harmonic mean of the members' degrees of freedom."""
-        rate = float(self.weights @ [1.0 / m.dof for m in self.members])
+        rate = float(self.weights @ self._each(lambda m: 1.0 / m.dof))
         return 1.0 / rate if rate > 0 else math.inf
 
     @property
@@ -76,7 +79,7 @@ class AveragedPosterior(Posterior):
 
     @functools.cached_property
     def _left(self) -> LeaveOneOut:
-        left = [m.loo() for m in self.members]
+        left = self._each(lambda m: m.loo())
         mean = self._weighted([one.mean for one in left])
         spread = [one.std**2 + (one.mean - mean) ** 2 for one in left]
         density = special.logsumexp(
@@ -84,13 +87,16 @@ class AveragedPosterior(Posterior):
         )
         return LeaveOneOut(mean, np.sqrt(self._weighted(spread)), self.data.y - mean, density)
 
+    def _each(self, ask: Callable[[Posterior], T]) -> list[T]:
+        return each(ask, self.members, len(self.data))
+
     def _weighted(self, parts: Sequence[Array] | Array) -> Array:
         total: Array = np.tensordot(self.weights, np.asarray(parts), axes=1)
         return total
 
     def _means(self, x: Array, nu: Orders) -> tuple[Array, Array]:
         """Return the mean, and how far each member's is from it: (n,) and (K, n)."""
-        parts = np.array([m._mean(x, nu) for m in self.members])
+        parts = np.array(self._each(lambda m: m._mean(x, nu)))
         mean = self._weighted(parts)
         return mean, parts - mean
 
@@ -98,17 +104,17 @@ class AveragedPosterior(Posterior):
         return self._means(x, nu)[0]
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        inside = self._weighted([m._var(x, nu) for m in self.members])
+        inside = self._weighted(self._each(lambda m: m._var(x, nu)))
         return inside + self._weighted(self._means(x, nu)[1] ** 2)
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
-        inside = self._weighted([m._cov(x, nu, x2, nu2) for m in self.members])
+        inside = self._weighted(self._each(lambda m: m._cov(x, nu, x2, nu2)))
         apart, apart2 = self._means(x, nu)[1], self._means(x2, nu2)[1]
         between: Array = (self.weights[:, None] * apart).T @ apart2
         return inside + between
 
     def _joint(self, x: Array, orders: Orders) -> Array:
-        inside = self._weighted([m._joint(x, orders) for m in self.members])
+        inside = self._weighted(self._each(lambda m: m._joint(x, orders)))
         apart = np.zeros((len(orders), len(self.members), len(x)))
         for part, order in zip(apart, orders, strict=True):
             if np.sum(order) <= self.highest_order:  # beyond, some members have no mean
@@ -138,4 +144,4 @@ class AveragedPosterior(Posterior):
         return mean, float(self.weights @ (variances + (means - mean) ** 2))
 
     def _leverage(self) -> Array:
-        return self._weighted([m._leverage() for m in self.members])
+        return self._weighted(self._each(lambda m: m._leverage()))

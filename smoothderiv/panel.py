@@ -24,9 +24,10 @@ from smoothderiv._series import (
     answer,
     answer_together,
 )
+from smoothderiv._threads import cores, threaded
 from smoothderiv._together import tune_together
 from smoothderiv._validate import asked_orders, coordinates
-from smoothderiv._workers import cores, spread, threaded
+from smoothderiv._workers import spread
 from smoothderiv.limits import check_level
 from smoothderiv.model import Model
 

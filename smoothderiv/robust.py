@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 
 _DOF = np.array([1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 14.0, 25.0, 60.0])
 _GAIN = 3.0  # nats by which Student noise must beat Gaussian noise to be believed
-_ROUNDS = 25
+_ROUNDS = 15
+_BETWEEN = 4  # renewals of the weights for one tuning
 _SETTLED = 1e-4
 _ENOUGH = 20_000  # rows that tell the tails
 
@@ -99,10 +100,10 @@ def robust_weights(
 
         weight_i = (nu + 1) / (nu + (r_i^2 + Var f_i) / sd_i^2),
 
-    and the posterior given the weights are renewed in turn (expectation-maximisation), the model
-    tuned afresh each time, and nu taken by likelihood. The first weights are by the residuals of
-    rows left out of `post`, a Gaussian fit: an outlier that draws the curve to itself shows there.
-    Weights that `data` have already are kept as factors.
+    and the posterior given the weights are renewed in turn (expectation-maximisation), nu taken by
+    likelihood, and the model tuned afresh every few turns. The first weights are by the residuals
+    of rows left out of `post`, a Gaussian fit: an outlier that draws the curve to itself shows
+    there. Weights that `data` have already are kept as factors.
 
     References
     ----------
@@ -113,17 +114,24 @@ def robust_weights(
     left = (post or fit_quietly(model, data)).loo()
     weight = _weights(data, orders, left.residual, np.where(left.std > 0, left.std, 1.0))
     for _ in range(_ROUNDS):
-        reweighted = data.reweighted(given * weight)
-        post = fit_quietly(model, reweighted)
-        residual, leverage = post._unexplained()
-        spread = leverage * reweighted.sd(post.noise) ** 2
-        size = np.sqrt(residual**2 + spread)
-        fresh = _weights(data, orders, size, data.sd(post.noise))
-        change = np.abs(np.sqrt(fresh / weight) - 1.0).max()
-        weight = fresh
+        post, change = fit_quietly(model, data.reweighted(given * weight)), 0.0
+        for _ in range(_BETWEEN):
+            fresh = _expected(post, data, orders)
+            step = np.abs(np.sqrt(fresh / weight) - 1.0).max()
+            weight, change = fresh, max(change, step)
+            if step < _SETTLED:
+                break
+            post = post.model.condition(data.reweighted(given * weight))
         if change < _SETTLED:
             break
     return given * weight
+
+
+def _expected(post: Posterior, data: Observations, orders: tuple[Order, ...]) -> Array:
+    """Return the weights that rows are expected to have, given the curve."""
+    residual, leverage = post._unexplained()
+    spread = leverage * post.data.sd(post.noise) ** 2
+    return _weights(data, orders, np.sqrt(residual**2 + spread), data.sd(post.noise))
 
 
 def calm_weights(data: Observations, calm: Model, model: Model) -> Array | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.binning import telling
 from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_rows
 from smoothderiv.observations import Observations
 
@@ -169,10 +170,10 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
 
 
 def fit_quietly(model: Model, data: Observations) -> Posterior:
-    """Tune and condition, without warnings: for fits on the way to another."""
+    """Tune on rows enough and condition, without warnings: for fits on the way to another."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TuningWarning)
-        return tune(model, data).condition(data)
+        return tune(model, telling(data)).condition(data)
 
 
 Spread: TypeAlias = Callable[[], tuple[tuple[Model, ...], Array]]

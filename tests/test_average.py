@@ -212,8 +212,8 @@ def test_very_many_rows_are_tuned_on_means_of_neighbours(monkeypatch):
     data = sd.observe(x, np.sin(7 * x) + 0.3 * rng.standard_normal(6000))
     models = sd.ModelAverage((sd.SmoothingSpline(3), sd.GaussianProcess(sd.kernels.Matern52())))
     whole = sd.smooth(data, models)
-    monkeypatch.setattr("smoothderiv.average._MANY", 5000)
-    monkeypatch.setattr("smoothderiv.average._TELLING", 600)
+    monkeypatch.setattr("smoothderiv.binning._MANY", 5000)
+    monkeypatch.setattr("smoothderiv.binning._TELLING", 600)
     quick = sd.smooth(data, models)
     ask = np.linspace(0.02, 0.98, 40)
     for nu in (0, 1):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from smoothderiv import _workers
-from smoothderiv._workers import spread, threaded
+from smoothderiv._threads import threaded
+from smoothderiv._workers import spread
 
 ROOT = Path(__file__).parents[1]
 

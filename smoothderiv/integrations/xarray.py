@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._threads import cores, threaded
 from smoothderiv._validate import asked_orders, coordinates
-from smoothderiv._workers import cores, threaded
 from smoothderiv.integrations import missing
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, observe

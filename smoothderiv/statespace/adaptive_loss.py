@@ -37,6 +37,7 @@ ENOUGH = 4000  # rows, or means of rows, that tell how density varies
 RANGE = 40.0  # in a log, on either side of where constant q and its noise are best
 _TYPICAL = 5.0  # half of the prior of the variation is below: a half-Cauchy distribution
 _CLIMB = 30  # steps at most
+_NEAR = 1e-2  # nats from an optimum that is only compared with others
 _SHORT = 1e-4  # a step in all logs that is taken as it is
 _SETTLED = 1e-8  # nats from the optimum of many rows
 _STRIDE = 4.0  # in any log, at most, in a step
@@ -154,13 +155,13 @@ class Objective:
         loss = found.loss + 0.5 * float(point @ pull) - self.mode(variation)
         return Likelihood(loss, found.gradient + pull, found.passes)
 
-    def climb(self, variation: float, point: Array, close: float = 1e-2) -> Fit:
-        """Minimise the loss at one variation by Fisher scoring, to so many nats about."""
+    def climb(self, variation: float, point: Array) -> Fit:
+        """Minimise the loss at one variation by Fisher scoring, to about `_NEAR` nats."""
         walk, found = self.walk(variation), self.penalised(variation, point)
         for _ in range(_CLIMB):
             curvature = self.information(found) + walk
             move = -np.linalg.solve(curvature, found.gradient)
-            if -0.5 * float(move @ found.gradient) < close:
+            if -0.5 * float(move @ found.gradient) < _NEAR:
                 break
             move *= min(1.0, _STRIDE / np.abs(move).max())
             fresh = self.penalised(variation, point + move)
@@ -172,15 +173,13 @@ class Objective:
 
     def polished(self, fit: Fit) -> Fit:
         """Return the fit of these data at its very optimum, to all digits if they are few."""
-        if len(self.data) > ENOUGH:
-            return self.climb(fit.variation, fit.point, _SETTLED)
-        walk = self.walk(fit.variation)
+        walk, nats = self.walk(fit.variation), _SETTLED if len(self.data) > ENOUGH else 0.0
         lower, upper = fit.point - RANGE, fit.point + RANGE
 
         def loss(point: Array) -> tuple[float, Array]:
             return self.penalised(fit.variation, point)[:2]
 
-        point, _ = newton(loss, fit.point, lower, upper, fit.curvature, steps=60)
+        point, _ = newton(loss, fit.point, lower, upper, fit.curvature, 60, nats)
         found = self.penalised(fit.variation, point)
         curvature = self.information(found) + walk
         return Fit(self, fit.variation, point, found.loss, found.gradient, curvature)

@@ -229,11 +229,18 @@ def _scan(loss: Any, point: Array, j: int, low: float, high: float) -> list[line
 
 
 def newton(
-    loss: Any, start: Array, lower: Array, upper: Array, hessian: Array | None, steps: int = 30
+    loss: Any,
+    start: Array,
+    lower: Array,
+    upper: Array,
+    hessian: Array | None,
+    steps: int = 30,
+    nats: float = 0.0,
 ) -> tuple[Array, Array]:
     """Minimise from `start` by BFGS with a first Hessian from differences of exact gradients.
 
-    Returns the point and the last Hessian, which serves a larger sample of the same data.
+    Ends in rounding, or where `nats` are all that a step promises to gain. Returns the point and
+    the last Hessian, which serves a larger sample of the same data.
     """
     point = np.clip(start, lower, upper)
     value, slope = loss(point)
@@ -246,6 +253,8 @@ def newton(
         move = _downhill(hessian, np.where(blocked, 0.0, slope))
         near = steepest < 1e-6 * max(1.0, 1e-6 * abs(value))
         if near and (steepest >= last or np.abs(move).max() < 1e-9):
+            break
+        if -0.5 * float(move @ slope) < nats:
             break
         last = steepest
         while True:
