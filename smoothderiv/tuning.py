@@ -284,7 +284,7 @@ def _left_to_gain(search: Search, optimum: _Optimum) -> float:
 def _nodes(search: Search, optimum: _Optimum) -> tuple[list[Array], Array]:
     """Return the points of :func:`tune_spread` off the optimum, and the weights of all."""
     free = np.isfinite(optimum.point)
-    curvature = _curvature(search, optimum.point, free)
+    curvature = _curvature(search, optimum, free)
     noise = np.array([name.startswith("noise[") for name in search.names], dtype=bool)
     smooth, noise = np.flatnonzero(free & ~noise), np.flatnonzero(free & noise)
     across = curvature[np.ix_(noise, smooth)]
@@ -307,17 +307,16 @@ def _nodes(search: Search, optimum: _Optimum) -> tuple[list[Array], Array]:
     return points, np.array(weights) / sum(weights)
 
 
-def _curvature(search: Search, point: Array, free: NDArray[np.bool_]) -> Array:
+def _curvature(search: Search, optimum: _Optimum, free: NDArray[np.bool_]) -> Array:
     """Return the second derivatives at the optimum, by differences of the exact gradient.
 
     They place the nodes of a quadrature and weigh nothing: the step is that of a rough curvature.
     """
-    curvature = np.zeros((len(point), len(point)))
-    inside = np.clip(point, search.lower, search.upper)
+    curvature = np.zeros((len(free), len(free)))
+    inside = np.clip(optimum.point, search.lower, search.upper)
     for j in np.flatnonzero(free):
-        step = np.where(np.arange(len(point)) == j, _STEP, 0.0)
-        ahead, behind = search.loss(inside + step)[1], search.loss(inside - step)[1]
-        curvature[j] = (ahead - behind) / (2.0 * _STEP)
+        ahead = inside + np.where(np.arange(len(free)) == j, _STEP, 0.0)
+        curvature[j] = (search.loss(ahead)[1] - optimum.gradient) / _STEP
     return 0.5 * (curvature + curvature.T)
 
 
