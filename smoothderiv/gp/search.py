@@ -107,8 +107,6 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
         return plain
     best, curvature = min(minima, key=lambda found: whole.value(found[0]))
     best, curvature = newton(whole, best, *bounds, curvature if at_once else None)
-    if at_once:
-        ends = _worded(ends, _hopeless(unknowns, objective, best))
     return _Found(best, ends, curvature)
 
 
