@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, Order, observe
 from smoothderiv.posterior import Posterior
+from smoothderiv.robust import standardised
 from smoothderiv.statespace.smoother import SmoothingSpline
 from smoothderiv.tuning import fit_quietly
 
@@ -18,11 +19,14 @@ Array = NDArray[np.float64]
 _GAIN = 3.0  # nats by which a varying level must beat a constant one to be believed
 _TELLING = 30  # rows of an order from which on its level may vary
 _ROUNDS = 4
+_OUTLYING = 0.1  # a robust weight below it
 _MEAN = -1.2703628454614782  # of log z^2 for standard normal z: digamma(1/2) + log 2
 _STD = math.pi / math.sqrt(2.0)  # and its standard deviation
 
 
-def varying_weights(data: Observations, model: Model, post: Posterior) -> Array:
+def varying_weights(
+    data: Observations, model: Model, post: Posterior, given: Array | None = None
+) -> Array:
     """Return the weights of a noise level that varies smoothly along x: ``exp(-g(x_i))``.
 
     For each order of unknown noise the standardised left-out residuals z obey
@@ -34,27 +38,25 @@ def varying_weights(data: Observations, model: Model, post: Posterior) -> Array:
     that of a constant by 3 nats. `post` is the fit to begin with; fit and weights are renewed in
     turn. Orders whose noise is stated, or with fewer than 30 rows, keep their weights.
 
+    `given` are the weights of `data` that are sizes of the noise, by default all. What they hold
+    beyond are robust ones: residuals are standardised without them, and outliers (robust weight
+    below 0.1) left aside.
+
     References
     ----------
     Davidian and Carroll (1987), doi:10.1080/01621459.1987.10478543.
     """
     log_variance = np.zeros(len(data))
+    robust = np.ones(len(data)) if given is None else data.weight / given
     believed: tuple[Order, ...] = data.estimated_orders if data.ndim == 1 else ()
     for _ in range(_ROUNDS):
-        z = _standardised(post)
+        z = np.where(robust < _OUTLYING, np.nan, standardised(post, robust))
         believed = tuple(o for o in believed if _add_trend(data, z, o, log_variance))
         if not believed:
             break
         lighter = data.reweighted(data.weight * np.exp(-log_variance))
         post = fit_quietly(model, lighter)
     return data.weight * np.exp(-log_variance)
-
-
-def _standardised(post: Posterior) -> Array:
-    """Return left-out residuals over their standard deviations; NaN where there are none."""
-    left = post.loo()
-    usable = (left.std > 0) & np.isfinite(left.std) & (left.residual != 0)
-    return np.where(usable, left.residual / np.where(usable, left.std, 1.0), np.nan)
 
 
 def _add_trend(data: Observations, z: Array, order: Order, log_variance: Array) -> bool:

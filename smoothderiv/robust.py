@@ -1,91 +1,47 @@
-"""Robust weights: Student noise around any model, by reweighting its rows."""
+"""Robust weights: noise of heavy tails around any model, by reweighting its rows."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
+from smoothderiv.tails import law_of
 from smoothderiv.tuning import fit_quietly
 
 Array = NDArray[np.float64]
 
-_DOF = np.array([1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 14.0, 25.0, 60.0])
-_GAIN = 3.0  # nats by which Student noise must beat Gaussian noise to be believed
+_GAIN = 3.0  # nats by which heavy tails must beat Gaussian ones to be believed
 _ROUNDS = 15
 _BETWEEN = 4  # renewals of the weights for one tuning
 _SETTLED = 1e-4
-_ENOUGH = 20_000  # rows that tell the tails
 
 
-@dataclass(frozen=True)
-class Tails:
-    """Student's distribution of some standardised residuals: its degrees of freedom and scale.
+def standardised(post: Posterior, robust: Array | None = None) -> Array:
+    """Return left-out residuals over their standard deviations: (n,); NaN where there are none.
 
-    Attributes
-    ----------
-    dof : float
-        The one of highest likelihood; infinite for Gaussian tails.
-    scale : float
-    gain : float
-        Log likelihood beyond the best Gaussian's, in nats.
+    With `robust` weights, which are held in the weights of the data, the standard deviations are
+    those of the noise without them.
     """
-
-    dof: float
-    scale: float
-    gain: float
-
-    def log_density(self, z: Array) -> float:
-        """Return the sum of the log densities of standardised residuals."""
-        dof = self.dof
-        if math.isinf(dof):
-            normal = 0.5 * math.log(2.0 * math.pi * self.scale**2)
-            return -0.5 * float(np.sum((z / self.scale) ** 2)) - len(z) * normal
-        constant = special.gammaln(0.5 * (dof + 1)) - special.gammaln(0.5 * dof)
-        constant -= 0.5 * math.log(dof * math.pi * self.scale**2)
-        kernel = np.log1p(z**2 / (dof * self.scale**2)).sum()
-        return float(len(z) * constant - 0.5 * (dof + 1) * kernel)
-
-    @classmethod
-    def of(cls, z: Array, scale: float | None = None) -> Tails:
-        """Fit by maximum likelihood, the scale too unless it is given."""
-        z = z[:: max(1, len(z) // _ENOUGH)]
-        square = z[None, :] ** 2
-        s2 = np.full((len(_DOF), 1), np.median(square) / 0.455 if scale is None else scale**2)
-        if len(z) < 2 or not s2.min() > 0:
-            return cls(math.inf, 1.0, 0.0)
-        dof = _DOF[:, None]
-        for _ in range(50 if scale is None else 0):
-            weight = (dof + 1) / (dof + square / s2)
-            s2 = np.mean(weight * square, axis=1, keepdims=True)
-        normalise = special.gammaln(0.5 * (dof + 1)) - special.gammaln(0.5 * dof)
-        normalise = normalise - 0.5 * np.log(dof * s2)
-        kernel = np.sum(np.log1p(square / (dof * s2)), axis=1, keepdims=True)
-        student = (len(z) * normalise - 0.5 * (dof + 1) * kernel)[:, 0]
-        variance = float(np.mean(square)) if scale is None else scale**2
-        normal = -0.5 * (len(z) * math.log(2 * variance) + float(square.sum()) / variance)
-        best = int(np.argmax(student))
-        gain = float(student[best] - normal)
-        return cls(float(_DOF[best]), math.sqrt(float(s2[best, 0])), gain)
+    left = post.loo()
+    variance = left.std**2
+    if robust is not None:
+        variance = variance + (robust - 1.0) * post.data.sd(post.noise) ** 2
+    usable = (variance > 0) & np.isfinite(variance) & (left.residual != 0)
+    return np.where(usable, left.residual / np.sqrt(np.where(usable, variance, 1.0)), np.nan)
 
 
 def heavy_tailed(post: Posterior) -> tuple[Order, ...]:
-    """Return the orders whose left-out residuals are better told by Student's than by Gauss's law.
+    """Return the orders whose left-out residuals are told better by heavy tails than by Gauss's.
 
     Better by 3 nats in the likelihood of the standardised leave-one-out residuals.
     """
-    left = post.loo()
-    orders = []
+    z, orders = standardised(post), []
     for order in post.data.orders:
-        rows = post.data.is_of(order) & (left.std > 0) & np.isfinite(left.std)
-        z = left.residual[rows] / left.std[rows]
-        if Tails.of(z, _stated(post.data, order)).gain > _GAIN:
+        rows = post.data.is_of(order) & np.isfinite(z)
+        if law_of(z[rows], _stated(post.data, order))[1] > _GAIN:
             orders.append(order)
     return tuple(orders)
 
@@ -93,17 +49,18 @@ def heavy_tailed(post: Posterior) -> tuple[Order, ...]:
 def robust_weights(
     data: Observations, model: Model, orders: tuple[Order, ...], post: Posterior | None = None
 ) -> Array:
-    """Return the weights of Student noise of the given orders around a model: (n,).
+    """Return the weights of heavy-tailed noise of the given orders around a model: (n,).
 
-    The noise of those orders is ``sd_i t_i``, t_i of Student's law with dof nu, which is Gaussian
-    noise of variance ``sd_i^2 / weight_i`` given Gamma-distributed weights. Their expectations
+    The noise of those orders is Gaussian of variance ``sd_i^2 / weight_i`` given weights that are
+    drawn: Gamma-distributed, which makes it Student's of dof nu, or 1 but for a share of outliers
+    (:func:`smoothderiv.tails.law_of`, by likelihood). Their expectations, of Student's law
 
         weight_i = (nu + 1) / (nu + (r_i^2 + Var f_i) / sd_i^2),
 
-    and the posterior given the weights are renewed in turn (expectation-maximisation), nu taken by
-    likelihood, and the model tuned afresh every few turns. The first weights are by the residuals
-    of rows left out of `post`, a Gaussian fit: an outlier that draws the curve to itself shows
-    there. Weights that `data` have already are kept as factors.
+    and the posterior given the weights are renewed in turn (expectation-maximisation), the law
+    taken by likelihood, and the model tuned afresh every few turns. The first weights are by the
+    residuals of rows left out of `post`, a Gaussian fit: an outlier that draws the curve to itself
+    shows there. Weights that `data` have already are kept as factors.
 
     References
     ----------
@@ -150,11 +107,11 @@ def calm_weights(data: Observations, calm: Model, model: Model) -> Array | None:
     robust = fit_quietly(calm, data.reweighted(weight))
     post = fit_quietly(model, data)
     here = float(post.loo().log_density.sum()) - post.model.flattery
-    return weight if _student_log_density(robust, data.weight, orders) > here else None
+    return weight if _heavy_log_density(robust, data.weight, orders) > here else None
 
 
-def _student_log_density(post: Posterior, given: Array, orders: tuple[Order, ...]) -> float:
-    """Return the sum over left-out rows of log densities, of Student's law for some orders.
+def _heavy_log_density(post: Posterior, given: Array, orders: tuple[Order, ...]) -> float:
+    """Return the sum over left-out rows of log densities, of heavy tails for some orders.
 
     `given` are the weights that are not robust ones: sizes of the noise.
     """
@@ -166,8 +123,8 @@ def _student_log_density(post: Posterior, given: Array, orders: tuple[Order, ...
         whole = noise * (post.data.weight / given)[rows]  # what it is without robust weights
         std = np.sqrt(left.std[rows] ** 2 - noise + whole)
         z = left.residual[rows] / std
-        here = Tails.of(z, _stated(post.data, order)).log_density(z) - float(np.log(std).sum())
-        total += here - float(left.log_density[rows].sum())
+        law, _ = law_of(z, _stated(post.data, order))
+        total += float((law.log_density(z) - np.log(std) - left.log_density[rows]).sum())
     return total
 
 
@@ -177,9 +134,7 @@ def _weights(data: Observations, orders: tuple[Order, ...], residual: Array, std
     for order in orders:
         rows = data.is_of(order) & (std > 0) & np.isfinite(std) & ~data.exact
         z = residual[rows] / std[rows]
-        tails = Tails.of(z, _stated(data, order))
-        if np.isfinite(tails.dof):
-            weight[rows] = (tails.dof + 1) / (tails.dof + (z / tails.scale) ** 2)
+        weight[rows] = law_of(z, _stated(data, order))[0].weight(z)
     return weight
 
 

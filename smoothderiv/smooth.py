@@ -51,7 +51,7 @@ def smooth(
         The highest derivative that will be asked of the default model. A rough curve, such as one
         with kinks, is told better when only its slope is asked: ``nu=1``.
     robust : {"auto", True, False}
-        Whether to give outlying rows less weight (Student noise, see
+        Whether to give outlying rows less weight (noise of heavy tails, see
         :func:`smoothderiv.robust.robust_weights`). "auto": for the default model, and for those
         orders alone whose left-out residuals have heavier tails than Gaussian noise by 3 nats of
         likelihood. The weights are in ``post.data.weight``.
@@ -142,30 +142,42 @@ def _warn(post: Posterior, correlated: bool) -> None:
 def _weighed(
     wanted: Model, post: Posterior, robust: Choice, varying: Choice, default: bool
 ) -> Observations:
-    """Return the data with weights for noise that varies along x and that has heavy tails."""
+    """Return the data with weights for noise that has heavy tails and that varies along x.
+
+    Outliers come first: they would pass for a stretch of strong noise. Where the noise varies, they
+    are told afresh by that.
+    """
     from smoothderiv.average import ModelAverage
     from smoothderiv.heteroscedastic import varying_weights
-    from smoothderiv.robust import calm_weights, heavy_tailed, robust_weights
-    from smoothderiv.statespace.adaptive import AdaptiveSpline
     from smoothderiv.tuning import fit_quietly
 
     data, inner = post.data, wanted
     if isinstance(wanted, ModelAverage) and isinstance(post.model, ModelAverage):
         inner = wanted.leader(post.model)
+    tails = robust is True or (robust == "auto" and default)
+    calm = _robust(post, inner, robust is True) if tails else data
     if varying is True or (varying == "auto" and default):
-        weight = varying_weights(data, inner, post)
-        if np.ptp(weight) > 0:
-            data = data.reweighted(weight)
-            post = fit_quietly(inner, data)
-    if robust is True or (robust == "auto" and default):
-        if isinstance(inner, AdaptiveSpline):
-            calm = calm_weights(data, inner.uniform(), inner)
-            if calm is not None:
-                return data.reweighted(calm)
-        orders = data.orders if robust is True else heavy_tailed(post)
-        if orders:
-            data = data.reweighted(robust_weights(data, inner, orders, post))
-    return data
+        steady = post if calm is data else fit_quietly(inner, calm)
+        trend = varying_weights(calm, inner, steady, data.weight) / calm.weight
+        if np.ptp(trend) > 0:
+            calm = data = data.reweighted(data.weight * trend)
+            if tails:
+                calm = _robust(fit_quietly(inner, data), inner, robust is True)
+    return calm
+
+
+def _robust(post: Posterior, model: Model, every: bool) -> Observations:
+    """Return the data with robust weights around a model, of every order or where tails tell so."""
+    from smoothderiv.robust import calm_weights, heavy_tailed, robust_weights
+    from smoothderiv.statespace.adaptive import AdaptiveSpline
+
+    data = post.data
+    if isinstance(model, AdaptiveSpline):
+        calm = calm_weights(data, model.uniform(), model)
+        if calm is not None:
+            return data.reweighted(calm)
+    orders = data.orders if every else heavy_tailed(post)
+    return data.reweighted(robust_weights(data, model, orders, post)) if orders else data
 
 
 def _plain_model(data: Observations) -> Model:

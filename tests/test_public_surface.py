@@ -79,9 +79,10 @@ MAY_IMPORT = {
     "mixture": SEAM | {"_threads"},
     "average": SEAM | {"mixture", "_threads"},
     "correlated": SEAM | {"mixture", "gp", "statespace"},
-    "robust": SEAM,
+    "tails": set(),
+    "robust": SEAM | {"tails"},
     "circular": SEAM,
-    "heteroscedastic": SEAM | {"statespace"},
+    "heteroscedastic": SEAM | {"robust", "statespace"},
     "smooth": SEAM
     | {"average", "mixture", "robust", "circular", "heteroscedastic", "correlated"}
     | {"splines", "statespace", "gp"},

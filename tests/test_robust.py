@@ -1,5 +1,7 @@
 """Robust weights: outliers lose theirs, clean rows keep them, and bands remain right."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from contracts import check_units, places
@@ -7,7 +9,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import smoothderiv as sd
-from smoothderiv.robust import Tails, heavy_tailed, robust_weights
+from smoothderiv.robust import heavy_tailed, robust_weights
+from smoothderiv.tails import Contaminated, law_of
 
 MODEL = sd.SmoothingSpline(3)
 
@@ -34,16 +37,55 @@ def noisy(seed, kind="normal", n=200, share=0.02):
 @pytest.mark.parametrize("dof", [2.0, 4.0])
 def test_tails_are_those_of_scipy(dof):
     z = stats.t(dof, scale=0.7).rvs(3000, random_state=1)
-    tails = Tails.of(z)
-    student = stats.t(tails.dof, scale=tails.scale).logpdf(z).sum()
-    normal = stats.norm(scale=np.sqrt(np.mean(z**2))).logpdf(z).sum()
-    assert_allclose(tails.gain, student - normal, rtol=1e-8)
+    law, gain = law_of(z)
+    student = stats.t(law.dof, scale=law.scale).logpdf(z)
+    normal = stats.norm(scale=np.sqrt(np.mean(z**2))).logpdf(z)
+    assert_allclose(law.log_density(z), student, rtol=1e-10)
+    assert_allclose(gain, student.sum() - normal.sum(), rtol=1e-8)
     for other in (0.9, 1.1):
-        assert stats.t(tails.dof, scale=tails.scale * other).logpdf(z).sum() < student
-    assert 0.6 * dof <= tails.dof <= 1.6 * dof
-    given = Tails.of(z, scale=0.7)
+        assert stats.t(law.dof, scale=law.scale * other).logpdf(z).sum() < student.sum()
+    assert 0.6 * dof <= law.dof <= 1.6 * dof
+    given, gain = law_of(z, scale=0.7)
     student = stats.t(given.dof, scale=0.7).logpdf(z).sum()
-    assert_allclose(given.gain, student - stats.norm(scale=0.7).logpdf(z).sum(), rtol=1e-8)
+    assert_allclose(gain, student - stats.norm(scale=0.7).logpdf(z).sum(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [None, 0.5])
+def test_a_few_outliers_are_a_contaminated_normal(scale):
+    rng = np.random.default_rng(0)
+    z = 0.5 * rng.standard_normal(1000)
+    z[:30] *= 20.0
+    law, gain = law_of(z, scale)
+    assert isinstance(law, Contaminated)
+    assert_allclose([law.share, law.scale], [0.03, 0.5], rtol=0.25)
+    assert 9.0 <= law.factor <= 27.0
+    one, other = (stats.norm(scale=law.scale * k).logpdf(z) for k in (1.0, law.factor))
+    mixed = np.log((1 - law.share) * np.exp(one) + law.share * np.exp(other))
+    assert_allclose(law.log_density(z), mixed, rtol=1e-10)
+    outlying = np.exp(np.log(law.share) + other - mixed)
+    assert_allclose(law.weight(z), 1 - outlying + outlying / law.factor**2, rtol=1e-8)
+    normal = stats.norm(scale=scale or np.sqrt(np.mean(z**2))).logpdf(z).sum()
+    assert 100 < gain < mixed.sum() - normal
+    for share in (0.5, 2.0):  # the most likely share
+        worse = dataclasses.replace(law, share=share * law.share)
+        assert worse.log_density(z).sum() < law.log_density(z).sum()
+
+
+def test_normal_residuals_have_no_tails():
+    for seed in range(20):
+        z = np.random.default_rng(seed).standard_normal(100)
+        assert law_of(z)[1] < 3.0
+
+
+def test_outliers_do_not_pass_for_a_stretch_of_strong_noise():
+    rng = np.random.default_rng(4)
+    x = np.linspace(0, 4, 300)
+    noise = 0.1 * rng.standard_normal(300)
+    bad = [80, 84, 90]
+    noise[bad] += [3.0, -4.0, 3.5]
+    weight = sd.smooth(sd.observe(x, curve(x) + noise)).data.weight
+    assert weight[bad].max() < 0.01
+    assert np.delete(weight, bad).min() > 0.5
 
 
 def test_outliers_lose_their_weight_and_only_they():
@@ -96,9 +138,8 @@ def test_weights_are_a_fixed_point():
     post = sd.smooth(lighter, MODEL)
     level = post.noise[0]
     square = post.residuals() ** 2 + post.var(data.x)
-    tails = Tails.of(np.sqrt(square) / level)
-    again = (tails.dof + 1) / (tails.dof + square / (level * tails.scale) ** 2)
-    assert_allclose(again, weight, rtol=2e-3)
+    z = np.sqrt(square) / level
+    assert_allclose(law_of(z)[0].weight(z), weight, rtol=2e-3)
 
 
 @pytest.mark.parametrize("a", [1e-6, 1e6])
