@@ -25,6 +25,7 @@ from smoothderiv.gp.band.posterior import BandPosterior
 from smoothderiv.gp.criteria import DenseCriterion
 from smoothderiv.gp.search import BandCriterion
 from smoothderiv.gp.unknowns import Unknowns
+from smoothderiv.model import UndeterminedError
 
 EPS = np.finfo(float).eps
 MEANS = [0.3, "constant", "cubic", np.polynomial.Polynomial([1.0, 2.0])]
@@ -246,7 +247,60 @@ def test_auto_chooses_it_where_it_can_and_pays():
     assert not chosen(few)
     assert not chosen(many, solver="dense")
     assert not chosen(many, kernel=kernel + kernels.Constant(1.0))
-    assert not chosen(many + sd.observe([0.5], [0.1], yerr=0.0))
+    pin = sd.observe([0.5], [0.1], yerr=0.0)
+    assert not chosen(many + pin)
+    more = many + many + many + many
+    assert chosen(more + pin, mean="constant")
+    slopes = sd.observe(more.x, more.y, yerr=0.1, nu=1)
+    assert not chosen(slopes + pin, mean="constant")  # which the pin alone determines
+    crowd = sd.observe(x[:100], np.sin(x[:100]), yerr=0.0)
+    assert not chosen(more + crowd)  # they follow from each other, but for a nugget
+
+
+PINS = sd.observe([0.5, -0.7, 9.3, 2.2, 0.5], [1.0, 0.2, 0.4, 0.1, 30.0], 0, nu=[0, 0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("mean", [0.3, "constant", "cubic"])
+@pytest.mark.parametrize("scale", [0.6, 0.15, 0.04])
+def test_exact_rows_give_the_same_answer_as_dense(scale, mean):
+    data = mixed_data() + PINS + PINS[:2]
+    dense, band = both(scale, mixed_data() + PINS, mean)[0], both(scale, data, mean)[1]
+    assert_allclose(band(PINS.x, PINS.nu), PINS.y, rtol=1e-9)
+    assert_allclose(band.sample(PINS.x, PINS.nu, rng=0)[0], PINS.y, rtol=1e-6)
+    x = np.r_[np.linspace(-1.5, 2.5, 40), 0.5, 2.2, 9.29, 30.0]
+    for nu in range(4):
+        expected, std = dense(x, nu), dense.std(x, nu)
+        assert_allclose(band(x, nu), expected, atol=1e-10 * np.abs(expected).max())
+        assert_allclose(band.std(x, nu) ** 2, std**2, atol=1e-12 * std.max() ** 2)
+    cov = dense.cov(x, 1, x[:9], 0)
+    assert_allclose(band.cov(x, 1, x[:9], 0), cov, atol=1e-11 * np.abs(cov).max())
+    assert_allclose(band.integral(0.0, 1.5), dense.integral(0.0, 1.5), rtol=1e-10)
+    assert band.log_evidence == pytest.approx(dense.log_evidence, rel=1e-11)
+    leverage = band._leverage()
+    assert_allclose(leverage[: len(dense.data)], dense._leverage(), atol=1e-9)
+    assert (leverage[data.exact] == 1.0).all()
+
+
+@pytest.mark.parametrize("mean", [0.3, "cubic"])
+def test_the_gradient_with_exact_rows_is_that_of_dense(mean):
+    data = mixed_data(known=False) + PINS
+    unknowns = Unknowns(sd.GaussianProcess(kernels.SquaredExponential(), mean=mean), data)
+    point = np.log([1.3, 0.15, 0.1, 0.5, 5.0])
+    dense, slope = DenseCriterion(unknowns, "evidence").loss(point)
+    found = BandCriterion(unknowns)
+    loss, gradient = found.loss(point)
+    assert loss == pytest.approx(dense, rel=1e-11)
+    assert_allclose(gradient, slope, atol=1e-9 * np.abs(slope).max())
+    assert found.value(point) == loss
+
+
+@pytest.mark.parametrize("a", [1e-9, 1e9])
+def test_units_change_nothing_with_exact_rows(a):
+    def fit(rows):
+        model = sd.GaussianProcess(kernels.SquaredExponential(), mean="constant", solver="band")
+        return tuned(model, rows).condition(rows)
+
+    check_units(fit, mixed_data(known=False) + PINS[:2], a, c=1e5, b=a)
 
 
 def test_no_places_and_many():
@@ -268,16 +322,25 @@ def test_what_it_cannot_do_is_refused():
     model = sd.GaussianProcess(kernel, solver="band")
     with pytest.raises(ValueError, match="1-D x, not 2"):
         model.condition(sd.observe([[0.0, 1.0]], [1.0], yerr=0.1))
-    exact = sd.observe([0.0, 1.0], [1.0, 2.0], yerr=[0.1, 0.0])
-    with pytest.raises(ValueError, match=r"row 1 is exact .* use solver='dense', 'auto', or"):
+    exact = sd.observe([0.0, 1.0], [1.0, 2.0], yerr=0.0)
+    with pytest.raises(ValueError, match=r"2 of 2 rows are exact .* use solver='dense', 'auto'"):
         model.condition(exact)
     assert sd.GaussianProcess(kernel).condition(exact)(1.0) == pytest.approx(2.0, rel=1e-12)
+    soft = sd.observe([0.0, 3.0], [1.0, 2.0], yerr=0.1)
+    crowd = sd.observe(np.linspace(0, 1, 50), np.ones(50), yerr=0.0)
+    with pytest.raises(ValueError, match=r"some of the 50 exact rows .* solver='dense'"):
+        model.condition(soft + crowd)
+    slopes = sd.observe([0.0, 3.0], [1.0, 2.0], yerr=0.1, nu=1)
+    with pytest.raises(UndeterminedError, match=r"exact rows .* such as row 2, .* use solver"):
+        dataclasses.replace(model, mean="constant").condition(slopes + exact)
+    with pytest.raises(ValueError, match=r"row 3 is exact .* contradicts row 2"):
+        model.condition(soft + sd.observe([1.0, 1.0], [1.0, 2.0], yerr=0.0))
 
 
-def test_exact_rows_among_very_many_are_refused_by_name():
+def test_many_exact_rows_among_very_many_are_refused_by_name():
     x = np.linspace(0, 1, 8001)
-    data = sd.observe(x, x, yerr=0.1) + sd.observe([0.5], [0.5], yerr=0)
-    with pytest.raises(ValueError, match=r"row 8001 is exact .* all 8002 rows"):
+    data = sd.observe(x, x, yerr=0.1) + sd.observe(x[:201], x[:201], yerr=0)
+    with pytest.raises(ValueError, match=r"201 rows are exact .* row 8001, .* all 8202 rows"):
         sd.GaussianProcess(kernels.SquaredExponential(0.1, 1.0)).condition(data)
 
 

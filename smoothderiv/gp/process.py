@@ -50,8 +50,8 @@ class GaussianProcess(Model):
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
         filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
         or Wiener, any mean.
-        "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential without exact rows,
-        any mean: white noise on a grid, smoothed, which is the same to rounding (see
+        "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential, at most 200 rows
+        exact, any mean: white noise on a grid, smoothed, which is the same to rounding (see
         :mod:`smoothderiv.gp.band.grid`). "auto": "markov" where it is exact, "band" where it can
         and pays, else "dense". Tuning goes the same way, O(n) an evaluation; leave-one-out by the
         matrix is for 5000 rows at most.
@@ -148,7 +148,11 @@ class GaussianProcess(Model):
         if self.solver == "iterative":
             return iterative.condition(model, data)
         if band.solves(self, data):
-            return band.condition(model, data)
+            try:
+                return band.condition(model, data)
+            except band.SpentPinsError:
+                if self.solver == "band" or len(data) > band.MOST_BY_MATRIX:
+                    raise
         band.require_affordable(self, data)
         return dense_posterior.condition(model, data)
 
@@ -194,7 +198,8 @@ class GaussianProcess(Model):
         if self._by_markov(data):
             return "markov"
         many = criterion == "evidence" or self.solver == "band" or len(data) > _FEW_LEFT_OUT
-        if many and band.solves(self, data):
+        whole = criterion == "evidence" or not data.exact.any()
+        if many and whole and band.solves(self, data):
             return "band"
         band.require_affordable(self, data)
         if criterion == "loo" and len(data) > MOST_LEFT_OUT:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band.criterion import BandCriterion
+from smoothderiv.gp.band.posterior import MOST_BY_MATRIX
 from smoothderiv.gp.criteria import MOST_LEFT_OUT, DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.stages import NATS, optimum_in_stages
@@ -52,9 +53,11 @@ def process_search(
 
     unknowns = Unknowns(model, data)
     whole = Objective(criterion_of(unknowns, criterion, solver))
-    if criterion == "loo" and solver == "band" and len(data) <= MOST_LEFT_OUT:
+    most = MOST_LEFT_OUT if criterion == "loo" else MOST_BY_MATRIX
+    doubtful = solver == "band" and (criterion == "loo" or bool(data.exact.any()))
+    if doubtful and model.solver == "auto" and len(data) <= most:
         nearest = unknowns.starts()[:, 0]
-        if model.solver == "auto" and not all(math.isfinite(whole.value(p)) for p in nearest):
+        if not all(math.isfinite(whole.value(point)) for point in nearest):
             solver, whole = "dense", Objective(criterion_of(unknowns, criterion, "dense"))
     found = _searched(unknowns, whole, criterion, solver)
     return Search(

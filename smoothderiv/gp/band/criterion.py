@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp.band.fit import BandFit, BandSizeError, loss_of
 from smoothderiv.gp.band.left_out import LeftOut
+from smoothderiv.gp.band.pins import SpentPinsError
 from smoothderiv.gp.band.reduction import Reduced, Reduction, group_of
 from smoothderiv.gp.dense import LOG_2PI
 from smoothderiv.gp.unknowns import Unknowns
@@ -46,7 +47,7 @@ class BandCriterion:
                 loss = loss_of(self._reduced(point, slopes=False))
             else:
                 loss = self._loss_left_out(point, self._left_out(point, slopes=False))
-        except (np.linalg.LinAlgError, BandSizeError):
+        except (np.linalg.LinAlgError, BandSizeError, SpentPinsError):
             return math.inf
         return loss + self._unknowns.prior(point)[0]
 
@@ -56,7 +57,7 @@ class BandCriterion:
             if self._criterion != "evidence":
                 return self._loo(point)
             fit = BandFit.of(self._reduced(point, slopes=True))
-        except (np.linalg.LinAlgError, BandSizeError):
+        except (np.linalg.LinAlgError, BandSizeError, SpentPinsError):
             return math.inf, np.zeros(len(point))
         (leverage, cross), errors, v = fit.shares, fit.errors, fit.coefficients
         steep = fit.applied(fit.reduced.slopes, v[:, None])[:, 0]
@@ -64,6 +65,9 @@ class BandCriterion:
             "amplitude": float(leverage.sum() - len(fit.beta) - v @ v),
             "length": float(cross.sum() - errors @ steep),
         }
+        if fit.pinned is not None and fit.reduced.pins is not None:  # of leverage 1
+            slopes["amplitude"] += len(fit.reduced.pins.y)
+            slopes["length"] += fit.pinned.by_scale(fit.reduced.pins, v)
         taken, group = leverage + errors**2, fit.reduced.group
         gradient = [slopes[p.kind] for p in self._unknowns.free]
         for count, order in zip(self._counts, self._unknowns.orders, strict=True):

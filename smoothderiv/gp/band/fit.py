@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band import _loops
+from smoothderiv.gp.band.pins import Pinned
 from smoothderiv.gp.band.reduction import Reduced
 
 Array: TypeAlias = NDArray[np.float64]
@@ -49,6 +51,16 @@ class Segments:
         edges = np.append(column[begins], column[-1] + width)
         return cls(edges, first[begins], column)
 
+    @classmethod
+    def together(cls, first: Places, others: Places, width: int) -> tuple[Segments, Places]:
+        """Number the functions of two sets of rows; return those of the first, and the others'."""
+        every = np.concatenate((first, others))
+        order = np.argsort(every, kind="stable")
+        both = cls.of(every[order], width)
+        column = np.empty(len(every), dtype=np.int64)
+        column[order] = both.column
+        return cls(both.edges, both.places, column[: len(first)]), column[len(first) :]
+
 
 @dataclass(frozen=True, eq=False)
 class BandFit:
@@ -73,6 +85,8 @@ class BandFit:
     coefficients : (K,) array
         The posterior mean of v.
     log_evidence : float
+    pinned : Pinned or None
+        What exact rows change.
     """
 
     reduced: Reduced
@@ -83,18 +97,32 @@ class BandFit:
     beta: Array
     coefficients: Array
     log_evidence: float
+    pinned: Pinned | None = None
 
     @classmethod
     def of(cls, reduced: Reduced) -> BandFit:
         """Fit rows."""
-        segments, band, right, tail = _triangles(reduced)
+        segments, column, band, right, tail = _triangles(reduced)
         total, p = _twice_the_loss(reduced, band, tail), len(tail) - 1
         _loops.back_solve(band, right)
         triangle = tail[:p, :p].copy()
         beta = np.asarray(np.linalg.solve(triangle, tail[:p, p]), dtype=np.float64)
         free = np.ascontiguousarray(right[:, :p])
         v = np.asarray(right[:, p] - free @ beta, dtype=np.float64)
-        return cls(reduced, segments, band, free, triangle, beta, v, -0.5 * total)
+        found = cls(reduced, segments, band, free, triangle, beta, v, -0.5 * total)
+        return (
+            found if reduced.pins is None else found._held(Pinned.of(found, reduced.pins, column))
+        )
+
+    def _held(self, pinned: Pinned) -> BandFit:
+        """Return the fit conditioned on exact rows."""
+        return dataclasses.replace(
+            self,
+            coefficients=self.coefficients + pinned.bound @ pinned.white,
+            beta=self.beta + pinned.bound_mean @ pinned.white,
+            log_evidence=self.log_evidence - 0.5 * pinned.twice_the_loss,
+            pinned=pinned,
+        )
 
     def applied(self, rows: Array, coefficients: Array) -> Array:
         """Return ``rows @ coefficients`` (K, q) for rows of the data: (n, q)."""
@@ -124,6 +152,13 @@ class BandFit:
             own += (free**2).sum(axis=1)
             if len(slopes):
                 cross += (free * self.halved(-self.applied(slopes, self.free))).sum(axis=1)
+        if self.pinned is not None:
+            bound = self.pinned.bound
+            taken = self.applied(rows, bound)
+            taken += self.reduced.sides[:, :-1] @ self.pinned.bound_mean
+            own -= (taken**2).sum(axis=1)
+            if len(slopes):
+                cross -= (taken * self.applied(slopes, bound)).sum(axis=1)
         return own, cross
 
     def halved(self, rows: Array) -> Array:
@@ -135,20 +170,26 @@ class BandFit:
 
 def loss_of(reduced: Reduced) -> float:
     """Return minus the log evidence of rows, and nothing else."""
-    _, band, _, tail = _triangles(reduced)
+    if reduced.pins is not None:
+        return -BandFit.of(reduced).log_evidence
+    _, _, band, _, tail = _triangles(reduced)
     return 0.5 * _twice_the_loss(reduced, band, tail)
 
 
-def _triangles(reduced: Reduced) -> tuple[Segments, Array, Array, Array]:
-    """Return the columns, R, the right sides above the trend's triangle, and that triangle."""
+def _triangles(reduced: Reduced) -> tuple[Segments, Places, Array, Array, Array]:
+    """Return the columns, and those of exact rows, R, and the right sides of QR.
+
+    The latter are those above the trend's triangle, and that triangle.
+    """
     width, q = reduced.rows.shape[1], reduced.sides.shape[1]
-    segments = Segments.of(reduced.first, width)
+    exact = reduced.first[:0] if reduced.pins is None else reduced.pins.first
+    segments, column = Segments.together(reduced.first, exact, width)
     count = int(segments.edges[-1])
     check_columns(reduced.grid.scale, count, width)
     band, right, tail = np.zeros((count, width)), np.zeros((count, q)), np.zeros((q, q))
     band[:, 0] = 1.0
     _loops.factor(segments.column, reduced.rows, reduced.sides, band, right, tail, _BLOCK)
-    return segments, band, right, tail
+    return segments, column, band, right, tail
 
 
 def _twice_the_loss(reduced: Reduced, band: Array, tail: Array) -> float:

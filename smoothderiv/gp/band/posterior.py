@@ -16,24 +16,30 @@ from scipy import special
 from smoothderiv.gp.band import _loops
 from smoothderiv.gp.band.fit import BandFit
 from smoothderiv.gp.band.grid import Grid
+from smoothderiv.gp.band.pins import SpentPinsError
 from smoothderiv.gp.band.reduction import Reduction
+from smoothderiv.gp.dense import require_consistent, require_determined
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import SquaredExponential
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import Noise
+from smoothderiv.model import Noise, UndeterminedError
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
+
+__all__ = ["MOST_BY_MATRIX", "BandPosterior", "SpentPinsError", "condition", "is_band", "solves"]
 
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 Places: TypeAlias = NDArray[np.int64]
 
 _MANY = 100  # rows from which it is quicker than the dense matrix
-_MOST_WITH_EXACT = 8000  # rows of which the matrix is taken for the sake of exact ones
+_MANY_WITH_EXACT = 1000  # the same if some are exact, which the matrix can take a nugget for
+_MOST_EXACT = 200  # rows that are exact: each is a column beside the band
+MOST_BY_MATRIX = 8000  # rows of which the matrix is taken for the sake of many exact ones
 _CHUNK = 20_000
 _STRIDE = 16  # windows from one whose root is kept to the next
 
@@ -48,20 +54,41 @@ def solves(model: GaussianProcess, data: Observations) -> bool:
     if model.solver not in ("auto", "band"):
         return False
     if model.solver == "band":
-        _require(data)
+        _require(model, data)
         return True
-    can = data.ndim == 1 and is_band(model.kernel) and not data.exact.any()
-    return can and len(data) >= _MANY
+    if data.ndim > 1 or not is_band(model.kernel):
+        return False
+    exact = int(data.exact.sum())
+    if not exact:
+        return len(data) >= _MANY
+    return len(data) >= _MANY_WITH_EXACT and exact <= _MOST_EXACT and _are_enough(model, data)
 
 
-def _require(data: Observations) -> None:
+def _are_enough(model: GaussianProcess, data: Observations) -> bool:
+    """Tell whether the rows that are not exact determine the mean."""
+    soft = data[~data.exact]
+    try:
+        require_determined(Trend.of(model.mean, -1, data), soft.x[:, None], soft.nu[:, None])
+    except UndeterminedError:
+        return False
+    return True
+
+
+def _require(model: GaussianProcess, data: Observations) -> None:
     """Refuse what the band solver cannot do."""
     if data.ndim > 1:
         raise ValueError(f"solver: 'band' is for 1-D x, not {data.ndim} dimensions")
-    if data.exact.any():
+    exact = int(data.exact.sum())
+    if exact > _MOST_EXACT or exact == len(data):
         raise ValueError(
-            f"solver: row {int(np.argmax(data.exact))} is exact (yerr=0), which 'band' cannot hold "
-            "to; use solver='dense', 'auto', or a Matern kernel, which is O(n) and holds it"
+            f"solver: {exact} of {len(data)} rows are exact (yerr=0), the first of them row "
+            f"{int(np.argmax(data.exact))}; 'band' takes at most {_MOST_EXACT} beside others; use "
+            "solver='dense', 'auto', or a Matern kernel, which is O(n) and holds to any number"
+        )
+    if exact and not _are_enough(model, data):
+        raise UndeterminedError(
+            f"mean: {model.mean!r} is determined by exact rows (yerr=0) alone, such as row "
+            f"{int(np.argmax(data.exact))}, which 'band' cannot do; use solver='dense' or 'auto'"
         )
 
 
@@ -69,16 +96,19 @@ def require_affordable(model: GaussianProcess, data: Observations) -> None:
     """Refuse exact rows that would send very many rows to the matrix, unless that is asked for."""
     if model.solver != "auto" or data.ndim > 1 or not is_band(model.kernel):
         return
-    if data.exact.any() and len(data) > _MOST_WITH_EXACT:
+    exact = int(data.exact.sum())
+    if exact and len(data) > MOST_BY_MATRIX:
         raise ValueError(
-            f"data: row {int(np.argmax(data.exact))} is exact (yerr=0), which takes the matrix of "
-            f"all {len(data)} rows, O(n^3); give it a small yerr, use a Matern kernel, which is "
-            "O(n), or insist by solver='dense'"
+            f"data: {exact} rows are exact (yerr=0), the first of them row "
+            f"{int(np.argmax(data.exact))}, which takes the matrix of all {len(data)} rows, "
+            "O(n^3); give them a small yerr, use a Matern kernel, which is O(n), or insist by "
+            "solver='dense'"
         )
 
 
 def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
     """Return the posterior by the band solver; the model's numbers must be known."""
+    require_consistent(data)
     trend = Trend.of(model.mean, -1, data)
     reduction = Reduction(trend, data)
     fit = BandFit.of(reduction.reduced(model.kernel, model.noise, wide=False, slopes=False))
@@ -93,7 +123,8 @@ class BandPosterior(ProcessPosterior):
     With the functions of the grid, ``f = sum_j v_j psi_j + trend``: a variance is a sum of squares,
     over the functions that data touch by the triangle R of the coefficients, over the others, which
     are as before the data, by themselves. Nothing cancels, so that small variances keep their
-    digits. A question about one place costs O(1), by roots of windows of R.
+    digits; but what exact rows take is subtracted. A question about one place costs O(1), by roots
+    of windows of R.
 
     Attributes
     ----------
@@ -113,7 +144,11 @@ class BandPosterior(ProcessPosterior):
         return self._fit.reduced.grid
 
     def _leverage(self) -> Array:
-        return np.minimum(self._var(self.data.x, self.data.nu) / self.data.sd(self.noise) ** 2, 1.0)
+        sd, out = self.data.sd(self.noise), np.ones(len(self.data))
+        soft = sd > 0
+        var = self._var(self.data.x[soft], self.data.nu[soft])
+        out[soft] = np.minimum(var / sd[soft] ** 2, 1.0)
+        return out
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         out = self._trend.fixed(x[:, None], nu[:, None])
@@ -136,6 +171,14 @@ class BandPosterior(ProcessPosterior):
         if not trend.shape[1]:
             return trend
         return self._fit.halved(trend - self._applied(first, rows, self._fit.free))
+
+    def _taken(self, x: Array, nu: Orders, first: Places, rows: Array) -> Array:
+        """Return the root of what exact rows take from the variance: (m, exact rows)."""
+        pinned = self._fit.pinned
+        if pinned is None:
+            return np.zeros((len(x), 0))
+        trend = self._trend.rows(x[:, None], nu[:, None])
+        return self._applied(first, rows, pinned.bound) + trend @ pinned.bound_mean
 
     @cached_property
     def _windows(self) -> tuple[Places, Array]:
@@ -175,24 +218,40 @@ class BandPosterior(ProcessPosterior):
             rows.reshape(m, count, self._grid.width),
             out,
         )
+        taken = self._taken(places, orders, first, rows).reshape(m, count, -1)
+        if taken.size:
+            out -= taken @ taken.transpose(0, 2, 1)
+            every = np.arange(count)
+            out[:, every, every] = np.maximum(out[:, every, every], 0.0)
         return out
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         same = x is x2 and nu is nu2
         if same:
-            root = self._root(x, nu)
-            return root @ root.T
-        root = self._root(np.concatenate((x, x2)), np.concatenate((nu, nu2)))
-        return root[: len(x)] @ root[len(x) :].T
+            root, taken = self._roots(x, nu)
+            return np.asarray(root @ root.T - taken @ taken.T)
+        root, taken = self._roots(np.concatenate((x, x2)), np.concatenate((nu, nu2)))
+        n = len(x)
+        return np.asarray(root[:n] @ root[n:].T - taken[:n] @ taken[n:].T)
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
-        root = self._root(x, nu)
-        return self._mean(x, nu) + rng.standard_normal((size, root.shape[1])) @ root.T
+        pins, pinned = self._fit.reduced.pins, self._fit.pinned
+        if pins is None or pinned is None:
+            root, _ = self._roots(x, nu)
+            return np.asarray(
+                self._mean(x, nu) + rng.standard_normal((size, root.shape[1])) @ root.T
+            )
+        # paths without the exact rows, and what those change in each of them
+        root, taken = self._roots(np.concatenate((x, pins.x)), np.concatenate((nu, pins.nu)))
+        drawn = rng.standard_normal((size, root.shape[1])) @ root.T
+        white = np.linalg.solve(pinned.corner, drawn[:, len(x) :].T).T
+        return np.asarray(self._mean(x, nu) + drawn[:, : len(x)] - white @ taken[: len(x)].T)
 
-    def _root(self, x: Array, nu: Orders) -> Array:
-        """Return V with ``V V' = cov`` of the questions: (m, functions in reach)."""
+    def _roots(self, x: Array, nu: Orders) -> tuple[Array, Array]:
+        """Return V and W with ``V V' - W W' = cov`` of the questions, W for exact rows."""
         first, rows, _ = self._grid.rows(x, nu, 1.0)
-        return np.column_stack((self._halves(first, rows), self._free(x, nu, first, rows)))
+        root = np.column_stack((self._halves(first, rows), self._free(x, nu, first, rows)))
+        return root, self._taken(x, nu, first, rows)
 
     def _halves(self, first: Places, rows: Array) -> Array:
         """Return ``rows R^-1`` for the functions in reach, those beyond the data last."""
@@ -262,6 +321,9 @@ class BandPosterior(ProcessPosterior):
             here = np.zeros(len(band))
             here[stored - begin] = inside
             var += _loops.whole(band, edges, here)
+        if self._fit.pinned is not None:
+            taken = inside @ self._fit.pinned.bound[stored] + flat @ self._fit.pinned.bound_mean
+            var = max(var - (taken**2).sum(), 0.0)
         return float(mean), float(var)
 
     def _nodes(self, a: float, b: float) -> tuple[Array, Array]:

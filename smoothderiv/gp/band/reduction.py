@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp.band import _loops
 from smoothderiv.gp.band.grid import Grid, rank, wide_panel
+from smoothderiv.gp.band.pins import Pins
 from smoothderiv.gp.dense import LOG_2PI, log_gram
 from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.trend import Trend
@@ -40,6 +41,8 @@ class Reduced:
         Twice the order, and 1 where the noise is estimated.
     constant : float
         What minus twice the log evidence has beside them.
+    pins : Pins or None
+        Exact rows, which are not among the others.
     """
 
     grid: Grid
@@ -49,6 +52,7 @@ class Reduced:
     sides: Array
     group: Places
     constant: float
+    pins: Pins | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +143,9 @@ class Reduction:
     """What numbers of the kernel and levels of noise leave as it is: the data, summed up."""
 
     def __init__(self, trend: Trend, data: Observations) -> None:
-        self._trend, self._data = trend, data
+        self._trend, self._data = trend, data[~data.exact]
+        self._exact = data[_different(data)]
+        self._gram = log_gram(trend, *_columns(self._data + self._exact))
         self._highest = int(data.nu.max(initial=0))
         self._summaries: dict[float, Summary] = {}
 
@@ -147,10 +153,10 @@ class Reduction:
     def _sides(self) -> tuple[Array, Array, float, dict[int, int]]:
         """Relative noise, right sides over it, the constant, and rows by group."""
         data, trend = self._data, self._trend
-        x, nu, sd = data.x[:, None], data.nu[:, None], data.relative_sd
+        (x, nu), sd = _columns(data), data.relative_sd
         sides = np.column_stack((trend.rows(x, nu), data.y - trend.fixed(x, nu))) / sd[:, None]
-        constant = 2.0 * float(np.log(sd).sum()) - log_gram(trend, x, nu)
-        constant += (len(data) - len(trend.exponents)) * LOG_2PI
+        constant = 2.0 * float(np.log(sd).sum()) - self._gram
+        constant += (len(data) + len(self._exact) - len(trend.exponents)) * LOG_2PI
         counts = {group_of(o): int((data.is_of(o) & data.estimated).sum()) for o in data.orders}
         return sd, sides, constant, counts
 
@@ -217,7 +223,26 @@ class Reduction:
             sides = sides * weight
             if len(steep):
                 steep *= weight
-        return Reduced(grid, first, rows, steep, sides, group, constant)
+        pins = self._pins(grid, len(steep) > 0) if len(self._exact) else None
+        return Reduced(grid, first, rows, steep, sides, group, constant, pins)
+
+    def _pins(self, grid: Grid, slopes: bool) -> Pins:
+        """Return the exact rows."""
+        data, (x, nu) = self._exact, _columns(self._exact)
+        first, rows, steep = grid.rows(data.x, data.nu, 1.0, slopes)
+        trend, y = self._trend.rows(x, nu), data.y - self._trend.fixed(x, nu)
+        return Pins(data.x, data.nu, first, rows, steep, trend, y)
+
+
+def _columns(data: Observations) -> tuple[Array, Places]:
+    return data.x[:, None], data.nu[:, None]
+
+
+def _different(data: Observations) -> NDArray[np.intp]:
+    """Return the exact rows, one of each place and order."""
+    exact = np.flatnonzero(data.exact)
+    _, kept = np.unique(np.column_stack((data.x, data.nu))[exact], axis=0, return_index=True)
+    return exact[kept]
 
 
 def group_of(order: Any) -> int:
