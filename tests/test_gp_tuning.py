@@ -1,6 +1,8 @@
 """Tuning Gaussian processes: exact gradients, invariance under units, honest ends, priors."""
 
 import dataclasses
+import math
+import types
 import warnings
 
 import numpy as np
@@ -291,3 +293,23 @@ def test_stages_of_places_lead_to_the_optimum_of_all_rows(yerr, monkeypatch):
     at_once = tuned(model, data)
     assert at_once.tuning.settled == 0.0
     assert found.tuning.loss < at_once.tuning.loss + 10 * stages.NATS
+
+
+def test_a_search_ends_where_rounding_leaves_no_gain():
+    """The loss has an error of 1e-3 nats, as that of an ill-conditioned matrix has."""
+    curvature = np.geomspace(1.0, 1e4, 6)
+
+    class Rough:
+        def value(self, point):
+            return self.loss(point)[0]
+
+        def loss(self, point):
+            noise = 1e-3 * math.sin(1e7 * float(point.sum()))
+            return 0.5 * float(curvature @ point**2) + noise, curvature * point
+
+    space = types.SimpleNamespace(bounds=(np.full(6, -9.0), np.full(6, 9.0)))
+    for seed in range(20):
+        start = np.random.default_rng(seed).uniform(-3, 3, 6)
+        point, ended = stages._descended(space, Rough(), start, 1e-3)
+        assert ended
+        assert Rough().value(point) < 0.1

@@ -19,7 +19,8 @@ _FIRST, _PER_NUMBER = 300, 15  # rows of the first stage: of few numbers, and fo
 _GROWTH = 2.5
 _SEARCHES = 2
 _FEW = 800  # rows that are searched from afar
-_STEPS = 200
+_STEPS, _TRIALS, _RESTARTS = 200, 10, 5
+_MEMORY = 30  # steps that second derivatives are told from: more than most have numbers
 
 
 class Objective(Protocol):
@@ -90,12 +91,25 @@ def _best(unknowns: Unknowns, objective: Objective, near: list[Array]) -> Array:
 def _descended(
     unknowns: Unknowns, objective: Objective, start: Array, nats: float
 ) -> tuple[Array, bool]:
-    """Minimise by L-BFGS-B until two steps together gain less than `nats`; tell if they did."""
+    """Minimise by L-BFGS-B until two steps together gain less than `nats`; tell if they did.
+
+    Where no step along its direction gains, it begins afresh; the end is where that gains nothing
+    either: of an ill-conditioned matrix the last digits of the loss are rounding.
+    """
+    point = np.clip(start, *unknowns.bounds)
+    for _ in range(_RESTARTS):
+        before = objective.value(point)
+        point, ended = _run(unknowns, objective, point, nats)
+        if ended or before - objective.value(point) < nats:
+            return point, True
+    return point, False
+
+
+def _run(unknowns: Unknowns, objective: Objective, start: Array, nats: float) -> tuple[Array, bool]:
+    """Minimise by one run of L-BFGS-B; tell whether two steps together gained less than `nats`."""
     from scipy import optimize
 
-    point = np.clip(start, *unknowns.bounds)
-    losses = [np.inf, np.inf, objective.value(point)]
-    best = [point]
+    losses, best = [np.inf, np.inf, objective.value(start)], [start]
 
     def watch(intermediate_result: optimize.OptimizeResult) -> None:
         best[0] = intermediate_result.x.copy()
@@ -104,10 +118,10 @@ def _descended(
             raise StopIteration
 
     bounds = list(zip(*unknowns.bounds, strict=True))
-    options = {"ftol": 0.0, "gtol": 0.0, "maxiter": _STEPS}
+    options = {"ftol": 0.0, "gtol": 0.0, "maxiter": _STEPS, "maxls": _TRIALS, "maxcor": _MEMORY}
     optimize.minimize(
         objective.loss,
-        point,
+        start,
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
