@@ -20,6 +20,7 @@ from sklearn.gaussian_process import kernels as sk
 import smoothderiv as sd
 from conftest import mixed_data, wave
 from smoothderiv import kernels
+from smoothderiv.gp import memory
 from smoothderiv.gp.dense import LARGEST_CONDITION
 from smoothderiv.model import UndeterminedError
 
@@ -372,6 +373,23 @@ def test_a_matrix_that_does_not_fit_is_refused_with_the_number_and_the_way_out()
     data = sd.observe(np.arange(1_000_000.0), np.zeros(1_000_000), yerr=1.0)
     with pytest.raises(ValueError, match=r"1000000 rows need a matrix of 7450.*SmoothingSpline"):
         dense(kernels.Matern52(1.0, 1.0)).condition(data)
+
+
+def test_memory_is_what_the_machine_tells(monkeypatch, tmp_path):
+    table = tmp_path / "meminfo"
+    table.write_text("MemFree: 5 kB\nMemAvailable:   2048 kB\n")
+    monkeypatch.setattr(memory, "_TABLE", table)
+    assert memory.available() == 2.0**21
+    with pytest.raises(ValueError, match=r"6000 rows .* 0\.0 GiB are available"):
+        dense(kernels.Matern52(1.0, 1.0)).condition(sd.observe(np.arange(6e3), np.zeros(6000), 1.0))
+    monkeypatch.setattr(memory, "_TABLE", tmp_path / "none")
+    assert memory.available() > 2.0**28
+    monkeypatch.setattr(memory.os, "sysconf", _untold)
+    assert memory.available() == math.inf
+
+
+def _untold(name):
+    raise ValueError(f"unrecognized configuration name {name}")
 
 
 def test_data_that_leave_the_mean_free_are_refused():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -14,6 +13,7 @@ from scipy.linalg import blas, lapack
 from smoothderiv.gp import _loops, assembly
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.kernel import Kernel
+from smoothderiv.gp.memory import available
 from smoothderiv.gp.trend import Trend
 from smoothderiv.model import UndeterminedError
 from smoothderiv.observations import Observations
@@ -178,13 +178,13 @@ def layout_of(data: Observations, places: int | None = None) -> Layout:
 
 def check_size(n: int) -> None:
     """Refuse a matrix that does not fit in memory."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    free = available()
     need = 8.0 * n * n
     if need > 0.9 * free:
         raise ValueError(
             f"data: {n} rows need a matrix of {need / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
-            "are free; fit fewer rows, use solver='iterative', or in one dimension a Matern kernel "
-            "or sd.SmoothingSpline, which are O(n)"
+            "are available; fit fewer rows, use solver='iterative', or in one dimension a Matern "
+            "kernel or sd.SmoothingSpline, which are O(n)"
         )
 
 

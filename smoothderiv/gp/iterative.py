@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import layout_of, require_determined
 from smoothderiv.gp.kernel import Kernel
+from smoothderiv.gp.memory import available
 from smoothderiv.gp.preconditioner import Preconditioner
 from smoothderiv.gp.trend import Trend
 from smoothderiv.model import Noise
@@ -165,12 +165,12 @@ def _check(data: Observations) -> None:
             f"yerr: row {int(np.argmax(data.exact))} is exact (yerr=0), but solver='iterative' "
             "bounds its error by the noise; give every row a positive yerr, or use solver='dense'"
         )
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    free = available()
     need = 8.0 * len(data) * (3 * _rank(len(data)) + 6 * _COLUMNS)
     if need > 0.9 * free:
         raise ValueError(
             f"data: {len(data)} rows need {need / 2**30:.1f} GiB for solver='iterative', but "
-            f"{free / 2**30:.1f} GiB are free; fit fewer rows"
+            f"{free / 2**30:.1f} GiB are available; fit fewer rows"
         )
 
 
