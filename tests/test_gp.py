@@ -295,6 +295,16 @@ def test_a_spline_can_be_the_mean():
         assert_allclose(post(x, nu), spline(x, nu), atol=1e-12)
 
 
+def test_polynomials_of_many_variables():
+    """There are ``(d + 3)! / (d! 3!)`` cubic monomials, and 4^d exponents up to 3."""
+    x = np.random.default_rng(0).uniform(-1, 1, (300, 20))
+    data = sd.observe(x, 1 + x[:, 3] * x[:, 7] - x[:, 0] ** 2, yerr=0.01)
+    post = dense(kernels.Matern52(1.0, 0.1), mean="quadratic").condition(data)
+    assert len(post.beta) == 231
+    gradient = post.gradient(x[:5]).mean
+    assert_allclose(gradient[:, [0, 3]], np.c_[-2 * x[:5, 0], x[:5, 7]], atol=0.15)
+
+
 @pytest.mark.parametrize(
     ("mean", "words"),
     [

@@ -43,8 +43,7 @@ class Trend:
     def of(cls, mean: Mean, null_degree: int, data: Observations) -> Trend:
         """Return the trend with the polynomials that mean and kernel leave free."""
         degree = max(DEGREES[mean] if isinstance(mean, str) else -1, null_degree)
-        every = itertools.product(range(degree + 1), repeat=data.ndim)
-        exponents = sorted((e for e in every if sum(e) <= degree), key=lambda e: (sum(e), e))
+        exponents = _exponents(data.ndim, degree)
         x = data.x.reshape(len(data), -1)
         low, high = x.min(axis=0), x.max(axis=0)
         span = np.where(high > low, high - low, 1.0)
@@ -95,6 +94,15 @@ class Trend:
         """Name the monomial j."""
         degree = int(self.exponents[j].sum())
         return {0: "constant", 1: "linear part"}.get(degree, f"part of degree {degree}")
+
+
+def _exponents(ndim: int, degree: int) -> list[tuple[int, ...]]:
+    """Return the exponents of all monomials up to a degree, sorted by degree."""
+    found = []
+    for total in range(degree + 1):
+        axes = itertools.combinations_with_replacement(range(ndim), total)
+        found += sorted(tuple(map(chosen.count, range(ndim))) for chosen in axes)
+    return found
 
 
 def _unusable(found: Array, places: Array, order: Any) -> ValueError:
