@@ -402,3 +402,11 @@ def test_tuning_of_many_rows():
     post = model.condition(data)
     ask = np.linspace(0.2, 4.8, 50)
     assert (np.abs(post(ask, 1) - wave(ask, 1)) < 5 * post.std(ask, 1)).all()
+
+
+def test_leave_one_out_that_is_lost_in_rounding_is_told():
+    x = np.linspace(0, 600, 1200)
+    data = sd.observe(x, np.sin(x), yerr=1e-6)
+    model = sd.GaussianProcess(kernels.SquaredExponential(), solver="band")
+    with pytest.warns(sd.TuningWarning, match="loo did not converge"):
+        sd.tune(model, data, "loo")

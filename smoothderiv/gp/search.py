@@ -138,7 +138,8 @@ def _left_out(unknowns: Unknowns, whole: Objective, solver: str) -> _Found:
         before = np.clip(best, *bounds)
         best, curvature = newton(whole, before, *bounds, nats=NATS, steps=_ROUND_STEPS)
         if np.array_equal(best, before):
-            return _Found(best, unknowns.ends, curvature, settled=NATS)
+            there = _promise(whole, best, curvature, *bounds) < NATS  # and not only stuck
+            return _Found(best, unknowns.ends, curvature, settled=NATS if there else 0.0)
     return _Found(best, unknowns.ends)
 
 
@@ -273,7 +274,7 @@ def newton(
     if hessian is None:
         hessian = _difference_hessian(objective, point, slope, upper)
     for _ in range(steps):
-        blocked = ((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0))
+        blocked = _blocked(point, slope, lower, upper)
         move = _downhill(hessian, slope, ~blocked)
         if np.abs(move).max() < settled or -0.5 * float(move @ slope) < nats:
             break
@@ -286,6 +287,20 @@ def newton(
             hessian = hessian + np.outer(y, y) / (s @ y)
         point, value, slope = fresh, fresh_value, fresh_slope
     return point, hessian
+
+
+def _promise(
+    objective: Objective, point: Array, hessian: Array, lower: Array, upper: Array
+) -> float:
+    """Return what a Newton step would gain by second derivatives, in nats."""
+    slope = objective.loss(point)[1]
+    move = _downhill(hessian, slope, ~_blocked(point, slope, lower, upper))
+    return -0.5 * float(move @ slope)
+
+
+def _blocked(point: Array, slope: Array, lower: Array, upper: Array) -> NDArray[np.bool_]:
+    """Tell which logs are at a bound that they would pass."""
+    return np.asarray(((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0)))
 
 
 def _step(
