@@ -222,6 +222,12 @@ def test_an_order_that_does_not_exist_is_refused_with_a_kernel_that_has_it():
         (lambda: kernels.Wiener(2) * kernels.Matern52(), "leaves polynomials free"),
         (lambda: kernels.Wiener(2, 1.0).cov([[0.0, 1.0]]), "x of one dimension"),
         (lambda: kernels.Matern52((1.0, 2.0), 1.0).cov([0.0]), "2 lengths"),
+        (lambda: kernels.Constant(1.0).cov([0.0, math.nan]), "x: row 1 is nan"),
+        (lambda: kernels.Constant(1.0).cov([0.0, 1.0], [0, -1]), "nu: row 1 is -1"),
+        (
+            lambda: kernels.Constant(1.0).cov([0.0, 1.0], [0, 1, 2]),
+            r"nu: shape \(3,\) does not fit",
+        ),
     ],
 )
 def test_what_has_no_meaning_is_refused(make, words):

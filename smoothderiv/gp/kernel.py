@@ -256,14 +256,26 @@ def _rows(x: ArrayLike, nu: ArrayLike) -> tuple[Array, Orders]:
     places = np.asarray(x, dtype=np.float64)
     if places.ndim not in (1, 2):
         raise ValueError(f"x: shape {places.shape}, but (n,) or (n, d) is needed")
+    finite = np.isfinite(places.reshape(len(places), -1)).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(f"x: row {row} is {places[row]}; give finite places")
     orders = np.asarray(nu)
-    if orders.dtype.kind not in "iu" or (orders < 0).any():
+    if orders.dtype.kind not in "iu":
         raise ValueError(f"nu: {nu!r} is not an order of derivatives; give whole numbers from 0 on")
+    if (orders < 0).any():
+        row = int(np.argwhere(np.atleast_1d(orders) < 0)[0, 0])
+        raise ValueError(f"nu: row {row} is {np.atleast_1d(orders)[row]}; give orders from 0 on")
     if places.ndim == 1:
         places, orders = places[:, None], orders[..., None]
     elif orders.ndim == 0 and orders != 0:
         raise ValueError(f"nu: {nu!r} in {places.shape[1]} dimensions; give a multi-index (d,)")
-    return places, np.broadcast_to(orders, places.shape).astype(np.int64)
+    try:
+        return places, np.broadcast_to(orders, places.shape).astype(np.int64)
+    except ValueError:
+        shape = np.shape(nu)
+        words = f"nu: shape {shape} does not fit x of shape {np.shape(x)}; give one order for each"
+        raise ValueError(f"{words} row, or one for all") from None
 
 
 def _scaled(parameter: Parameter, root: float) -> Number:
