@@ -103,7 +103,7 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
     if criterion != "evidence":
         return _left_out(unknowns, whole, solver)
     if at_once:
-        minima = _basins(whole, plain.starts, *bounds)
+        minima = _basins(whole, plain.starts, *bounds, unknowns.data.ndim > 1)
     else:
         minima, ends = _on_samples(unknowns, objective, few)
     if not minima:
@@ -194,7 +194,7 @@ def _on_samples(
         if sample.names != unknowns.names:
             continue
         part, (lower, upper) = objective(sample), sample.bounds
-        minima = _basins(part, sample.starts(), lower, upper)
+        minima = _basins(part, sample.starts(), lower, upper, sample.data.ndim > 1)
         if not minima:
             continue
         best, curvature = min(minima, key=lambda found: part.value(found[0]))
@@ -212,21 +212,25 @@ def _worded(ends: Ends, hopeless: NDArray[np.bool_]) -> Ends:
 
 
 def _basins(
-    objective: Objective, starts: Array, lower: Array, upper: Array
+    objective: Objective, starts: Array, lower: Array, upper: Array, every: bool = False
 ) -> list[tuple[Array, Array]]:
     """Return the minima that starts better than their neighbours lead to, and the Hessians there.
 
-    Starts are (lengths, levels, p); other levels than the first are tried near the best lengths.
+    Starts are (lengths, levels, p). Other levels than the first are tried near the best lengths,
+    where they compete; with `every` at all lengths, each level with dips of its own.
     """
     clipped = np.clip(starts, lower, upper)
     found = np.full(clipped.shape[:2], np.inf)
     found[:, 0] = [objective.value(line[0]) for line in clipped]
-    best = _dips(found[:, 0])
-    for i in np.unique(np.clip(best[:, None] + np.arange(-1, 2), 0, len(found) - 1)):
+    near = np.clip(_dips(found[:, 0])[:, None] + np.arange(-1, 2), 0, len(found) - 1)
+    for i in range(len(found)) if every else np.unique(near):
         found[i, 1:] = [objective.value(point) for point in clipped[i, 1:]]
-    least = found.min(axis=1)
-    points = [clipped[i, np.argmin(found[i])] for i in _dips(least)]
-    return [newton(objective, point, lower, upper, settled=_ROUGHLY) for point in points]
+    if every:
+        dips = [(i, j) for j, level in enumerate(found.T) for i in _dips(level)]
+    else:
+        dips = [(i, int(np.argmin(found[i]))) for i in _dips(found.min(axis=1))]
+    dips = sorted(dips, key=lambda dip: found[dip])[:_BASINS]
+    return [newton(objective, clipped[dip], lower, upper, settled=_ROUGHLY) for dip in dips]
 
 
 def _dips(values: Array) -> NDArray[np.intp]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = NDArray[np.float64]
 
-_LENGTHS = (1.0, 0.25, 0.06)  # times the span of the data
+_LENGTHS = (2.0, 1.0, 0.5, 0.25, 0.12, 0.06)  # times the span of the data
 _COARSE = 0.5  # spacing of log lengths on a line
 _NEIGHBOURS = 4.0  # that correlated noise ties together, to start with
 _NOISES = (0.3, 0.02)  # times the size of the rows
