@@ -256,6 +256,35 @@ def test_tuning_recovers_the_process_that_made_the_data():
     assert model.noise == pytest.approx({0: 0.2, 1: 0.4}, rel=0.35)
 
 
+@pytest.mark.filterwarnings("ignore::smoothderiv.tuning.TuningWarning")  # of lengths held too long
+@pytest.mark.parametrize("seed", [4, 5])
+def test_no_length_that_is_held_does_better_on_a_line(seed):
+    """Kinks at even places: the best basin of lengths is narrow, and another one wide."""
+    rng, x = np.random.default_rng(seed), np.linspace(0, 4, 400)
+    vee = np.abs(x % 1 - 0.5) - 0.25
+    data = sd.observe(x, vee / vee.std() + 0.1 * rng.standard_normal(400))
+    check_lengths(data, kernels.SquaredExponential(), 0.0, np.geomspace(0.05, 2.0, 12))
+
+
+@pytest.mark.filterwarnings("ignore::smoothderiv.tuning.TuningWarning")
+def test_no_length_that_is_held_does_better_in_the_plane():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0, 1, (90, 2))
+    u, v = 15 * x[:, 0] - 5, 15 * x[:, 1]
+    y = (v - 0.129 * u**2 + 1.59 * u - 6) ** 2 + 9.6 * np.cos(u)
+    data = sd.observe(x, y / y.std() + 0.02 * rng.standard_normal(90))
+    kernel = kernels.SquaredExponential(isotropic=True)
+    check_lengths(data, kernel, "constant", np.geomspace(0.1, 3.0, 8))
+
+
+def check_lengths(data, kernel, mean, lengths):
+    def loss(kernel):
+        return sd.tune(sd.GaussianProcess(kernel, mean=mean), data).tuning.loss
+
+    held = [loss(dataclasses.replace(kernel, scale=float(length))) for length in lengths]
+    assert loss(kernel) <= min(held)
+
+
 @pytest.mark.parametrize("cycles", [1.86, 2.87, 7.3])
 @pytest.mark.parametrize("rest", [None, kernels.Matern52()], ids=["alone", "drifting"])
 def test_a_period_is_found(rest, cycles):
