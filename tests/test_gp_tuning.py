@@ -172,7 +172,7 @@ def test_amplitudes_of_different_units_start_each_in_its_own(kernel, a):
         model = dense(kernel(float(data.x.min())))
         return tuned(model, data).condition(data)
 
-    check_units(fit, mixed_data(n=(30, 10, 0), known=False), a, c=3e-4, b=5 * a)
+    check_units(fit, mixed_data(n=(18, 8, 0), known=False), a, c=3e-4, b=5 * a)
 
 
 def test_numbers_that_are_given_keep_their_units_in_a_product():

@@ -206,7 +206,8 @@ class GaussianProcess(Model):
             raise ValueError(
                 f"criterion: 'loo' of {self.kernel!r} takes the matrix of all rows many times, for "
                 f"at most {MOST_LEFT_OUT} rows, not {len(data)}; use 'evidence', or in one "
-                "dimension one Matern or SquaredExponential kernel, which are O(n)"
+                "dimension one Matern kernel, or one SquaredExponential without exact rows, which "
+                "are O(n)"
             )
         return "dense"
 
