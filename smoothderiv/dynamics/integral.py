@@ -96,7 +96,7 @@ class _Lagged:
         n = len(self.t)
         zero = np.zeros(n, dtype=np.int64)
         rows = (np.zeros(n), zero, np.ones(n), zero - 1)
-        start = np.eye(order)[:, 1:]
+        start = np.ascontiguousarray(np.eye(order)[:, 1:])
         free = np.array([order - 1], dtype=np.int64)
         W, _ = _loops.innovations(
             step, tables(h, drift), 0.0, drift, free, self.force, self.force, rows, start, 0

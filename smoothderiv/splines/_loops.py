@@ -88,7 +88,8 @@ def raise_derivatives(first, last, gaps, row):
 def fill_row(t, k, span, x, nu, gaps, row):
     """Write the k + 1 values of D^nu B_i(x), i = span-k..span; zero above the degree."""
     if nu > k:
-        row[: k + 1] = 0.0
+        for r in range(k + 1):  # not by a slice, which takes long to compile; here and below
+            row[r] = 0.0
         return
     row[0] = 1.0
     if nu == 0:  # the usual orders by themselves, so that their loops unroll
@@ -192,7 +193,8 @@ def reduce_row(row, first, k, shift, null_first, null_rows, reduced):
     """
     width = null_rows.shape[1]
     start = null_first[first]
-    reduced[:] = 0.0
+    for m in range(len(reduced)):
+        reduced[m] = 0.0
     known = 0.0
     for r in range(k + 1):
         j = first + r
@@ -391,7 +393,8 @@ def joint_cov(t, k, x, orders, roots, null, out):
 @njit(cache=True, nogil=True)
 def halve(root, row, width, half):
     """Write row' root for the first `width` coordinates of a window with V = root root'."""
-    half[:] = 0.0
+    for c in range(len(half)):
+        half[c] = 0.0
     for c in range(width):
         for m in range(c, width):
             half[c] += row[m] * root[m, c]
@@ -437,13 +440,18 @@ def lock_constraints(first, rows, target, n_coef, tolerance):
     log_det = 0.0
     for i in range(q):
         lo, hi = first[i], first[i] + width - 1
-        row[lo : hi + 1] = rows[i]
+        for r in range(width):
+            row[lo + r] = rows[i, r]
         while first[active] + width - 1 < lo:
             active += 1
         lo, hi = rotate(row, lo, hi, pairs, turns, begin[active], count)
         if count + hi - lo > len(pairs):
-            pairs = np.concatenate((pairs, np.empty((len(pairs) + n_coef, 2), dtype=np.int64)))
-            turns = np.concatenate((turns, np.empty((len(turns) + n_coef, 2))))
+            room = 2 * len(pairs) + n_coef
+            longer, more = np.empty((room, 2), dtype=np.int64), np.empty((room, 2))
+            for r in range(count):
+                longer[r, 0], longer[r, 1] = pairs[r, 0], pairs[r, 1]
+                more[r, 0], more[r, 1] = turns[r, 0], turns[r, 1]
+            pairs, turns = longer, more
         rest = target[i]
         size = abs(rest)
         last = -1
@@ -469,7 +477,8 @@ def lock_constraints(first, rows, target, n_coef, tolerance):
             known[last] = rest / row[last]
             locked[last] = True
             log_det += np.log(abs(row[last]))
-        row[lo : hi + 1] = 0.0
+        for r in range(lo, hi + 1):
+            row[r] = 0.0
     return pairs[:count], turns[:count], begin, locked, known, log_det, -1
 
 
@@ -508,5 +517,6 @@ def null_band(rotations, constraint_first, width, locked, known, null_first, ext
                     extent[j] = max(extent[j], free[m])
                 else:
                     null_rows[j, free[m] - null_first[j]] = row[m]
-        row[lo : hi + 1] = 0.0
+        for m in range(lo, hi + 1):
+            row[m] = 0.0
     return shift

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +15,15 @@ from smoothderiv.splines import _loops
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-_UNROLLED = 5  # the highest degree for which loops of their own are compiled
+_UNROLLED = (3, 5)  # the degrees for which loops of their own are compiled
+
+
+def held(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Return whole, read-only views, since loops compile anew for each kind of array."""
+    out = tuple(np.ascontiguousarray(a).view() for a in arrays)
+    for a in out:
+        a.flags.writeable = False
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +106,7 @@ class BSplineBasis:
     @property
     def loops(self) -> tuple[Array, int, tuple[float, ...]]:
         """The basis as the compiled loops take it: knots, degree, and a tuple of its length."""
-        return self.t, self.k, (0.0,) * (self.k + 1) if self.k <= _UNROLLED else ()
+        return self.t, self.k, (0.0,) * (self.k + 1) if self.k in _UNROLLED else ()
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -184,6 +193,7 @@ class BSplineBasis:
         first = np.empty(len(places), dtype=np.int64)
         values = np.empty((len(places), self.k + 2))
         zeros = np.zeros(len(places), dtype=np.int64)
+        (t,) = held(t)
         _loops.basis_rows(t, self.k + 1, (), places, zeros, first, values)
         tails = np.zeros((len(places), self.n_coef))
         sums = np.cumsum(values[:, ::-1], axis=1)[:, ::-1]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smoothderiv.model import UndeterminedError, UnsuitableError, missing_noise
 from smoothderiv.observations import Observations
 from smoothderiv.splines import _loops
+from smoothderiv.splines.basis import held
 from smoothderiv.splines.system import EPS, Solution, System
 from smoothderiv.tuning import Search
 
@@ -168,9 +169,9 @@ class Criterion:
             if key is not None:
                 sd[(data.is_of(key) & data.estimated)[soft]] *= level
         mean, var = np.zeros(len(sd), dtype=sd.dtype), np.zeros(len(sd), dtype=sd.dtype)
-        query = (*basis.loops, data.x[soft], data.nu[soft])
+        x, nu = held(data.x[soft], data.nu[soft])
         null = system.coordinates.null
-        _loops.moments(*query, solution.coef, solution.roots, null, mean, var)
+        _loops.moments(*basis.loops, x, nu, solution.coef, solution.roots, null, mean, var)
         free = 1.0 - var / sd**2
         scaled = (data.y[soft] - mean) ** 2 / (sd**2 * free)
         return 0.5 * (np.log(2 * np.pi * sd**2) - np.log(free) + scaled).sum()

@@ -18,7 +18,7 @@ from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.splines import _loops
-from smoothderiv.splines.basis import BSplineBasis
+from smoothderiv.splines.basis import BSplineBasis, held
 from smoothderiv.splines.criteria import Criterion
 from smoothderiv.splines.system import Solution, System
 from smoothderiv.tuning import Search, Tuning
@@ -298,6 +298,7 @@ class RegressionSplinePosterior(Posterior):
     def _moments(self, x: Array, nu: Orders, roots: Array) -> tuple[Array, Array]:
         mean, var = np.zeros(len(x)), np.zeros(len(x))
         null = self._system.coordinates.null
+        x, nu = held(x, nu)
         _loops.moments(*self.basis.loops, x, nu, self.coef, roots, null, mean, var)
         return mean, np.maximum(var, 0.0)
 

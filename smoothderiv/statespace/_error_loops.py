@@ -11,7 +11,10 @@ from numba.extending import intrinsic
 MAX_DIMENSION = 12
 _SIZE = 2 * MAX_DIMENSION * (3 * MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
-_inline = njit(forceinline=True, error_model="numpy")
+# no entries for Python, whose compilation would take as long as the functions themselves
+_inline = njit(  # type: ignore[call-overload]
+    forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 

@@ -21,7 +21,10 @@ from numba.extending import intrinsic
 MAX_DIMENSION = 12
 _SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
-_inline = njit(forceinline=True, error_model="numpy")
+# no entries for Python, whose compilation would take as long as the functions themselves
+_inline = njit(  # type: ignore[call-overload]
+    forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 # what returns scratch must be written out in place: scratch ends with the function that it is in
 _in_place = njit(inline="always", error_model="numpy")
 
@@ -293,10 +296,17 @@ def settle(rows, steps, start):
         state[d, j] = mu[j]
         for i in range(d):
             state[i, j] = D[i] if i == j else U[i * d + j]
-    table = table[:m]
-    out = (table[:, :d], table[:, d], table[:, d + 1], table[:, d + 2 : 2 * d + 2])
-    more = (table[:, 3 * d + 2 :], table[:, 2 * d + 2 : 3 * d + 2])
-    return out + more, state, np.array([chi, logs, count, free, clash])
+    gain, mean, E_before = np.empty((m, d)), np.empty((m, d)), np.empty((m, d))
+    innovation, inverses, factor = np.empty(m), np.empty(m), np.empty((m, d * (d + 1) // 2))
+    for i in range(m):  # whole arrays, for which alone the loops after this are compiled
+        innovation[i], inverses[i] = table[i, d], table[i, d + 1]
+        for j in range(d):
+            gain[i, j], mean[i, j] = table[i, j], table[i, d + 2 + j]
+            E_before[i, j] = table[i, 2 * d + 2 + j]
+        for j in range(d * (d + 1) // 2):
+            factor[i, j] = table[i, 3 * d + 2 + j]
+    summary = np.array([chi, logs, count, free, clash])
+    return (gain, innovation, inverses, mean, factor, E_before), state, summary
 
 
 @_inline

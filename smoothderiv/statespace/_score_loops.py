@@ -20,7 +20,10 @@ from numba.extending import intrinsic
 BLOCK = 32
 MAX_DIMENSION = 12
 _loop = njit(cache=True, nogil=True, error_model="numpy")
-_inline = njit(forceinline=True, error_model="numpy")
+# no entries for Python, whose compilation would take as long as the functions themselves
+_inline = njit(  # type: ignore[call-overload]
+    forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 # what returns scratch must be written out in place: scratch ends with the function that it is in
 _in_place = njit(inline="always", error_model="numpy")
 

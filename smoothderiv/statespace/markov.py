@@ -26,6 +26,7 @@ NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need no
 NO_STATES = (np.empty((0, 0)), np.empty((0, 0)))
 _NO_ERRORS = (np.empty(0), np.empty(0))
 _UNROLLED = 4  # state dimensions up to which loops are compiled for their dimension
+_UNROLLED_BACK = 6  # and those of what the gradient needs
 
 
 class Likelihood(NamedTuple):
@@ -256,11 +257,10 @@ class MarkovRows:
         """The first rows, and those whose loops are unrolled: span, state before, dims."""
         (U, E), diffuse, n = self.prior.start(), self._settled[0][5], len(self.y)
         start, infinite = pack(U), np.vstack((E, diffuse))[: len(diffuse)]
-        if not isinstance(self._dims, tuple):
-            return [((0, n), (start, infinite), self._dims)]
-        first = len(diffuse)
-        rolled = _rolled(self.prior.dimension)
-        return [((0, first), (start, infinite), rolled), ((first, n), (start, None), self._dims)]
+        first, d = len(diffuse), self.prior.dimension
+        if d > _UNROLLED_BACK:
+            return [((0, n), (start, infinite), _rolled(d))]
+        return [((0, first), (start, infinite), _rolled(d)), ((first, n), (start, None), (0,) * d)]
 
     @cached_property
     def _plain(self) -> bool:
