@@ -99,7 +99,7 @@ def _prepare(first, sign, count, rows, steps, before, packed, tables, dims):
         if len(steps[2]) > 1:
             head[3][q] = steps[2][i, 0] / steps[2][0, 0]
     for q in range(size):
-        _find(q, size, steps, before[1], block, head, found, work, d)
+        _find(q, size, steps, before[1], block, head, found, work, dims)
 
 
 @_loop
@@ -152,9 +152,9 @@ def _load(i, q, size, start, packed, infinite, block, d):
 
 
 @_inline
-def _find(q, size, steps, infinite, block, head, found, work, d):
+def _find(q, size, steps, infinite, block, head, found, work, dims):
     """Find what row q of a block and the step before it do to the coordinates."""
-    factor, weights, free = block
+    d, factor = len(dims), block[0]
     turns, observed = found
     U, D, v = work
     for j in range(d):
@@ -162,39 +162,36 @@ def _find(q, size, steps, infinite, block, head, found, work, d):
         for k in range(j):
             U[k * d + j] = factor[(at + k) * size + q]
         D[j] = factor[(at + j) * size + q]
-    h, basis, weight = head[0][q], steps[1], steps[2][0]
-    if d > 4:
+    h = head[0][q]
+    power = h * head[3][q]
+    if d > 6:
         for j in range(1, d):
             _shift_column(U, h, j, d)
-    else:  # written out, for the compiler unrolls only so deep; here and below
+        for c in range(d - 1, -1, -1):
+            power = _kick(c, q, size, power, h, steps, infinite, block, U, D, v, turns, d)
+    else:  # written out, for the compiler unrolls only so deep
         if d > 1:
             _shift_column(U, h, 1, d)
         if d > 2:
             _shift_column(U, h, 2, d)
         if d > 3:
             _shift_column(U, h, 3, d)
-    power = h * head[3][q]
-    if d > 4:
-        for c in range(d - 1, -1, -1):
-            weights[c * size + q] = weight[c] * power
-            _kick(c, q, size, weight[c] * power, infinite, free, U, D, h, basis, v, turns, d)
-            power *= h * h
-    else:
+        if d > 4:
+            _shift_column(U, h, 4, d)
+        if d > 5:
+            _shift_column(U, h, 5, d)
+        if d > 5:
+            power = _kick(5, q, size, power, h, steps, infinite, block, U, D, v, turns, d)
+        if d > 4:
+            power = _kick(4, q, size, power, h, steps, infinite, block, U, D, v, turns, d)
         if d > 3:
-            weights[3 * size + q] = weight[3] * power
-            _kick(3, q, size, weight[3] * power, infinite, free, U, D, h, basis, v, turns, d)
-            power *= h * h
+            power = _kick(3, q, size, power, h, steps, infinite, block, U, D, v, turns, d)
         if d > 2:
-            weights[2 * size + q] = weight[2] * power
-            _kick(2, q, size, weight[2] * power, infinite, free, U, D, h, basis, v, turns, d)
-            power *= h * h
+            power = _kick(2, q, size, power, h, steps, infinite, block, U, D, v, turns, d)
         if d > 1:
-            weights[size + q] = weight[1] * power
-            _kick(1, q, size, weight[1] * power, infinite, free, U, D, h, basis, v, turns, d)
-            power *= h * h
-        weights[q] = weight[0] * power
-        _kick(0, q, size, weight[0] * power, infinite, free, U, D, h, basis, v, turns, d)
-    _observe(q, size, head, infinite, free, observed, U, D, d)
+            power = _kick(1, q, size, power, h, steps, infinite, block, U, D, v, turns, d)
+        _kick(0, q, size, power, h, steps, infinite, block, U, D, v, turns, d)
+    _observe(q, size, head, infinite, block[2], observed, U, D, d)
 
 
 @_inline
@@ -206,8 +203,10 @@ def _shift_column(U, h, j, d):
 
 
 @_inline
-def _kick(c, q, size, w, infinite, free, U, D, h, basis, v, turns, d):
-    """Add the noise of a step along its column c, of variance w; keep its rotations."""
+def _kick(c, q, size, power, h, steps, infinite, block, U, D, v, turns, d):
+    """Add the noise of a step along its column c; keep its rotations. Return the next power."""
+    basis, free, w = steps[1], block[2], steps[2][0, c] * power
+    block[1][c * size + q] = w
     v[c] = 1.0
     scale = 1.0
     for i in range(c - 1, -1, -1):
@@ -231,6 +230,7 @@ def _kick(c, q, size, w, infinite, free, U, D, h, basis, v, turns, d):
         at = (c * d + j) * size + q
         turns[0][at], turns[1][at], turns[2][at] = gain, keep, p
         w *= keep
+    return power * h * h
 
 
 @_inline

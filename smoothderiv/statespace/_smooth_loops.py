@@ -73,13 +73,13 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
         _load(after - 1 - r, r, filtered, block, d)
     while after > first:
         for r in range(BLOCK):
-            _find_law(r, block, G, S, z, basis, weight, law, d)
+            _find_law(r, block, G, S, z, basis, weight, law, dims)
         count = min(BLOCK, after - first)
         for r in range(count):
             i = after - 1 - r
             _move(r, m, smoothed[i], G, z, U, d)
             _condition(r, V, GV, G, S, d)
-            _factor(V, U, D, d)
+            _factor(V, U, D, dims)
             _pack(U, D, spread[i], d)
             if i >= BLOCK:
                 _load(i - BLOCK, r, filtered, block, d)
@@ -119,19 +119,20 @@ def _load(i, r, filtered, block, d):
 
 
 @_inline
-def _find_law(r, block, G, S, z, basis, weight, law, d):
+def _find_law(r, block, G, S, z, basis, weight, law, dims):
     """Find ``c = G c_next + z + N(0, S)`` for row r of a block, given the rows up to it.
 
     c_next are the coordinates after the next row. What the step does to the factor is undone
     rotation after rotation; then the basis after the row is turned into that before it.
     """
+    d = len(dims)
     (U, D, mu, v), turns, left, (X, N, b, e) = law
     for j in range(d):
         at = j * (j + 1) // 2
         for k in range(j):
             U[k * d + j] = block[0][(at + k) * BLOCK + r]
         D[j], mu[j] = block[0][(at + j) * BLOCK + r], block[1][j * BLOCK + r]
-    _advance(U, D, mu, block[2][r], basis, weight, v, turns, left, d)
+    _advance(U, D, mu, block[2][r], basis, weight, v, turns, left, dims)
     _turn_back(0, X, N, b, e, turns, d)
     if d > 1:  # written out, for the compiler unrolls only so deep; here and below
         _turn_back(1, X, N, b, e, turns, d)
@@ -171,8 +172,9 @@ def _find_levers(U, D, nu, variance, levers, shares, d):
 
 
 @_inline
-def _advance(U, D, mu, h, basis, weight, v, turns, left, d):
+def _advance(U, D, mu, h, basis, weight, v, turns, left, dims):
     """Predict over a step; its rotations go to turns, what is not used of its noise to left."""
+    d = len(dims)
     if d > 1:
         U[1] += h
     if d > 2:
@@ -300,8 +302,9 @@ def _condition(r, V, GV, G, S, d):
 
 
 @_inline
-def _factor(V, U, D, d):
+def _factor(V, U, D, dims):
     """Factor ``V = U diag(D) U'``."""
+    d = len(dims)
     for j in range(d):
         for i in range(j + 1):
             U[i * d + j] = V[i * d + j]
