@@ -28,7 +28,7 @@ def _rough(data: Observations, size: Array, rows: NDArray[np.bool_]) -> float:
     if not (x[1:] >= x[:-1]).all():
         order = np.argsort(x, kind="stable")
         x, y, size = x[order], y[order], size[order]
-    typical = float(np.sqrt(np.mean(size**2))) or 1.0
+    typical = float(np.sqrt(size @ size / len(size))) or 1.0
     if len(y) >= 3:
         i = np.arange(1, len(y) - 1, -(-len(y) // _ENOUGH))
         gap = x[i + 1] - x[i - 1]
@@ -38,7 +38,7 @@ def _rough(data: Observations, size: Array, rows: NDArray[np.bool_]) -> float:
             size[i] ** 2 + ((1 - share) * size[i - 1]) ** 2 + (share * size[i + 1]) ** 2
         )
         level = float(np.median(np.abs(scatter) / factor)) / 0.6745
-        if level > 1e-8 * np.abs(y).max() / typical:
+        if level > 1e-8 * max(y.max(), -y.min()) / typical:
             return level
     spread = float(np.abs(y - np.mean(y)).max()) or float(np.abs(y).max()) or 1.0
     return 0.1 * spread / typical

@@ -108,7 +108,9 @@ class MarkovRows:
         sorting = slice(None) if in_order else np.argsort(x, kind="stable")
         nu = np.array(nu[sorting])
         unit = prior.units[nu] if nu.any() else prior.units[0]
-        return cls(prior, x[sorting], y[sorting] / unit, (sd[sorting] / unit) ** 2, nu, sorting)
+        variance = sd[sorting] / unit
+        variance *= variance
+        return cls(prior, x[sorting], y[sorting] / unit, variance, nu, sorting)
 
     def having(self, prior: MarkovPrior, variance: Array | None = None) -> MarkovRows:
         """Return the same rows under another prior of the same units, with other noise.
@@ -124,7 +126,10 @@ class MarkovRows:
 
     def variances(self, sd: Array) -> Array:
         """Return the variances of the sorted rows, in units of the state, from (n,) as given."""
-        return np.asarray((sd[self.sorting] / self.prior.units[self.nu]) ** 2)
+        unit = self.prior.units[self.nu] if self.nu.any() else self.prior.units[0]
+        out = np.asarray(sd[self.sorting] / unit)
+        out *= out
+        return out
 
     def observing(self, y: Array) -> MarkovRows:
         """Return the same rows of other observations: (n,)."""
@@ -135,7 +140,9 @@ class MarkovRows:
     @cached_property
     def steps(self) -> Steps:
         """The step before each row."""
-        return self.prior.steps(np.diff(self.x, prepend=self.x[:1]), self.x)
+        h = np.zeros(len(self.x))
+        np.subtract(self.x[1:], self.x[:-1], out=h[1:])
+        return self.prior.steps(h, self.x)
 
     @cached_property
     def _rows(self) -> tuple[Array, Array, Orders]:

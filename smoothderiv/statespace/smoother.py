@@ -259,7 +259,7 @@ def polynomial_information(rows: MarkovRows) -> float:
     flat = IntegratedWiener(prior.dimension, 0.0, prior.span)  # type: ignore[attr-defined]
     scale = np.array([prior.span**-nu for nu in range(prior.dimension)])  # type: ignore[attr-defined]
     found = rows.having(flat, ((scale / prior.units) ** 2)[rows.nu]).likelihood()
-    return found.logs - 2 * float(np.log(scale[rows.nu]).sum())
+    return found.logs - 2 * float(np.bincount(rows.nu, minlength=len(scale)) @ np.log(scale))
 
 
 def _advice(data: Observations, order: int) -> str:
