@@ -26,7 +26,8 @@ def pieces(states: States, rows: NDArray[np.intp]) -> Array:
     d = states.smoothed.shape[1]
     out = np.zeros((len(rows), 2 * d))
     out[:, :d] = states.means(rows)
-    h = np.append(states.rows.steps.h[1:], 0.0)[rows]
+    steps = states.rows.steps.h
+    h = steps[(rows + 1) % len(steps)]  # none after the last row, as none before the first
     inside = np.flatnonzero(h > 0)
     inverse, noise = 1.0 / h[inside], states.noises(rows[inside])
     table = _noise_polynomials(d)
