@@ -221,3 +221,20 @@ def test_very_many_rows_are_tuned_on_means_of_neighbours(monkeypatch):
         assert_allclose(quick.std(ask, nu), whole.std(ask, nu), rtol=0.3)
     assert len(quick.data) == 6000
     assert quick.model != whole.model
+
+
+def test_members_answer_the_same_on_threads(monkeypatch):
+    rng = np.random.default_rng(3)
+    x = np.linspace(0, 1, 150)
+    data = sd.observe(x, np.sin(7 * x) + 0.1 * rng.standard_normal(150))
+    ask = np.linspace(0, 1, 40)
+
+    def answers():
+        post = sd.smooth(data)
+        return post.mean(ask, 1), post.std(ask, 1), post.loo().mean, post.leverage(), post.dof
+
+    alone = answers()
+    monkeypatch.setattr("smoothderiv._threads._MANY", 100)
+    monkeypatch.setattr("smoothderiv._threads.cores", lambda: 3)
+    for one, other in zip(alone, answers(), strict=True):
+        assert_allclose(other, one, rtol=0)
