@@ -32,9 +32,8 @@ def summarised(data: Observations, few: int) -> Observations:
     for order in data.orders:
         rows, bins = data[data.is_of(order) & ~data.exact], out[out.is_of(order) & ~out.exact]
         beside = _scatter(rows, 3)
-        chance = 4.0 / math.sqrt(
-            max(len(bins), 1) / 3.0
-        )  # three standard errors of the least count
+        # three standard errors of the least count
+        chance = 4.0 / math.sqrt(max(len(bins), 1) / 3.0)
         for found in (_scatter(rows, size), _scatter(bins, 3)):
             if found > 0 and not math.log(found / beside) < _WITHIN + chance:
                 return data

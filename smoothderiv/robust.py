@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.leave_one_out import LeaveOneOut
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
@@ -19,18 +20,21 @@ _BETWEEN = 4  # renewals of the weights for one tuning
 _SETTLED = 1e-4
 
 
-def standardised(post: Posterior, robust: Array | None = None) -> Array:
+def standardised(post: Posterior, robust: Array | float = 1.0) -> Array:
     """Return left-out residuals over their standard deviations: (n,); NaN where there are none.
 
     With `robust` weights, which are held in the weights of the data, the standard deviations are
     those of the noise without them.
     """
     left = post.loo()
-    variance = left.std**2
-    if robust is not None:
-        variance = variance + (robust - 1.0) * post.data.sd(post.noise) ** 2
+    variance = _variance(left, post, robust)
     usable = (variance > 0) & np.isfinite(variance) & (left.residual != 0)
     return np.where(usable, left.residual / np.sqrt(np.where(usable, variance, 1.0)), np.nan)
+
+
+def _variance(left: LeaveOneOut, post: Posterior, robust: Array | float) -> Array:
+    """Return the variances of left-out rows, the noise being what it is without robust weights."""
+    return np.asarray(left.std**2 + (robust - 1.0) * post.data.sd(post.noise) ** 2)
 
 
 def heavy_tailed(post: Posterior) -> tuple[Order, ...]:
@@ -116,12 +120,11 @@ def _heavy_log_density(post: Posterior, given: Array, orders: tuple[Order, ...])
     `given` are the weights that are not robust ones: sizes of the noise.
     """
     left, sd = post.loo(), post.data.sd(post.noise)
+    spread = np.sqrt(_variance(left, post, post.data.weight / given))
     total = float(left.log_density.sum())
     for order in orders:
         rows = post.data.is_of(order) & (sd > 0) & np.isfinite(left.std)
-        noise = sd[rows] ** 2
-        whole = noise * (post.data.weight / given)[rows]  # what it is without robust weights
-        std = np.sqrt(left.std[rows] ** 2 - noise + whole)
+        std = spread[rows]
         z = left.residual[rows] / std
         law, _ = law_of(z, _stated(post.data, order))
         total += float((law.log_density(z) - np.log(std) - left.log_density[rows]).sum())

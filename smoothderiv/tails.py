@@ -33,7 +33,7 @@ class Student:
         square = (z / self.scale) ** 2
         if math.isinf(self.dof):
             return -0.5 * square - _LOG_ROOT - math.log(self.scale)
-        return _log_student(square, np.array(self.dof)) - math.log(self.scale)
+        return _log_student(square, self.dof) - math.log(self.scale)
 
     def weight(self, z: Array) -> Array:
         """Return the precision that each row is expected to have, in units of the typical one."""
@@ -58,14 +58,12 @@ class Contaminated:
     def log_density(self, z: Array) -> Array:
         """Return the log density of each standardised residual."""
         square = (z / self.scale) ** 2
-        found = _log_contaminated(square, np.array(self.share), np.array(self.factor))
-        return found - math.log(self.scale)
+        return _log_contaminated(square, self.share, self.factor) - math.log(self.scale)
 
     def weight(self, z: Array) -> Array:
         """Return the precision that each row is expected to have, in units of the typical one."""
         square = (z / self.scale) ** 2
-        outlying = _outlying(square, np.array(self.share), np.array(self.factor))
-        return 1.0 - outlying * (1.0 - self.factor**-2)
+        return 1.0 - _outlying(square, self.share, self.factor) * (1.0 - self.factor**-2)
 
 
 Law: TypeAlias = Student | Contaminated
@@ -85,9 +83,9 @@ def law_of(z: Array, scale: float | None = None) -> tuple[Law, float]:
         return Student(math.inf, 1.0), 0.0
     variance = float(np.mean(square)) if scale is None else scale**2
     normal = float(Student(math.inf, math.sqrt(variance)).log_density(z).sum())
-    laws: list[tuple[Law, float]] = [_student(square, typical, scale is None)]
-    laws.append(_contaminated(square, typical, scale is None))
-    law, value = max(laws, key=lambda pair: pair[1])
+    free = scale is None
+    student, contaminated = _student(square, typical, free), _contaminated(square, typical, free)
+    law, value = student if student[1] >= contaminated[1] else contaminated
     return law, value - normal
 
 
@@ -118,19 +116,19 @@ def _contaminated(square: Array, typical: float, free: bool) -> tuple[Contaminat
     return law, float(value[best]) - _EXTRA
 
 
-def _log_student(square: Array, dof: Array) -> Array:
+def _log_student(square: Array, dof: Array | float) -> Array:
     constant = special.gammaln(0.5 * (dof + 1)) - special.gammaln(0.5 * dof)
     constant = constant - 0.5 * np.log(dof * math.pi)
     return np.asarray(constant - 0.5 * (dof + 1) * np.log1p(square / dof))
 
 
-def _log_contaminated(square: Array, share: Array, factor: Array) -> Array:
+def _log_contaminated(square: Array, share: Array | float, factor: Array | float) -> Array:
     core = np.log1p(-share) - 0.5 * square
     wide = np.log(share / factor) - 0.5 * square / factor**2
     return np.asarray(np.logaddexp(core, wide) - _LOG_ROOT)
 
 
-def _outlying(square: Array, share: Array, factor: Array) -> Array:
+def _outlying(square: Array, share: Array | float, factor: Array | float) -> Array:
     """Return the probability of each residual to be of the wide part."""
     with np.errstate(divide="ignore"):  # of a share of 0
         odds = np.log(share / ((1.0 - share) * factor))

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.gp.assembly import columns
 from smoothderiv.gp.band import _loops
 from smoothderiv.gp.band.grid import Grid, rank, wide_panel
 from smoothderiv.gp.band.pins import Pins
@@ -145,7 +146,8 @@ class Reduction:
     def __init__(self, trend: Trend, data: Observations) -> None:
         self._trend, self._data = trend, data[~data.exact]
         self._exact = data[_different(data)]
-        self._gram = log_gram(trend, *_columns(self._data + self._exact))
+        every = self._data + self._exact
+        self._gram = log_gram(trend, *columns(every.x, every.nu))
         self._highest = int(data.nu.max(initial=0))
         self._summaries: dict[float, Summary] = {}
 
@@ -153,7 +155,7 @@ class Reduction:
     def _sides(self) -> tuple[Array, Array, float, dict[int, int]]:
         """Relative noise, right sides over it, the constant, and rows by group."""
         data, trend = self._data, self._trend
-        (x, nu), sd = _columns(data), data.relative_sd
+        (x, nu), sd = columns(data.x, data.nu), data.relative_sd
         sides = np.column_stack((trend.rows(x, nu), data.y - trend.fixed(x, nu))) / sd[:, None]
         constant = 2.0 * float(np.log(sd).sum()) - self._gram
         constant += (len(data) + len(self._exact) - len(trend.exponents)) * LOG_2PI
@@ -228,14 +230,10 @@ class Reduction:
 
     def _pins(self, grid: Grid, slopes: bool) -> Pins:
         """Return the exact rows."""
-        data, (x, nu) = self._exact, _columns(self._exact)
+        data, (x, nu) = self._exact, columns(self._exact.x, self._exact.nu)
         first, rows, steep = grid.rows(data.x, data.nu, 1.0, slopes)
         trend, y = self._trend.rows(x, nu), data.y - self._trend.fixed(x, nu)
         return Pins(data.x, data.nu, first, rows, steep, trend, y)
-
-
-def _columns(data: Observations) -> tuple[Array, Places]:
-    return data.x[:, None], data.nu[:, None]
 
 
 def _different(data: Observations) -> NDArray[np.intp]:
