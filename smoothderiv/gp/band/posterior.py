@@ -144,6 +144,11 @@ class BandPosterior(ProcessPosterior):
         return self._fit.reduced.grid
 
     def _leverage(self) -> Array:
+        return self._weight
+
+    @cached_property
+    def _weight(self) -> Array:
+        """The leverages, for which dof, left-out rows and diagnosis all ask."""
         sd, out = self.data.sd(self.noise), np.ones(len(self.data))
         soft = sd > 0
         var = self._var(self.data.x[soft], self.data.nu[soft])
