@@ -243,7 +243,7 @@ def _floats(values: Any, name: str) -> NDArray[np.float64]:
         array = np.array(values)
         if array.dtype.kind in "cmM":
             raise TypeError("not a real number")
-        return array.astype(np.float64)
+        return array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         row, value = _first_not_a_number(values)
         raise RowError(

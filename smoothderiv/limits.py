@@ -104,8 +104,9 @@ def student_dof(data: Observations, leverage: Array) -> float:
     if not groups:
         return math.inf
     groups.append(~data.estimated & ~data.exact)
-    parameters = [float(leverage[rows].sum()) for rows in groups]
-    left = [float((1.0 - leverage[rows]).sum()) for rows in groups[:-1]]
+    parts = [leverage if rows.all() else leverage[rows] for rows in groups]
+    parameters = [float(part.sum()) for part in parts]
+    left = [float((1.0 - part).sum()) for part in parts[:-1]]
     return satterthwaite(np.array(parameters), np.array([*left, math.inf]))
 
 

@@ -144,7 +144,7 @@ class Observations:
         return len(self.y)
 
     def __getitem__(self, rows: Any) -> Observations:
-        index, weight = np.atleast_1d(np.arange(len(self))[rows]), self._given_weight
+        index, weight = _places_of(rows, len(self)), self._given_weight
         return Observations(
             self.x[index],
             self.y[index],
@@ -267,7 +267,8 @@ class Observations:
                     f"noise: the level of order {order} is unknown; give noise={{{order}: level}}, "
                     "give yerr to observe(), or use tune(model, data) to estimate it"
                 )
-            sd[self.is_of(order) & self.estimated] *= noise[order]
+            mine = self.is_of(order) & self.estimated
+            np.multiply(sd, noise[order], out=sd, where=mine)
         return sd
 
     def reweighted(self, weight: ArrayLike) -> Observations:
@@ -358,9 +359,20 @@ def observe(
     return Observations(x_[keep], y_[keep], yerr_, nu_[keep], relative_, n - kept, origin)
 
 
+def _places_of(rows: Any, count: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows that an index selects."""
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(count))
+    if isinstance(rows, np.ndarray) and rows.dtype.kind == "i" and rows.ndim == 1:
+        return rows
+    return np.atleast_1d(np.arange(count)[rows])
+
+
 def _distinct(nu: NDArray[np.int64]) -> tuple[Order, ...]:
     """Return the orders that occur, ascending."""
     if nu.ndim == 1:
+        if len(nu) and nu.min() == nu.max():
+            return (int(nu[0]),)
         return tuple(int(v) for v in np.unique(nu))
     return tuple(tuple(int(v) for v in row) for row in np.unique(nu, axis=0))
 

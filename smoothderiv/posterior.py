@@ -58,7 +58,8 @@ class Posterior(Moments):
         t is the quantile of Student's distribution with `dof` degrees of freedom (the normal one
         when all noise is known).
         """
-        half = student_quantile(0.5 + 0.5 * check_level(level), self.dof) * self.std(x, nu)
+        wide, half = student_quantile(0.5 + 0.5 * check_level(level), self.dof), self.std(x, nu)
+        half *= wide
         mean = self.mean(x, nu)
         return mean - half, mean + half
 

@@ -103,12 +103,8 @@ class Criterion:
         return len(self.names) == 1 and self.model.q is None
 
     @cached_property
-    def _relative_sd(self) -> Array:
-        return self.data.relative_sd
-
-    @cached_property
     def _template(self) -> MarkovRows:
-        return self.model.rows(self.data, q=1.0, sd=self._relative_sd)
+        return self.model.rows(self.data, q=1.0, sd=self.data.relative_sd)
 
     @cached_property
     def _polynomials(self) -> float:
@@ -135,13 +131,23 @@ class Criterion:
             q, values = values[0], values[1:]
         return q, dict(zip(self.unknown_levels, values, strict=True))
 
-    def rows_at(self, q: float, levels: dict[int, float]) -> tuple[MarkovRows, Array]:
-        """Return the rows with these parameters, and their noise."""
+    def rows_at(self, q: float, levels: dict[int, float]) -> MarkovRows:
+        """Return the rows with these parameters."""
         prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
-        if self.free_scale and len(levels) == 1:
-            return self._template.having(prior), self._relative_sd
-        sd = self.data.sd({**(self.model.noise or {}), **levels})
-        return self._template.having(prior, self._template.variances(sd)), sd
+        if self._is_relative:
+            return self._template.having(prior)
+        return self._template.having(prior, self._template.variances(self.sd_at(levels)))
+
+    def sd_at(self, levels: dict[int, float]) -> Array:
+        """Return the noise of the rows as they were given."""
+        if self._is_relative:
+            return self.data.relative_sd
+        return self.data.sd({**(self.model.noise or {}), **levels})
+
+    @property
+    def _is_relative(self) -> bool:
+        """Whether the noise of all rows is relative to one level."""
+        return self.free_scale and len(self.unknown_levels) == 1
 
     def loss(self, point: Array) -> tuple[float, Array]:
         """Return the criterion in nats at a point of logs, and its gradient."""
@@ -151,7 +157,7 @@ class Criterion:
         q, levels = self.parameters(np.asarray(point))
         if self.kind == "evidence":
             return self._evidence(q, levels)
-        rows, sd = self.rows_at(q, levels)
+        rows, sd = self.rows_at(q, levels), self.sd_at(levels)
         errors = rows.errors()[1]
         terms = self._terms(errors, sd)
         return terms.loss, self._gradient(rows, errors, sd, terms)
@@ -159,8 +165,7 @@ class Criterion:
     @cached_property
     def _line(self) -> Profile:
         """The filter of rows whose noise is fixed, as a function of q."""
-        rows, _ = self.rows_at(1.0, dict.fromkeys(self.unknown_levels, 1.0))
-        return Profile(rows)
+        return Profile(self.rows_at(1.0, dict.fromkeys(self.unknown_levels, 1.0)))
 
     def _along_q(self, q: float) -> tuple[float, float]:
         """Return the evidence and its slope where q is all that is searched."""
@@ -178,18 +183,18 @@ class Criterion:
         """Return the best squared common scale at parameters relative to it."""
         if q in self._scales:
             return self._scales[q]
-        rows, sd = self.rows_at(q, levels)
+        rows = self.rows_at(q, levels)
         if self.kind == "evidence":
             found = rows.likelihood()
             return (found.chi + self._floor) / found.rank
-        return self._terms(rows.errors()[1], sd).scale
+        return self._terms(rows.errors()[1], self.sd_at(levels)).scale
 
     @cached_property
     def _floor(self) -> float:
         """What chi is by rounding alone where a polynomial leaves no more: then chi may be 0."""
         if not self.is_polynomial:
             return np.finfo(float).tiny
-        sd = self._relative_sd
+        sd = self.data.relative_sd
         random = sd > 0
         size = np.abs(self.data.y[random] / sd[random]).max(initial=0.0)
         return float((np.finfo(float).eps * size) ** 2 * random.sum()) or 1e-200
@@ -197,16 +202,17 @@ class Criterion:
     @cached_property
     def is_polynomial(self) -> bool:
         """Whether a polynomial of degree below the order leaves rounding errors alone."""
-        rows, sd = self.rows_at(0.0, dict.fromkeys(self.unknown_levels, 1.0))
+        ones = dict.fromkeys(self.unknown_levels, 1.0)
+        rows = self.rows_at(0.0, ones)
         rounding, y = 8 * self.model.order * np.finfo(float).eps, self.data.y
         alike = [(k, self.data.nu == k) for k in self.data.orders]
-        largest = {k: rounding * np.abs(y[same]).max() for k, same in alike}
+        largest: dict[Any, float] = {k: rounding * _size(y, same) for k, same in alike}
         if not _may_be_polynomial(rows, largest):
             return False
         if self.data.exact.any() and rows.filter(NO_GAINS, NO_STATES)[4] > 0:
             return False  # no polynomial meets the exact rows
-        left = np.abs(sd**2 * rows.errors(diagonal=False)[1].pull)
-        return all(left[same].max() <= largest[k] for k, same in alike)
+        left = self.sd_at(ones) ** 2 * rows.errors(diagonal=False)[1].pull
+        return all(_size(left, same) <= largest[k] for k, same in alike)
 
     @cached_property
     def _leveled(self) -> tuple[Array, Orders]:
@@ -262,7 +268,7 @@ class Criterion:
         by_pull, by_diagonal = np.zeros(len(R)), np.zeros(len(R))
         chi, freedom = 0.0, 0.0
         for rows in self._groups:
-            weight = (R * _inverse(self._relative_sd**2))[rows]
+            weight = (R * _inverse(self.data.relative_sd**2))[rows]
             rss = float((R[rows] * weight * errors.pull[rows] ** 2).sum())
             left = float((R * errors.diagonal)[rows].sum())
             n = len(weight)
@@ -332,6 +338,12 @@ def _may_be_polynomial(rows: MarkovRows, largest: dict[Any, float]) -> bool:
     bound = float((most[nu[random]] ** 2 / variance[random]).sum())
     found = part.filter(NO_GAINS, NO_STATES)
     return bool(found[0] <= _AMPLIFIED * bound) and found[4] == 0
+
+
+def _size(values: Array, rows: NDArray[np.bool_]) -> float:
+    """Return the largest absolute value of some rows."""
+    most = values.max(where=rows, initial=-math.inf)
+    return float(max(most, -values.min(where=rows, initial=math.inf)))
 
 
 def _inverse(values: Array) -> Array:

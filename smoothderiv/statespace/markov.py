@@ -140,7 +140,9 @@ class MarkovRows:
     @cached_property
     def steps(self) -> Steps:
         """The step before each row."""
-        return self.prior.steps(np.diff(self.x, prepend=self.x[:1]), self.x)
+        h = np.zeros(len(self.x))
+        np.subtract(self.x[1:], self.x[:-1], out=h[1:])
+        return self.prior.steps(h, self.x)
 
     @cached_property
     def _rows(self) -> tuple[Array, Array, Orders]:

@@ -105,7 +105,9 @@ def _range(criterion: Criterion) -> tuple[Array, Array, Array]:
     if criterion.free_scale:
         levels -= levels[0]
         down[0], up[0] = 0.0, 0.0
-    least, most = (_variances(criterion, np.exp(levels + shift)) for shift in (down, up))
+    least = most = _variances(criterion, np.exp(levels + down))
+    if (up > down).any():
+        most = _variances(criterion, np.exp(levels + up))
     if len(least):
         low, high = reach(prior, rows.steps.h, least, most)
     else:
@@ -120,7 +122,7 @@ def _range(criterion: Criterion) -> tuple[Array, Array, Array]:
 
 def reach(prior: IntegratedWiener, h: Array, least: Array, most: Array) -> tuple[float, float]:
     """Return the ends of the range of log q for the least and the most variances of the noise."""
-    shortest = h[h > 0].min(initial=1.0)
+    shortest = h.min(where=h > 0, initial=1.0)
     unit = prior.span ** (1 - 2 * prior.order)
     low = 1e-9 / float((1.0 / least).sum())
     weight = IntegratedWiener(prior.order, 1.0).steps(np.zeros(1)).weight[0, 0]
@@ -130,9 +132,9 @@ def reach(prior: IntegratedWiener, h: Array, least: Array, most: Array) -> tuple
 
 def _variances(criterion: Criterion, levels: Array) -> Array:
     """Return the noise variances of the rows that have one, at some levels and the unit of q."""
-    _, sd = criterion.rows_at(1.0, dict(zip(criterion.unknown_levels, levels, strict=True)))
-    variance = criterion._template.variances(sd)
-    return variance[variance > 0]
+    rows = criterion.rows_at(1.0, dict(zip(criterion.unknown_levels, levels, strict=True)))
+    random = rows.variance > 0
+    return rows.variance if random.all() else rows.variance[random]
 
 
 def _ends(criterion: Criterion) -> tuple[tuple[str, str], ...]:
@@ -301,28 +303,28 @@ def _from_thinned(
     end of a range that is far worse on the thinned rows is not asked about again.
     """
     data = criterion.data
-    order = np.argsort(data.x, kind="stable")
-    stride = -(-len(order) // _THIN)
-    middle = (len(order) - _THIN) // 2
+    sorting, stride = criterion._template.sorting, -(-len(data) // _THIN)
+    middle = (len(data) - _THIN) // 2
     found: list[tuple[Array, Array]] = []
-    for rows in (order[::stride], order[middle : middle + _THIN]):
+    for part in (slice(None, None, stride), slice(middle, middle + _THIN)):
         try:
-            sample = dataclasses.replace(criterion, data=data[rows])
+            sample = dataclasses.replace(criterion, data=_sorted_part(data, sorting, part))
             low, high, rough = _range(sample)
         except ValueError:
             continue
         if sample.names == criterion.names:
-            part = _Remembered(sample.loss)
-            found.append(_lowest(part, low, high, rough))
+            loss_of_sample = _Remembered(sample.loss)
+            found.append(_lowest(loss_of_sample, low, high, rough))
             if len(found) == 1:
-                ends = _near_ends(part, found[0][0], low, high, ends)
+                ends = _near_ends(loss_of_sample, found[0][0], low, high, ends)
     if not found:
         return np.array([_lowest(loss, lower, upper, _range(criterion)[2])[0]]), None, ends
     (point, few), hessian = found[0], None
     if any(_sees_more(criterion, other - point) for other, _ in found[1:]):
         point, few = min(found, key=lambda other: loss(np.clip(other[0], lower, upper))[0])
     finer = max(stride // 16, 1)
-    larger = dataclasses.replace(criterion, data=data[order[::finer]])
+    finer_part = _sorted_part(data, sorting, slice(None, None, finer))
+    larger = dataclasses.replace(criterion, data=finer_part)
     if finer > 1 and larger.names == criterion.names:
         start = point
         point, hessian = newton(larger.loss, start, lower, upper, hessian)
@@ -331,6 +333,11 @@ def _from_thinned(
         hessian = _grown(hessian, few, ahead)
     point, hessian = newton(loss, point, lower, upper, hessian)
     return point[None], hessian, ends
+
+
+def _sorted_part(data: Observations, sorting: Any, part: slice) -> Observations:
+    """Return some of the rows in order of place; `sorting` as in :class:`MarkovRows`."""
+    return data[part if isinstance(sorting, slice) else sorting[part]]
 
 
 def _grown(hessian: Array, few: Array, ahead: float) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
+
+_PART = 16384  # places that are asked about at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,14 +230,13 @@ class SmoothingSpline(Model):
 
 def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Posterior:
     """Return the posterior of a model of which nothing is unknown, whose rows these are."""
-    information = polynomial_information(rows)
     likelihood, leverage = rows.leverages()
     noise = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return _SplinePosterior(
         data=data,
         model=model,
         noise=MappingProxyType(noise),
-        log_evidence=log_evidence(rows, likelihood, information),
+        likelihood=likelihood,
         edf=float(leverage.sum()),
         dof=student_dof(data, leverage),
         rows=rows,
@@ -279,7 +280,7 @@ class _SplinePosterior(Posterior):
     data: Observations
     model: Any
     noise: Mapping[Any, float]
-    log_evidence: float
+    likelihood: Likelihood
     edf: float
     dof: float
     rows: MarkovRows = field(repr=False)
@@ -288,6 +289,10 @@ class _SplinePosterior(Posterior):
     @property
     def highest_order(self) -> float:
         return int(self.model.order) - 1
+
+    @cached_property
+    def log_evidence(self) -> float:  # type: ignore[override]
+        return log_evidence(self.rows, self.likelihood)
 
     @cached_property
     def states(self) -> States:
@@ -328,16 +333,23 @@ class _SplinePosterior(Posterior):
         return log_predictive_exact(found.pull, found.diagonal)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
+        many = len(x) >= len(self.rows.x)
+        return in_parts(lambda x, nu: self._mean_of_part(x, nu, many), x, nu)
+
+    def _mean_of_part(self, x: Array, nu: Orders, many: bool) -> Array:
         span = self.rows.prior.span  # type: ignore[attr-defined]
-        nodes = self.states.rows.x
+        nodes = self.rows.x
         if (nodes[np.searchsorted(nodes, x, side="right") - 1] == x).all():
             return self.states.at(x)[0][np.arange(len(x)), nu] * self.rows.prior.units[nu]
-        if "_pieces" in self.__dict__ or len(x) >= len(nodes):
+        if "_pieces" in self.__dict__ or many:
             return taylor(self._pieces, nodes, span, x, nu)
         rows = np.unique(np.maximum(np.searchsorted(nodes, x, side="right") - 1, 0))
         return taylor(pieces(self.states, rows), nodes[rows], span, x, nu)
 
     def _var(self, x: Array, nu: Orders) -> Array:
+        return in_parts(self._var_of_part, x, nu)
+
+    def _var_of_part(self, x: Array, nu: Orders) -> Array:
         _, factor = self.states.at(x)
         return diagonal(factor, nu) * self.rows.prior.units[nu] ** 2
 
@@ -386,6 +398,15 @@ class _SplinePosterior(Posterior):
         rows = MarkovRows.of(longer, x, np.append(data.y, 0.0), sd, nu)
         mean, factor = rows.states().at(np.array([b]))
         return float(mean[0, 0]), float(diagonal(factor, np.zeros(1, dtype=np.int64))[0])
+
+
+def in_parts(answer: Callable[[Array, Orders], Array], x: Array, nu: Orders) -> Array:
+    """Return the answers (m,) at places x, a few thousand at a time: what they take is not long."""
+    out = np.empty(len(x))
+    for first in range(0, len(x), _PART):
+        part = slice(first, first + _PART)
+        out[part] = answer(x[part], nu[part])
+    return out
 
 
 def psd_root(S: Array) -> Array:
