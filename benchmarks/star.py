@@ -52,7 +52,7 @@ SPOKES = (
     "centre", *STEPS, "laplace", "uniform", "outliers",
     "irregular", "missing", "gap", "growing noise", "slopes too", "second derivative",
 )  # fmt: skip
-CANDIDATES = ("order=2", "order=3", "Matern52", "Matern72", "SquaredExponential")
+CANDIDATES = ("order=2", "order=3", "Matern52", "SquaredExponential")
 CLOSED = ("sine", "pop_dyn")  # those with a second derivative in closed form
 
 

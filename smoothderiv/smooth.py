@@ -192,8 +192,8 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
 
     For x of one dimension the average of all that has the derivatives observed and asked: adaptive
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
-    ones), and Gaussian processes about the mean of the values, Matern 5/2, 7/2 and squared
-    exponential. Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline
+    ones), and Gaussian processes about the mean of the values, squared exponential and Matern 5/2
+    (7/2 for third derivatives; both would say almost the same twice). Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline
     with as high a penalty as they determine. For x of more dimensions the average of Gaussian
     processes of Matern 5/2 and rational quadratic covariance, a mixture of squared exponentials of
     many lengths, which becomes the one that suffices. With `correlated` noise
@@ -219,9 +219,9 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, rows)]
     values = data.y[data.is_of(0)]
     if len(values):
-        beliefs: list[Kernel] = [kernels.Matern52()] if highest <= 2 else []
-        beliefs += [kernels.Matern72()] if highest <= 3 else []
-        beliefs += [kernels.SquaredExponential()]
+        beliefs: list[Kernel] = [kernels.SquaredExponential()]
+        if highest <= 3:
+            beliefs.append(kernels.Matern52() if highest <= 2 else kernels.Matern72())
         mean = float(np.mean(values))
         models.extend(GaussianProcess(kernel, mean=mean) for kernel in beliefs)
     return ModelAverage(tuple(models))
