@@ -38,7 +38,7 @@ from rich.progress import track
 from rich.table import Table
 
 import smoothderiv as sd
-from smoothderiv.smooth import default_model
+from smoothderiv.default import default_model
 
 try:
     from pynumdiff.utils import simulate

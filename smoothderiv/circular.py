@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import Model, UnsuitableError
 from smoothderiv.observations import Observations
+from smoothderiv.statespace.smoother import SmoothingSpline
 from smoothderiv.tuning import fit_quietly
 
 Array = NDArray[np.float64]
@@ -20,7 +21,7 @@ TURN = 2.0 * math.pi
 _ROUNDS = 20
 
 
-def unwrapped(data: Observations, model: Model) -> Observations:
+def unwrapped(data: Observations, model: Model | None = None) -> Observations:
     """Return the data with whole turns added to the angles, so that a smooth curve goes through.
 
     Angles are the rows of order 0, in radians. First guesses come from the directions
@@ -28,7 +29,8 @@ def unwrapped(data: Observations, model: Model) -> Observations:
     each is improved by fitting `model` and moving every angle by the whole turns that bring it
     nearest to what the others predict, until none moves. Where derivatives were observed too, the
     curve that they and the first angle alone tell is one more guess. The guess is kept under which
-    the model predicts the rows left out best.
+    the model predicts the rows left out best. No model: a smoothing spline of order 3, or higher
+    if the derivatives observed ask for it.
 
     Raises
     ------
@@ -39,6 +41,8 @@ def unwrapped(data: Observations, model: Model) -> Observations:
     if not len(rows):
         raise ValueError("circular: angles are rows of order 0 over x of one dimension; give some")
     rows = rows[np.argsort(data.x[rows], kind="stable")]
+    if model is None:
+        model = SmoothingSpline(max(3, int(np.max(data.nu)) + 1))
     best, best_score, seen = data, -np.inf, set()
     for target in _guesses(data, rows, model):
         guess = _near(data, rows, target)

@@ -16,15 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from smoothderiv.observations import Observations, observe
 
 if TYPE_CHECKING:
-    from smoothderiv.average import ModelAverage
-    from smoothderiv.gp.kernel import Kernel
     from smoothderiv.model import Model
     from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
 Choice = Literal["auto", True, False]
-
-_TELLING = 8  # distinct rows from which on smoothness is weighed
 
 
 def smooth(
@@ -112,14 +108,20 @@ def smooth(
     if circular:
         from smoothderiv.circular import unwrapped
 
-        data = unwrapped(data, _plain_model(data) if model is None else model)
-    wanted = default_model(data, nu, correlated is True) if model is None else model
+        data = unwrapped(data, model)
+    wanted = _default(data, nu, correlated is True) if model is None else model
     post = tune(wanted, data).condition(data)
     weighed = _weighed(wanted, post, robust, varying, model is None)
     post = post if weighed is data else tune(wanted, weighed).condition(weighed)
     if model is None:
         _warn(post, correlated == "auto")
     return post
+
+
+def _default(data: Observations, nu: int, correlated: bool) -> Model:
+    from smoothderiv.default import default_model  # with all its engines, where it is asked for
+
+    return default_model(data, nu, correlated)
 
 
 def _warn(post: Posterior, correlated: bool) -> None:
@@ -178,61 +180,6 @@ def _robust(post: Posterior, model: Model, every: bool) -> Observations:
             return data.reweighted(calm)
     orders = data.orders if every else heavy_tailed(post)
     return data.reweighted(robust_weights(data, model, orders, post)) if orders else data
-
-
-def _plain_model(data: Observations) -> Model:
-    """Return the smoothing spline that unwraps angles: the smoothest of the default model."""
-    from smoothderiv.statespace.smoother import SmoothingSpline
-
-    return SmoothingSpline(max(3, int(np.max(data.nu, initial=0)) + 1))
-
-
-def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> ModelAverage:
-    """Return the model that :func:`smoothderiv.smooth` tunes when none is given.
-
-    For x of one dimension the average of all that has the derivatives observed and asked: adaptive
-    splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
-    ones), and Gaussian processes about the mean of the values, squared exponential and Matern 5/2
-    (7/2 for third derivatives; both would say almost the same twice). Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline
-    with as high a penalty as they determine. For x of more dimensions the average of Gaussian
-    processes of Matern 5/2 and rational quadratic covariance, a mixture of squared exponentials of
-    many lengths, which becomes the one that suffices. With `correlated` noise
-    :func:`smoothderiv.correlated.correlated_models`.
-    """
-    from smoothderiv.average import ModelAverage
-    from smoothderiv.correlated import correlated_models
-    from smoothderiv.gp import kernels
-    from smoothderiv.gp.process import GaussianProcess
-    from smoothderiv.statespace.adaptive import AdaptiveSpline
-
-    if correlated:
-        return ModelAverage(correlated_models(data))
-    if data.ndim > 1:
-        both = (kernels.Matern52(), kernels.RationalQuadratic())
-        return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
-    highest = max(nu, int(np.max(data.nu, initial=0)))
-    rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0)) if len(data) < _TELLING else 8
-    if rows < _TELLING:
-        return ModelAverage((_regression(highest, rows - bool(data.estimated_orders)),))
-    models: list[Model] = [AdaptiveSpline(m) for m in (2, 3) if m > highest]
-    if not models:
-        models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, rows)]
-    values = data.y[data.is_of(0)]
-    if len(values):
-        beliefs: list[Kernel] = [kernels.SquaredExponential()]
-        if highest <= 3:
-            beliefs.append(kernels.Matern52() if highest <= 2 else kernels.Matern72())
-        mean = float(np.mean(values))
-        models.extend(GaussianProcess(kernel, mean=mean) for kernel in beliefs)
-    return ModelAverage(tuple(models))
-
-
-def _regression(highest: int, rows: int) -> Model:
-    """Return the penalised regression spline for derivatives up to `highest` of so many rows."""
-    from smoothderiv.splines.regression import RegressionSpline
-
-    order = min(max(3, highest + 1), max(rows, 1))
-    return RegressionSpline(degree=max(5, highest + 3), lam=None, order=order)
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,12 @@ MAY_IMPORT = {
     "correlated": SEAM | {"mixture", "gp", "statespace"},
     "tails": set(),
     "robust": SEAM | {"tails"},
-    "circular": SEAM,
+    "circular": SEAM | {"statespace"},
     "heteroscedastic": SEAM | {"robust", "statespace"},
+    "default": SEAM | {"average", "correlated", "splines", "statespace", "gp"},
     "smooth": SEAM
-    | {"average", "mixture", "robust", "circular", "heteroscedastic", "correlated"}
-    | {"splines", "statespace", "gp"},
+    | {"default", "average", "mixture", "robust", "circular", "heteroscedastic", "correlated"}
+    | {"statespace"},
     "dynamics": SEAM | {"smooth", "splines", "statespace", "gp"},
     "_threads": set(),
     "_workers": {"_threads"},
