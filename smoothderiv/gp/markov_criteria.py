@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.kernel import Kernel, known
-from smoothderiv.gp.markov import prior_of, twice_the_loss
+from smoothderiv.gp.markov import twice_the_loss
 from smoothderiv.gp.markov_trend import MarkovTrend, trend_information
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
 from smoothderiv.leave_one_out import left_out
 from smoothderiv.statespace.fisher import Score, matern_score
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
-from smoothderiv.statespace.priors import IntegratedWiener
+from smoothderiv.statespace.priors import Matern
 from smoothderiv.statespace.smoother import SmoothingSpline, polynomial_information
 
 Array: TypeAlias = NDArray[np.float64]
@@ -42,12 +42,18 @@ class MarkovCriterion:
         x, nu = data.x[:, None], data.nu[:, None]
         centred = dataclasses.replace(data, y=data.y - unknowns.trend.fixed(x, nu))
         self._data = centred[np.argsort(data.x, kind="stable")]
-        self._soft = left_out(self._data)
-        self._groups = [self._data.is_of(o) & self._data.estimated for o in unknowns.orders]
-        null = unknowns.model.kernel.null_degree
+        kernel, ordered = unknowns.model.kernel, self._data
+        self._wiener, self._degree = isinstance(kernel, Wiener), int(kernel.smoothness)
+        self._numbers: dict[str, Any] = {p.kind: p.value for p in kernel.parameters(1)}
+        self._gaps = np.diff(ordered.x, prepend=ordered.x[:1])
+        given = {**(unknowns.model.noise or {}), **dict.fromkeys(unknowns.orders, 1.0)}
+        self._at_one = ordered.sd(given)
+        self._soft = left_out(ordered)
+        self._groups = [_marked(ordered.is_of(o) & ordered.estimated) for o in unknowns.orders]
+        null = kernel.null_degree
         self._trend = unknowns.trend.beyond(null)
         self._information = trend_information(unknowns.trend, null, data)
-        if isinstance(unknowns.model.kernel, Wiener):
+        if self._wiener:
             self._information += polynomial_information(self._template)
 
     def value(self, point: Array) -> float:
@@ -71,17 +77,16 @@ class MarkovCriterion:
 
     def _evidence(self, fit: MarkovTrend, point: Array) -> tuple[float, Array]:
         """Return minus the log evidence and its gradient."""
-        wiener = isinstance(fit.rows.prior, IntegratedWiener)
-        score = _wiener_score(fit.rows) if wiener else matern_score(fit.rows)
+        scored = _wiener_score if self._wiener else matern_score
+        score = scored(fit.rows)
         loss, spent = self._whole(score.likelihood, fit, point), score.spent
         if not math.isfinite(loss):
             return math.inf, np.zeros(len(point))
         for rows in fit.observed:
-            spent = spent + (_wiener_score(rows) if wiener else matern_score(rows)).spent
+            spent = spent + scored(rows).spent
         slopes = dict(zip(("amplitude", "length"), score.excess - spent, strict=True))
-        values = np.exp(point)
-        diagonal = score.diagonal - (fit.pulled**2).sum(axis=1)
-        by_row = self._sd(values) ** 2 * (diagonal - fit.without(score.pull) ** 2)
+        score = fit.cleared(score)
+        by_row = self._sd(np.exp(point)) ** 2 * (score.diagonal - score.pull**2)
         gradient = [slopes[p.kind] for p in self._unknowns.free]
         gradient += [float(by_row[rows].sum()) for rows in self._groups]
         return loss, np.array(gradient) + self._unknowns.prior(point)[1]
@@ -115,20 +120,30 @@ class MarkovCriterion:
         return loss + self._unknowns.prior(point)[0] if math.isfinite(loss) else math.inf
 
     def _sd(self, values: Array) -> Array:
-        return self._data.sd(self._unknowns.noise(values))
+        """Return the noise of the sorted rows."""
+        sd = self._at_one.copy()
+        for rows, level in zip(self._groups, values[len(self._unknowns.free) :], strict=True):
+            sd[rows] *= level
+        return sd
 
     def _fit(self, point: Array) -> MarkovTrend | None:
         """Return the rows under the prior of a point, the trend fitted; None where none is."""
         values = np.exp(point)
-        kernel, sd, data = self._unknowns.filled(values), self._sd(values), self._data
-        if isinstance(kernel, Wiener):
-            rows = self._wiener_rows(kernel, sd)
+        sd, data = self._sd(values), self._data
+        if self._wiener:
+            rows = self._wiener_rows(self._unknowns.filled(values), sd)
         else:
-            rows = MarkovRows.of(prior_of(kernel), data.x, data.y, sd, data.nu)
+            rows = MarkovRows.of(self._matern(values), data.x, data.y, sd, data.nu, self._gaps)
         try:
             return MarkovTrend.of(self._trend, rows, data, sd)
         except np.linalg.LinAlgError:
             return None
+
+    def _matern(self, values: Array) -> Matern:
+        """Return the prior of a Matern kernel at the exponentials of a point."""
+        free = {p.kind: float(v) for p, v in zip(self._unknowns.free, values, strict=False)}
+        number = self._numbers | free
+        return Matern(self._degree, number["length"], number["amplitude"])
 
     def _wiener_rows(self, kernel: Kernel, sd: Array) -> MarkovRows:
         q = known(kernel.sigma, "sigma") ** 2  # type: ignore[attr-defined]
@@ -139,6 +154,11 @@ class MarkovCriterion:
     def _template(self) -> MarkovRows:
         spline = SmoothingSpline(self._unknowns.model.kernel.order)  # type: ignore[attr-defined]
         return spline.rows(self._data, q=1.0, sd=self._data.relative_sd)
+
+
+def _marked(rows: NDArray[np.bool_]) -> NDArray[np.intp] | slice:
+    """Return where rows are marked; all of them are had quicker by a slice."""
+    return slice(None) if rows.all() else np.flatnonzero(rows)
 
 
 def _wiener_score(rows: MarkovRows) -> Score:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from smoothderiv.gp.dense import log_gram
 from smoothderiv.gp.trend import Trend
 from smoothderiv.observations import Observations
-from smoothderiv.statespace.fisher import matern_stretch
+from smoothderiv.statespace.fisher import Score, matern_stretch
 from smoothderiv.statespace.markov import Errors, MarkovRows, States
 
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
+
+E = TypeVar("E", Errors, Score)
 
 _KEPT = 10_000  # places of a question whose states are kept
 
@@ -92,8 +94,10 @@ class MarkovTrend:
         logs = np.log(np.abs(np.diag(triangle))).sum() + np.log(np.diag(lower)).sum()
         return cls(trend, left, root, columns, pulled, root @ beta, 2.0 * float(logs))
 
-    def cleared(self, errors: Errors) -> Errors:
+    def cleared(self, errors: E) -> E:
         """Return the smoothing errors of `rows` with the trend estimated."""
+        if not len(self.beta):
+            return errors
         return errors._replace(
             pull=self.without(errors.pull),
             diagonal=errors.diagonal - (self.pulled**2).sum(axis=1),

@@ -212,8 +212,17 @@ class Radial(Kernel):
         return out + [np.zeros_like(r)] * (3 - len(out))
 
     def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
-        at_one = self.blocks(x[:1], p, x[:1], q)[:, :, 0]
-        return np.broadcast_to(at_one, (len(p), len(q), len(x)))
+        terms, out = _Terms.of(p, q), np.zeros(len(p) * len(q))
+        there = np.flatnonzero(np.diff(terms.first) == 0)  # the others hold a component of x1 - x2
+        levels = [terms.levels[j] for j in np.unique(terms.level[there])]
+        profile = self._profile(np.zeros(1), levels) if levels else []
+        found = dict(zip(levels, profile, strict=True))
+        inverse = inverse_scales(self.scale, x.shape[1])
+        for t in there:
+            size = terms.sign[t] * (inverse ** terms.orders[t]).prod()
+            out[terms.slot[t]] += size * float(found[terms.levels[terms.level[t]]][0])
+        out *= known(self.sigma, "sigma") ** 2
+        return np.broadcast_to(out.reshape(len(p), len(q), 1), (len(p), len(q), len(x)))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _BASINS = 3
 _STEPS, _HALVINGS = 40, 8
 _ROUNDS, _ROUND_STEPS = 20, 6
 _DIFFERENCE = 1e-2
-_SETTLED = 1e-10  # a step in any log that is not worth taking
+_SETTLED = 1e-9  # a step in any log that is not worth taking
 _ROUGHLY = 1e-2  # the same on the way to a better start
 _SAME = 1e-11  # of the loss: what may be rounding
 _HOPELESS_NATS = 20.0
@@ -87,7 +87,7 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
     """Search as the number of rows and of unknowns suggests."""
 
     def objective(unknowns: Unknowns) -> Objective:
-        return Objective(criterion_of(unknowns, "evidence", solver))
+        return Objective(criterion_of(unknowns, "evidence", solver, rough=True))
 
     bounds, few, ends = unknowns.bounds, _FEW[solver], unknowns.ends
     plain = _Found(unknowns.starts(), ends)
@@ -103,7 +103,8 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
     if criterion != "evidence":
         return _left_out(unknowns, whole, solver)
     if at_once:
-        minima = _basins(whole, plain.starts, *bounds, unknowns.data.ndim > 1)
+        rough = objective(unknowns) if solver == "band" else whole
+        minima = _basins(rough, plain.starts, *bounds, unknowns.data.ndim > 1)
     else:
         minima, ends = _on_samples(unknowns, objective, few)
     if not minima:
@@ -143,12 +144,12 @@ def _left_out(unknowns: Unknowns, whole: Objective, solver: str) -> _Found:
     return _Found(best, unknowns.ends)
 
 
-def criterion_of(unknowns: Unknowns, criterion: str, solver: str) -> Criterion:
-    """Return what is minimised, by the means of a solver."""
+def criterion_of(unknowns: Unknowns, criterion: str, solver: str, rough: bool = False) -> Criterion:
+    """Return what is minimised, by the means of a solver; roughly, where that is quicker."""
     if solver == "markov":
         return MarkovCriterion(unknowns, criterion)
     if solver == "band":
-        return BandCriterion(unknowns, criterion)
+        return BandCriterion(unknowns, criterion, rough)
     return DenseCriterion(unknowns, criterion)
 
 
@@ -332,12 +333,14 @@ def _better(value: float, slope: Array, fresh_value: float, fresh_slope: Array) 
 
 def _downhill(hessian: Array, slope: Array, free: NDArray[np.bool_]) -> Array:
     """Return a Newton step in the free logs, of at most 2 in any, along positive curvature."""
-    move = np.zeros(len(slope))
-    if not free.any():
-        return move
-    value, vector = np.linalg.eigh(0.5 * (hessian + hessian.T)[np.ix_(free, free)])
-    value = np.maximum(np.abs(value), 1e-6 * np.abs(value).max() + 1e-300)
-    move[free] = -vector @ ((vector.T @ slope[free]) / value)
+    held = ~free
+    if held.any():  # as if they had no part in it
+        hessian, slope = hessian.copy(), np.where(held, 0.0, slope)
+        hessian[held], hessian[:, held] = 0.0, 0.0
+    value, vector = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    value = np.abs(value)
+    value = np.maximum(value, 1e-6 * value.max() + 1e-300)
+    move = -vector @ ((vector.T @ slope) / value)
     return np.asarray(move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)))
 
 

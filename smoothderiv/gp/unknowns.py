@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ _ENDS = {
 }
 
 
+class _Run(NamedTuple):
+    """Rows of one order: where they are in a layout, their sum of squares, how many they are."""
+
+    rows: slice
+    squares: float
+    number: int
+
+
 class Unknowns:
     """The free numbers of a kernel and of the noise, for one model and one data set.
 
@@ -61,10 +69,9 @@ class Unknowns:
         ]
         self.free = [self._parameters[i] for i in self.indices]
         self.orders = missing_noise(model.noise, data)
-        typical = thinned(data, _TYPICAL)
-        self._layout = Layout.of(self._x[typical], self._nu[typical])
         self._residual = self._plain_residual()
-        self._typical = self._residual[typical][self._layout.rows]
+        self._layout, self._runs = self._typical()
+        self._shares: dict[tuple[float, float], list[float]] = {}
         self._sizes = {order: self._size(order) for order in self.orders}
 
     @property
@@ -121,8 +128,28 @@ class Unknowns:
         """Return the rows less the fixed mean and a least-squares trend, in pure units: (n,)."""
         unit = (self.trend.span**self._nu).prod(axis=1)
         y = (self.data.y - self.trend.fixed(self._x, self._nu)) * unit
+        if not len(self.trend.exponents):
+            return np.asarray(y / unit)
         design = self.trend.unit_rows(self._x, self._nu)
         return np.asarray((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) / unit)
+
+    def _typical(self) -> tuple[Layout, list[_Run]]:
+        """Return rows that tell how large a process is, and what they were, order by order."""
+        rows = thinned(self.data, _TYPICAL)
+        squares, orders = self._residual[rows] ** 2, self._nu[rows]
+        if self.model.kernel.is_stationary:  # the same everywhere: one row of each order will do
+            kinds = [self.data.is_of(order)[rows] for order in self.data.orders]
+            first = [int(np.argmax(kind)) for kind in kinds]
+            layout = Layout.of(self._x[rows[first]], orders[first], places=1)
+            return layout, [
+                _Run(slice(j, j + 1), squares[kinds[k]].sum(), int(kinds[k].sum()))
+                for j, k in enumerate(layout.rows)
+            ]
+        layout = Layout.of(self._x[rows], orders)
+        squares, orders = squares[layout.rows], orders[layout.rows]
+        edges = np.flatnonzero((np.diff(orders, axis=0) != 0).any(axis=1)) + 1
+        ends = [slice(*ends) for ends in itertools.pairwise([0, *edges.tolist(), len(orders)])]
+        return layout, [_Run(run, squares[run].sum(), run.stop - run.start) for run in ends]
 
     def _size(self, order: Any) -> float:
         """Return the size of the residuals of an order, in units of its level."""
@@ -159,10 +186,18 @@ class Unknowns:
             i for i, p in enumerate(self.free) if p.kind == "amplitude" and p.value is None
         ]
         if amplitudes:
-            values[amplitudes] = self._amplitudes(values, amplitudes)
+            lengths = (0.0, 0.0) if self._is_level else (multiple, period)
+            if lengths not in self._shares:
+                self._shares[lengths] = self._amplitudes(values, amplitudes)
+            values[amplitudes] = self._shares[lengths]
             if isinstance(self.model.kernel, Wiener):  # as much, but over a stretch of the span
                 values[amplitudes] *= multiple ** (0.5 - self.model.kernel.order)
         return values
+
+    @cached_property
+    def _is_level(self) -> bool:
+        """Whether the rows vary as much whatever the lengths: values of a stationary process."""
+        return self.model.kernel.is_stationary and not self._nu.any()
 
     def _unit(self, parameter: Parameter) -> float:
         """Return the unit of an amplitude: the size of the rows over ``span ** power``."""
@@ -199,18 +234,20 @@ class Unknowns:
         together = assembly.variances(self.kernel(values), self._layout)
         shares, multipliers = {}, []
         for i in amplitudes:
-            alone = nothing.copy()
-            alone[i] = values[i]
-            variance = assembly.variances(self.kernel(alone), self._layout)
+            variance = together
+            if len(amplitudes) > 1:
+                alone = nothing.copy()
+                alone[i] = values[i]
+                variance = assembly.variances(self.kernel(alone), self._layout)
             own = variance > _NOTHING * together
             if not own.any():
                 multipliers.append(i)
                 continue
             ratio, count = 0.0, 0
             for run in self._runs:
-                if own[run].any():
-                    ratio += float((self._typical[run] ** 2).sum() / variance[run].mean())
-                    count += run.stop - run.start
+                if own[run.rows].any():
+                    ratio += float(run.squares / variance[run.rows].mean())
+                    count += run.number
             share = math.sqrt(ratio / max(count, 1) / len(amplitudes)) or 1.0
             shares[i] = share * self._steepness(self.free[i])
         few = values.copy()
@@ -232,13 +269,6 @@ class Unknowns:
         return math.sqrt(float(less.sum() / more.sum())) / _NOTHING
 
     @cached_property
-    def _runs(self) -> list[slice]:
-        """The runs of rows of one order in the layout."""
-        order = self._nu[thinned(self.data, _TYPICAL)][self._layout.rows]
-        edges = np.flatnonzero((np.diff(order, axis=0) != 0).any(axis=1)) + 1
-        return [slice(*ends) for ends in itertools.pairwise([0, *edges.tolist(), len(order)])]
-
-    @cached_property
     def _apart(self) -> float:
         """How far apart some neighbours are, in spans."""
         places = len(np.unique(self._x, axis=0))
@@ -251,7 +281,7 @@ class Unknowns:
 
     def starts(self) -> Array:
         """Return points to search from, by length or period and by level of noise: (s, l, p)."""
-        lengths, levels, periods = self._lengths(), self._levels(), np.ones(1)
+        lengths, levels, periods = self._lengths(), self._levels, np.ones(1)
         if self.has_period:
             # peaks of the likelihood are as wide as half a cycle over the data, if there is noise
             count = min(_PARTS * _CYCLES, max(_PARTS * len(self.data) // 4, 2))
@@ -274,6 +304,7 @@ class Unknowns:
         count = 1 + max(2, math.ceil(math.log(1.0 / apart) / _COARSE))
         return [math.exp(-_COARSE * k) for k in range(count)]
 
+    @cached_property
     def _levels(self) -> list[Array]:
         """Return noise levels to start from: by how rows differ from the line of neighbours."""
         if not self.orders:
@@ -284,6 +315,16 @@ class Unknowns:
             level = np.array([min(rough[order], 0.5 * self._sizes[order]) for order in orders])
             return [level, 0.1 * level]
         return [np.array([share * self._sizes[o] for o in self.orders]) for share in _NOISES]
+
+    @cached_property
+    def least_noise(self) -> float:
+        """The least variance of noise to start from, over the mean square of rows of its order."""
+        lowest = dict(zip(self.orders, np.min(self._levels, axis=0), strict=True))
+        sd = self.data.sd({**(self.model.noise or {}), **lowest})
+        groups = [self.data.is_of(order) for order in self.data.orders]
+        squares = [float(np.mean(self._residual[rows] ** 2)) or math.inf for rows in groups]
+        parts = zip(groups, squares, strict=True)
+        return min(float(sd[rows].min()) ** 2 / size for rows, size in parts)
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:

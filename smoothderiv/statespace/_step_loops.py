@@ -15,17 +15,22 @@ def matern_steps(t, powers, density, panels, nodes, weights, near, transition, r
     ``exp(F t) = exp(-t) sum_k t**k powers[k]``, and the noise is
     ``density int_0^t g g' ds``, g the last column of ``exp(F s)``: Gauss's rule on panels
     [panels[i], panels[i + 1]], its rows made orthogonal, which takes no differences. near is
-    (reach, coefficients (d, d, k)): up to there row a of the root is ``t**(d - a - 1/2)`` times
-    polynomials in ``2 t / reach - 1``, highest powers first.
+    (width, coefficients (pieces, d (d + 1) / 2, k)): in each piece of that width from 0 on row a of
+    the root is ``t**(d - a - 1/2)`` times polynomials in the place within it, from -1 to 1, highest
+    powers first.
     """
-    reach, coefficients = near
+    apart, coefficients = near
     n, d, m = len(t), len(powers), len(nodes)
+    reach, terms = len(coefficients) * apart, coefficients.shape[2]
     kicks = np.empty((m * (len(panels) - 1), d))
+    same, far = -1, -1  # the step before, and one beyond all panels, which are all the same
     for i in range(n):
         A, R, h = transition[i], root[i], t[i]
-        if i > 0 and h == t[i - 1]:
-            A[:], R[:] = transition[i - 1], root[i - 1]
+        same = i - 1 if i > 0 and h == t[i - 1] else far if h >= panels[-1] else -1
+        if same >= 0:
+            A[:], R[:] = transition[same], root[same]
             continue
+        far = i if h >= panels[-1] else far
         # beyond t = 50 less than a rounding error is left, and its powers would underflow
         decay = math.exp(-h) if h < 50.0 else 0.0
         for a in range(d):
@@ -34,13 +39,14 @@ def matern_steps(t, powers, density, panels, nodes, weights, near, transition, r
                 for k in range(d - 1, -1, -1):
                     total = total * h + powers[k, a, b]
                 A[a, b] = decay * total
-        if h <= reach:
-            unit, place = math.sqrt(h), 2.0 * h / reach - 1.0
+        if h < reach:
+            piece = int(h / apart)
+            unit, place = math.sqrt(h), 2.0 * (h - piece * apart) / apart - 1.0
             for a in range(d - 1, -1, -1):
                 for b in range(a + 1):
                     total = 0.0
-                    for k in range(coefficients.shape[2]):
-                        total = total * place + coefficients[a, b, k]
+                    for k in range(terms):
+                        total = total * place + coefficients[piece, a * (a + 1) // 2 + b, k]
                     R[a, b] = unit * total
                 for b in range(a + 1, d):
                     R[a, b] = 0.0

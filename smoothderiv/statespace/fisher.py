@@ -56,11 +56,11 @@ def matern_score(rows: MarkovRows) -> Score:
     start = prior.stationary()
     total += float((start * N.reshape(d, d)).sum())
     size += float(r @ start @ r)
-    # a row of order nu has the unit scale**-nu
-    share = float(rows.nu @ (1.0 - rows.variance * diagonal))
-    own = float(rows.nu @ (pull * (rows.y - rows.variance * pull)))
-    excess, spent = np.array([total, -stretch - share]), np.array([size, pulled - own])
     unit = prior.units[rows.nu]
+    if rows.nu.any():  # a row of order nu has the unit scale**-nu
+        stretch += float(rows.nu @ (1.0 - rows.variance * diagonal))
+        pulled -= float(rows.nu @ (pull * (rows.y - rows.variance * pull)))
+    excess, spent = np.array([total, -stretch]), np.array([size, pulled])
     return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), excess, spent)
 
 

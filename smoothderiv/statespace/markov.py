@@ -102,15 +102,31 @@ class MarkovRows:
     sorting: NDArray[np.intp] | slice
 
     @classmethod
-    def of(cls, prior: MarkovPrior, x: Array, y: Array, sd: Array, nu: Orders) -> MarkovRows:
-        """Sort rows and scale them to the state's units."""
-        in_order = bool((x[1:] >= x[:-1]).all())
+    def of(
+        cls,
+        prior: MarkovPrior,
+        x: Array,
+        y: Array,
+        sd: Array,
+        nu: Orders,
+        gaps: Array | None = None,
+    ) -> MarkovRows:
+        """Sort rows and scale them to the state's units.
+
+        Rows that are sorted already may come with the distances from one to the next, 0 for the
+        first.
+        """
+        in_order = gaps is not None or bool((x[1:] >= x[:-1]).all())
         sorting = slice(None) if in_order else np.argsort(x, kind="stable")
-        nu = np.array(nu[sorting])
+        if gaps is None:
+            x, y, sd, nu = x[sorting], y[sorting], sd[sorting], np.array(nu[sorting])
         unit = prior.units[nu] if nu.any() else prior.units[0]
-        variance = sd[sorting] / unit
+        variance = sd / unit
         variance *= variance
-        return cls(prior, x[sorting], y[sorting] / unit, variance, nu, sorting)
+        out = cls(prior, x, y / unit, variance, nu, sorting)
+        if gaps is not None:
+            out.__dict__["steps"] = prior.steps(gaps, x)
+        return out
 
     def having(self, prior: MarkovPrior, variance: Array | None = None) -> MarkovRows:
         """Return the same rows under another prior of the same units, with other noise.
@@ -173,6 +189,8 @@ class MarkovRows:
 
     @property
     def _unit_logs(self) -> float:
+        if not self.nu.any():
+            return len(self.nu) * math.log(self.prior.units[0])
         return float(
             np.log(self.prior.units) @ np.bincount(self.nu, minlength=self.prior.dimension)
         )

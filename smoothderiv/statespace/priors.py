@@ -223,7 +223,8 @@ class Matern(MarkovPrior):
 
     @property
     def units(self) -> Array:  # noqa: D102
-        return np.array([self.sigma * self.rate**i for i in range(self.dimension)])
+        rate = self.rate
+        return np.array([self.sigma * rate**i for i in range(self.degree + 1)])
 
     @property
     def diffusion(self) -> float:  # noqa: D102
@@ -248,9 +249,11 @@ class Matern(MarkovPrior):
 
     def drift(self) -> tuple[Array, float]:
         """Return F and q of ``dz = F z dt + noise``, of density q on the last component."""
-        return _matern_drift(self.dimension)
+        F, density = _matern_drift(self.dimension)
+        return F.copy(), density
 
 
+@functools.cache
 def _matern_drift(d: int) -> tuple[Array, float]:
     """Return F and q of a state of d components."""
     F = np.diag(np.ones(d - 1), 1)
@@ -284,8 +287,8 @@ def _matern_start(p: int) -> tuple[Array, Array]:
 _PANELS = np.array([0.0, 0.5, 1.5, 3.5, 8.0, 16.0, 28.0, 60.0])
 
 
-_REACH = 0.25
-_TERMS = 11
+_PIECE, _PIECES = 0.5, 16
+_TERMS = 12
 
 
 @functools.cache
@@ -303,18 +306,19 @@ def _fill_matern(t: Array, near: tuple[float, Array], transition: Array, root: A
 
 @functools.cache
 def _matern_near(d: int) -> tuple[float, Array]:
-    """Return how far, and by which polynomials, roots of the noise are interpolated.
+    """Return by which polynomials roots of the noise are interpolated, and in which pieces.
 
-    Row a over ``t**(d - a - 1/2)`` is analytic: at Chebyshev's places polynomials of degree 10 meet
-    it to a few roundings.
+    Row a over ``t**(d - a - 1/2)`` is analytic: in a piece polynomials of degree 11 in Chebyshev's
+    places meet it to a few roundings.
     """
     place = np.cos(np.pi * (np.arange(_TERMS) + 0.5) / _TERMS)
-    t, shape = _REACH * (0.5 + 0.5 * place), (_TERMS, d, d)
-    root = np.empty(shape)
-    _fill_matern(t, (0.0, np.empty((d, d, 0))), np.empty(shape), root)
+    t = (_PIECE * (np.arange(_PIECES)[:, None] + 0.5 + 0.5 * place)).ravel()
+    root, low = np.empty((len(t), d, d)), np.tril_indices(d)
+    _fill_matern(t, (1.0, np.empty((0, 0, 0))), np.empty_like(root), root)
     root /= (t[:, None] ** (d - 0.5 - np.arange(d)))[:, :, None]
-    found = np.polynomial.polynomial.polyfit(place, root.reshape(_TERMS, -1), _TERMS - 1)
-    return _REACH, np.array(found[::-1].T, dtype=np.float64, order="C").reshape(d, d, _TERMS)
+    entries = root[:, *low].reshape(_PIECES, _TERMS, -1).swapaxes(0, 1).reshape(_TERMS, -1)
+    found = np.polynomial.polynomial.polyfit(place, entries, _TERMS - 1)[::-1]
+    return _PIECE, np.ascontiguousarray(found.reshape(_TERMS, _PIECES, -1).transpose(1, 2, 0))
 
 
 @functools.cache

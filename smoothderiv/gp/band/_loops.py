@@ -469,6 +469,25 @@ def forward_solve(band, right):
 
 
 @njit(cache=True, nogil=True)
+def cholesky(band):
+    """Overwrite A, the upper band (K, b) of ``R'R``, with R; tell whether A was positive."""
+    count, b = band.shape
+    for j in range(count):
+        row = band[j]
+        if not row[0] > 0.0:
+            return False
+        inverse = 1.0 / np.sqrt(row[0])
+        for c in range(b):
+            row[c] *= inverse
+        for k in range(1, min(b, count - j)):
+            here, below = row[k], band[j + k]
+            if here != 0.0:
+                for c in range(b - k):
+                    below[c] -= here * row[k + c]
+    return True
+
+
+@njit(cache=True, nogil=True)
 def factor_slope(band, change):
     """Turn dA, the upper band (K, b) of a change of ``R'R``, into dR."""
     count, b = band.shape

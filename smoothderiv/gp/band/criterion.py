@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band.fit import BandFit, BandSizeError, loss_of
+from smoothderiv.gp.band.grid import ROUNDING
 from smoothderiv.gp.band.left_out import LeftOut
 from smoothderiv.gp.band.pins import SpentPinsError
 from smoothderiv.gp.band.reduction import Reduced, Reduction, group_of
@@ -16,6 +17,10 @@ from smoothderiv.gp.dense import LOG_2PI
 from smoothderiv.gp.unknowns import Unknowns
 
 Array: TypeAlias = NDArray[np.float64]
+
+_ROUGH, _LEAST = 1e-5, 1e-4  # of the variance of the noise, and of the process
+_FINER = 2  # the order that rows are exact for where they are left out, which divides by little
+_ENOUGH = 1e-10  # of the process: from where sums of squares have digits to spare
 
 
 class BandCriterion:
@@ -32,19 +37,28 @@ class BandCriterion:
 
         d/d log noise = sum_i (1 - h_i - e_i^2) over the rows of an order.
 
+    If `rough`, the covariance has an error that is small beside the noise to start from, so that
+    rows touch fewer functions of the grid, and sums of squares will do: on the way to an optimum.
+
     Here ``dK = dS S' + S dS'`` with S the rows times the noise, and ``S'P = C r' / noise``.
     """
 
-    def __init__(self, unknowns: Unknowns, criterion: str = "evidence") -> None:
+    def __init__(
+        self, unknowns: Unknowns, criterion: str = "evidence", rough: bool = False
+    ) -> None:
         self._unknowns, self._criterion, data = unknowns, criterion, unknowns.data
-        self._reduction = Reduction(unknowns.trend, data)
+        accuracy = min(_ROUGH * unknowns.least_noise, _LEAST) if rough else 0.0
+        self._squared = accuracy > _ENOUGH
+        accuracy = accuracy if self._squared else ROUNDING
+        finer = 0 if criterion == "evidence" else _FINER
+        self._reduction = Reduction(unknowns.trend, data, finer, accuracy)
         self._counts = [float((data.is_of(o) & data.estimated).sum()) for o in unknowns.orders]
 
     def value(self, point: Array) -> float:
         """Return the criterion in nats."""
         try:
             if self._criterion == "evidence":
-                loss = loss_of(self._reduced(point, slopes=False))
+                loss = loss_of(self._reduced(point, slopes=False), self._squared)
             else:
                 loss = self._loss_left_out(point, self._left_out(point, slopes=False))
         except (np.linalg.LinAlgError, BandSizeError, SpentPinsError):
@@ -56,7 +70,7 @@ class BandCriterion:
         try:
             if self._criterion != "evidence":
                 return self._loo(point)
-            fit = BandFit.of(self._reduced(point, slopes=True))
+            fit = BandFit.of(self._reduced(point, slopes=True), self._squared)
         except (np.linalg.LinAlgError, BandSizeError, SpentPinsError):
             return math.inf, np.zeros(len(point))
         (leverage, cross), errors, v = fit.shares, fit.errors, fit.coefficients
@@ -78,6 +92,8 @@ class BandCriterion:
     def _reduced(self, point: Array, *, slopes: bool) -> Reduced:
         values = np.exp(point)
         kernel, noise = self._unknowns.filled(values), self._unknowns.noise(values)
+        if self._squared:
+            return self._reduction.every(kernel, noise, slopes=slopes, wide=False)
         return self._reduction.reduced(kernel, noise, wide=True, slopes=slopes)
 
     def _left_out(self, point: Array, *, slopes: bool) -> LeftOut:

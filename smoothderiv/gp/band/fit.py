@@ -100,9 +100,9 @@ class BandFit:
     pinned: Pinned | None = None
 
     @classmethod
-    def of(cls, reduced: Reduced) -> BandFit:
-        """Fit rows."""
-        segments, column, band, right, tail = _triangles(reduced)
+    def of(cls, reduced: Reduced, squared: bool = False) -> BandFit:
+        """Fit rows; by sums of squares, if the digits that they lose can be spared."""
+        segments, column, band, right, tail = _triangles(reduced, squared)
         total, p = _twice_the_loss(reduced, band, tail), len(tail) - 1
         _loops.back_solve(band, right)
         triangle = tail[:p, :p].copy()
@@ -168,15 +168,44 @@ class BandFit:
         return np.asarray(np.linalg.solve(self.triangle.T, rows.T).T)
 
 
-def loss_of(reduced: Reduced) -> float:
+def loss_of(reduced: Reduced, squared: bool = False) -> float:
     """Return minus the log evidence of rows, and nothing else."""
     if reduced.pins is not None:
         return -BandFit.of(reduced).log_evidence
-    _, _, band, _, tail = _triangles(reduced)
+    reduced = _joined(reduced)
+    _, _, band, _, tail = _triangles(reduced, squared)
     return 0.5 * _twice_the_loss(reduced, band, tail)
 
 
-def _triangles(reduced: Reduced) -> tuple[Segments, Places, Array, Array, Array]:
+def _joined(reduced: Reduced) -> Reduced:
+    """Return rows of the same evidence in which those that share no function touch none.
+
+    One reflection would bring such a row into the band: r leaves ``sqrt(1 + r r')`` on the diagonal
+    and divides the right sides by that. Short lengths need no columns for it.
+    """
+    apart = np.diff(reduced.first) >= reduced.rows.shape[1]
+    lone = np.append(True, apart) & np.append(apart, True)
+    if not lone.any():
+        return reduced
+    rows, sides = reduced.rows.copy(), reduced.sides.copy()
+    square = 1.0 + (rows[lone] ** 2).sum(axis=1)
+    rows[lone] = 0.0
+    sides[lone] /= np.sqrt(square)[:, None]
+    order = np.argsort(~lone, kind="stable")
+    first = reduced.first[order]
+    first[: lone.sum()] = first[lone.sum() :].min(initial=first[-1])
+    return dataclasses.replace(
+        reduced,
+        first=first,
+        rows=rows[order],
+        sides=sides[order],
+        constant=reduced.constant + float(np.log(square).sum()),
+    )
+
+
+def _triangles(
+    reduced: Reduced, squared: bool = False
+) -> tuple[Segments, Places, Array, Array, Array]:
     """Return the columns, and those of exact rows, R, and the right sides of QR.
 
     The latter are those above the trend's triangle, and that triangle.
@@ -188,8 +217,25 @@ def _triangles(reduced: Reduced) -> tuple[Segments, Places, Array, Array, Array]
     check_columns(reduced.grid.scale, count, width)
     band, right, tail = np.zeros((count, width)), np.zeros((count, q)), np.zeros((q, q))
     band[:, 0] = 1.0
-    _loops.factor(segments.column, reduced.rows, reduced.sides, band, right, tail, _BLOCK)
+    if squared:
+        tail = _by_squares(reduced, segments.column, band, right)
+    else:
+        _loops.factor(segments.column, reduced.rows, reduced.sides, band, right, tail, _BLOCK)
     return segments, column, band, right, tail
+
+
+def _by_squares(reduced: Reduced, column: Places, band: Array, right: Array) -> Array:
+    """Fill R and the right sides as QR does, and return the triangle below, from sums of squares.
+
+    Of what is added to the unit matrix, digits are lost as to its condition.
+    """
+    rows, sides = reduced.rows, reduced.sides
+    _loops.gram(column, rows, np.ones(len(rows)), band)
+    _loops.gather(column, rows, sides, right)
+    if not _loops.cholesky(band):
+        raise np.linalg.LinAlgError("the matrix of the rows is positive but for rounding")
+    _loops.forward_solve(band, right)
+    return np.asarray(np.linalg.cholesky(sides.T @ sides - right.T @ right).T)
 
 
 def _twice_the_loss(reduced: Reduced, band: Array, tail: Array) -> float:

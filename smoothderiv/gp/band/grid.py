@@ -35,8 +35,9 @@ from smoothderiv.gp.band import _loops
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
-_ROUNDING = 4.0 * float(np.finfo(float).eps)
+ROUNDING = 4.0 * float(np.finfo(float).eps)
 _PANEL, _WIDE = 4, 8  # steps in a panel: for questions, and where rows are summed up in panels
+_FINER = 20  # resolutions that are told apart, in one of 1
 _BITS = 12  # of the step, so that a place of the grid is an exact number
 
 
@@ -65,12 +66,19 @@ class Grid:
     size: float
 
     @classmethod
-    def of(cls, scale: float, sigma: float, highest: int, panel: float = 0.0) -> Grid:
+    def of(
+        cls,
+        scale: float,
+        sigma: float,
+        highest: int,
+        panel: float = 0.0,
+        accuracy: float = ROUNDING,
+    ) -> Grid:
         """Return a grid on which derivatives up to the order `highest` are exact to rounding.
 
-        With a panel, one that divides it.
+        Or have that part of their variance too much; with a panel, one that divides it.
         """
-        fine, half = resolution(max(highest, 2))
+        fine, half = resolution(highest, accuracy)
         steps = _PANEL
         if panel:
             steps = math.ceil(panel * fine / scale)
@@ -121,40 +129,41 @@ class Grid:
         return turn @ rows, turn @ steep if slopes else steep
 
 
-def wide_panel(scale: float, highest: int) -> float:
+def wide_panel(scale: float, highest: int, accuracy: float = ROUNDING) -> float:
     """Return the panel in which rows are summed up: that of all scales of a stretch.
 
     A power of two or one and a half times that, 5 to 8 steps wide.
     """
-    mantissa, exponent = math.frexp(_WIDE * scale / resolution(max(highest, 2))[0])
+    mantissa, exponent = math.frexp(_WIDE * scale / resolution(highest, accuracy)[0])
     return math.ldexp(0.75 if mantissa >= 0.75 else 0.5, exponent)
 
 
 @lru_cache(maxsize=64)
-def rank(highest: int, wide: bool) -> int:
+def rank(highest: int, wide: bool, accuracy: float = ROUNDING) -> int:
     """Return how many polynomials rows up to an order need in a panel."""
-    away = (_WIDE if wide else _PANEL) / (2.0 * math.sqrt(2.0) * resolution(max(highest, 2))[0])
+    steps = _WIDE if wide else _PANEL
+    away = steps / (2.0 * math.sqrt(2.0) * resolution(highest, accuracy)[0])
     k, size = 0, 2.0
-    while size > 0.5 * _ROUNDING:
+    while size > 0.5 * accuracy:
         k += 1
         size *= away * math.sqrt(k + highest) / k
     return k
 
 
 @lru_cache(maxsize=64)
-def resolution(order: int) -> tuple[float, int]:
+def resolution(order: int, accuracy: float = ROUNDING) -> tuple[float, int]:
     """Return c and how many functions on either side keep the order exact to rounding."""
     odd = float(math.prod(range(1, 2 * order, 2)))
-    fine = 3.0
-    while (
-        2.0 * (math.pi * fine) ** (2 * order) * math.exp(-0.5 * (math.pi * fine) ** 2) / odd
-        > _ROUNDING
-    ):
-        fine += 0.05
-    half = math.ceil(6.0 * fine)
+    k, aliased = 20, math.inf
+    while aliased > accuracy:
+        k += 1
+        square = (math.pi * k / _FINER) ** 2
+        aliased = 2.0 * square**order * math.exp(-0.5 * square) / odd
+    fine = k / _FINER
+    half = math.ceil(math.sqrt(2 * order + 3) * fine)  # beyond the last extremum of what is left
     while True:
         away = (half + 0.5) / fine
         hermite = abs(np.polynomial.hermite.hermval(away, [0.0] * order + [1.0]))
-        if hermite * math.exp(-(away**2)) / math.sqrt(odd) <= _ROUNDING:
+        if hermite * math.exp(-(away**2)) / math.sqrt(odd) <= accuracy:
             return fine, half
         half += 1

@@ -40,6 +40,7 @@ _MANY = 100  # rows from which it is quicker than the dense matrix
 _MANY_WITH_EXACT = 1000  # the same if some are exact, which the matrix can take a nugget for
 _MOST_EXACT = 200  # rows that are exact: each is a column beside the band
 MOST_BY_MATRIX = 8000  # rows of which the matrix is taken for the sake of many exact ones
+_ASKED = 2  # the order of derivatives that are exact to rounding, if rows have no higher
 _CHUNK = 20_000
 _STRIDE = 16  # windows from one whose root is kept to the next
 
@@ -110,7 +111,7 @@ def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
     """Return the posterior by the band solver; the model's numbers must be known."""
     require_consistent(data)
     trend = Trend.of(model.mean, -1, data)
-    reduction = Reduction(trend, data)
+    reduction = Reduction(trend, data, _ASKED)
     fit = BandFit.of(reduction.reduced(model.kernel, model.noise, wide=False, slopes=False))
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return BandPosterior(data, model, MappingProxyType(used), fit.log_evidence, trend, fit)

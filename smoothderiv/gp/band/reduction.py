@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp.assembly import columns
 from smoothderiv.gp.band import _loops
-from smoothderiv.gp.band.grid import Grid, rank, wide_panel
+from smoothderiv.gp.band.grid import ROUNDING, Grid, rank, wide_panel
 from smoothderiv.gp.band.pins import Pins
 from smoothderiv.gp.dense import LOG_2PI, log_gram
 from smoothderiv.gp.kernel import Kernel, known
@@ -141,14 +141,21 @@ class Summary:
 
 
 class Reduction:
-    """What numbers of the kernel and levels of noise leave as it is: the data, summed up."""
+    """What numbers of the kernel and levels of noise leave as it is: the data, summed up.
 
-    def __init__(self, trend: Trend, data: Observations) -> None:
-        self._trend, self._data = trend, data[~data.exact]
+    Exact to rounding for derivatives up to those observed and `order`, or to a given part of their
+    variance.
+    """
+
+    def __init__(
+        self, trend: Trend, data: Observations, order: int = 0, accuracy: float = ROUNDING
+    ) -> None:
+        self._trend, self._accuracy = trend, accuracy
+        self._data = data[~data.exact] if data.exact.any() else data
         self._exact = data[_different(data)]
         every = self._data + self._exact
         self._gram = log_gram(trend, *columns(every.x, every.nu))
-        self._highest = int(data.nu.max(initial=0))
+        self._highest = int(data.nu.max(initial=order))
         self._summaries: dict[float, Summary] = {}
 
     @cached_property
@@ -167,7 +174,7 @@ class Reduction:
             sd, sides, _, _ = self._sides
             while len(self._summaries) >= _KEPT:
                 self._summaries.pop(next(iter(self._summaries)))
-            most = rank(self._highest, wide)
+            most = rank(self._highest, wide, self._accuracy)
             self._summaries[panel] = Summary.of(self._data, sd, sides, panel, most)
         return self._summaries[panel]
 
@@ -184,23 +191,35 @@ class Reduction:
         first = summary.at.astype(np.int64) * grid.steps - grid.half
         return self._weighted(grid, first, rows, steep, summary.sides, summary.group, noise)
 
-    def every(self, kernel: Kernel, noise: Mapping[Any, float] | None, *, slopes: bool) -> Reduced:
-        """Return each row of the data, sorted by place, on the grid of wide panels."""
-        grid, data, along = self._grid(kernel, True), self._data, self.along
-        sd, sides, _, _ = self._sides
-        inverse, group = 1.0 / sd[along], 2 * data.nu[along] + data.estimated[along]
-        first, rows, steep = grid.rows(data.x[along], data.nu[along], inverse, slopes)
-        return self._weighted(grid, first, rows, steep, sides[along], group, noise)
+    def every(
+        self,
+        kernel: Kernel,
+        noise: Mapping[Any, float] | None,
+        *,
+        slopes: bool,
+        wide: bool = True,
+    ) -> Reduced:
+        """Return each row of the data, sorted by place, on the grid of such panels."""
+        grid, (x, nu, inverse, sides, group) = self._grid(kernel, wide), self._along
+        first, rows, steep = grid.rows(x, nu, inverse, slopes)
+        return self._weighted(grid, first, rows, steep, sides, group, noise)
 
     @cached_property
     def along(self) -> NDArray[np.intp]:
         """The order of the rows by place."""
         return np.argsort(self._data.x, kind="stable")
 
+    @cached_property
+    def _along(self) -> tuple[Array, Places, Array, Array, Places]:
+        """Places, orders, one over the relative noise, right sides and groups, sorted by place."""
+        data, along, (sd, sides, _, _) = self._data, self.along, self._sides
+        group = 2 * data.nu[along] + data.estimated[along]
+        return data.x[along], data.nu[along], 1.0 / sd[along], sides[along], group
+
     def _grid(self, kernel: Kernel, wide: bool) -> Grid:
         scale, sigma = kernel.resolution, known(getattr(kernel, "sigma", None), "sigma")
-        panel = wide_panel(scale, self._highest) if wide else 0.0
-        return Grid.of(scale, sigma, self._highest, panel)
+        panel = wide_panel(scale, self._highest, self._accuracy) if wide else 0.0
+        return Grid.of(scale, sigma, self._highest, panel, self._accuracy)
 
     def _weighted(
         self,
