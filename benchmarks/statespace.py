@@ -21,7 +21,7 @@ from numba import njit
 import smoothderiv as sd
 from smoothderiv.statespace import _smooth_loops
 from smoothderiv.statespace.interop import to_filterpy
-from smoothderiv.statespace.markov import NO_GAINS
+from smoothderiv.statespace.states import NO_GAINS
 
 
 @njit(cache=True)

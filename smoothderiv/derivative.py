@@ -64,6 +64,9 @@ class Derivative(Posterior):
     def _var(self, x: Array, nu: Orders) -> Array:
         return self.base._var(x, nu + self.shift)
 
+    def _mean_and_var(self, x: Array, nu: Orders) -> tuple[Array, Array]:
+        return self.base._mean_and_var(x, nu + self.shift)
+
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         return self.base._cov(x, nu + self.shift, x2, nu2 + self.shift)
 

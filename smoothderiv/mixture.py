@@ -104,8 +104,13 @@ class AveragedPosterior(Posterior):
         return self._means(x, nu)[0]
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        inside = self._weighted(self._each(lambda m: m._var(x, nu)))
-        return inside + self._weighted(self._means(x, nu)[1] ** 2)
+        return self._mean_and_var(x, nu)[1]
+
+    def _mean_and_var(self, x: Array, nu: Orders) -> tuple[Array, Array]:
+        found = self._each(lambda m: m._mean_and_var(x, nu))
+        means, variances = (np.array(part) for part in zip(*found, strict=True))
+        mean = self._weighted(means)
+        return mean, self._weighted(variances) + self._weighted((means - mean) ** 2)
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         inside = self._weighted(self._each(lambda m: m._cov(x, nu, x2, nu2)))

@@ -44,6 +44,10 @@ class Moments(ABC):
     @abstractmethod
     def _var(self, x: Array, nu: Orders) -> Array: ...
 
+    def _mean_and_var(self, x: Array, nu: Orders) -> tuple[Array, Array]:
+        """Return both, as arrays that are the caller's; for engines that find them together."""
+        return self._mean(x, nu), self._var(x, nu)
+
     @abstractmethod
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array: ...
 

@@ -58,10 +58,11 @@ class Posterior(Moments):
         t is the quantile of Student's distribution with `dof` degrees of freedom (the normal one
         when all noise is known).
         """
-        wide, half = student_quantile(0.5 + 0.5 * check_level(level), self.dof), self.std(x, nu)
-        half *= wide
-        mean = self.mean(x, nu)
-        return mean - half, mean + half
+        wide = student_quantile(0.5 + 0.5 * check_level(level), self.dof)
+        x_, nu_, shape = self._question(x, nu)
+        mean, var = self._mean_and_var(x_, nu_)
+        half = np.multiply(np.sqrt(var, out=var), wide, out=var)
+        return (mean - half).reshape(shape), np.add(mean, half, out=mean).reshape(shape)
 
     def band(
         self,

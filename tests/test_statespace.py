@@ -13,8 +13,9 @@ import smoothderiv as sd
 from smoothderiv.model import UndeterminedError
 from smoothderiv.statespace.criteria import Criterion
 from smoothderiv.statespace.interop import to_filterpy, transition
-from smoothderiv.statespace.markov import MarkovRows, covariances, diagonal
+from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener, Matern
+from smoothderiv.statespace.states import covariances, diagonal
 
 TINY = 1e-200
 

@@ -24,20 +24,14 @@ from smoothderiv.leave_one_out import log_predictive_exact
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _chain_loops
-from smoothderiv.statespace.markov import (
-    Errors,
-    Likelihood,
-    MarkovRows,
-    States,
-    diagonal,
-    joint,
-)
+from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
 from smoothderiv.statespace.priors import Matern
 from smoothderiv.statespace.smoother import (
     SmoothingSpline,
     polynomial_information,
     psd_root,
 )
+from smoothderiv.statespace.states import States, diagonal, in_parts, joint
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
@@ -65,7 +59,7 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
     if isinstance(kernel, Wiener):
         information += polynomial_information(rows)
     fit = MarkovTrend.of(free, rows, dataclasses.replace(data, y=data.y - shift), sd)
-    likelihood, errors = fit.rows.errors()
+    likelihood, errors = fit.rows.conditioned()
     errors = fit.cleared(errors)
     evidence = -0.5 * (twice_the_loss(likelihood, fit) - information)
     leverage = np.clip(1.0 - sd**2 * errors.diagonal, 0.0, 1.0)
@@ -123,7 +117,7 @@ class MarkovPosterior(ProcessPosterior):
 
     @cached_property
     def _asked(self) -> Asked:
-        return Asked(self._states)
+        return Asked(self._rows)
 
     @property
     def _rows(self) -> MarkovRows:
@@ -140,15 +134,28 @@ class MarkovPosterior(ProcessPosterior):
         return log_predictive_exact(self._errors.pull, self._errors.diagonal)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
+        return in_parts(self._rows, self._mean_of_part, x, nu)
+
+    def _mean_of_part(self, x: Array, nu: Orders) -> Array:
         state, _ = self._asked.at(x)
         unit = self._rows.prior.units[nu]
         fixed = self._trend.fixed(x[:, None], nu[:, None]) + self._fit.values(x, nu)
         return np.asarray(state[np.arange(len(x)), nu] * unit + fixed)
 
     def _var(self, x: Array, nu: Orders) -> Array:
+        return in_parts(self._rows, self._var_of_part, x, nu)
+
+    def _var_of_part(self, x: Array, nu: Orders) -> Array:
         _, factor = self._asked.at(x)
         own = diagonal(factor, nu) * self._rows.prior.units[nu] ** 2
         return np.asarray(own + (self._fit.free(x, nu) ** 2).sum(axis=1))
+
+    def _mean_and_var(self, x: Array, nu: Orders) -> tuple[Array, Array]:
+        def both(x: Array, nu: Orders) -> Array:
+            return np.stack((self._mean_of_part(x, nu), self._var_of_part(x, nu)))
+
+        mean, var = in_parts(self._rows, both, x, nu)
+        return mean, var
 
     def _joint(self, x: Array, orders: Orders) -> Array:
         out = joint(self._asked, self._rows.prior, x, orders)

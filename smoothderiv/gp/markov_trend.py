@@ -13,28 +13,28 @@ from smoothderiv.gp.dense import log_gram
 from smoothderiv.gp.trend import Trend
 from smoothderiv.observations import Observations
 from smoothderiv.statespace.fisher import Score, matern_stretch
-from smoothderiv.statespace.markov import Errors, MarkovRows, States
+from smoothderiv.statespace.markov import Errors, MarkovRows
 
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
 E = TypeVar("E", Errors, Score)
 
-_KEPT = 10_000  # places of a question whose states are kept
+_KEPT = 20_000  # places of a question whose states are kept
 
 
 class Asked:
     """States at places; the last are kept, since several orders are asked of them."""
 
-    def __init__(self, states: States) -> None:
-        self._states = states
+    def __init__(self, rows: MarkovRows) -> None:
+        self._rows = rows
         self._last: tuple[Array, tuple[Array, Array]] | None = None
 
     def at(self, x: Array) -> tuple[Array, Array]:
         """Return what :meth:`States.at` does."""
         if self._last is not None and np.array_equal(self._last[0], x):
             return self._last[1]
-        found = self._states.at(x)
+        found = self._rows.about(x).at(x)
         if len(x) <= _KEPT:
             self._last = x.copy(), found
         return found
@@ -133,7 +133,7 @@ class MarkovTrend:
 
     @cached_property
     def _states(self) -> list[Asked]:
-        return [Asked(rows.states()) for rows in self.observed]
+        return [Asked(rows) for rows in self.observed]
 
     def values(self, x: Array, nu: Orders) -> Array:
         """Return the derivatives of the polynomial: (m,)."""

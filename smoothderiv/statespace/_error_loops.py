@@ -9,6 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 MAX_DIMENSION = 12
+APART = 16  # as in ``_loops``
 _SIZE = 2 * MAX_DIMENSION * (3 * MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 # no entries for Python, whose compilation would take as long as the functions themselves
@@ -156,24 +157,31 @@ def _release(r, N, gain, innovation, inverse, variance, nu, v, g, d):
 
 
 @_loop
-def errors(rows, steps, gain, innovation, inverse, out, dims):
-    """Smooth backwards (de Jong 1989); return (r'Qr, tr QN), and fill (P y (n,), diag P (n,)).
+def errors(rows, steps, gain, innovation, inverse, out, state, dims):
+    """Smooth backwards (de Jong 1989); return (r'Qr, tr QN), and fill what is not empty of `out`.
 
-    Unless `out` is empty. P is the inverse of the covariance of y less its part along the diffuse
-    start, so that residuals are ``variance * P y`` and one minus the leverages ``variance * diag
-    P``.
+    state is r (d,), then N (d, d): what rows after these say, replaced by what these say too.
+    Filled are P y (n,) and diag P (n,), which may be innovation and inverse themselves, and for
+    marked rows what later rows say of the state after them, r (n // APART, d) and N (n // APART, d,
+    d). P is the inverse of the covariance of y less its part along the diffuse start, so that
+    residuals are ``variance * P y`` and one minus the leverages ``variance * diag P``.
     """
     d, n = len(dims), len(innovation)
     variance, component = rows[1], rows[2]
     h, basis, weight, A, root = steps
     r, N, v, g = _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims)
     for j in range(d):
-        r[j] = 0.0
-        for k in range(d):
-            N[j * d + k] = 0.0
-    pull, diagonal = out
-    penalty, excess, keeps = 0.0, 0.0, len(pull) > 0
+        r[j] = state[j]
+    for k in range(d * d):
+        N[k] = state[d + k]
+    pull, diagonal, score, information = out
+    penalty, excess, keeps, marks = 0.0, 0.0, len(pull) > 0, len(score) > 0
     for i in range(n - 1, -1, -1):
+        if marks and (i + 1) % APART == 0:
+            for j in range(d):
+                score[i // APART, j] = r[j]
+                for k in range(d):
+                    information[i // APART, j, k] = N[j * d + k]
         for nu in range(d):
             if component[i] == nu:
                 own, square = _release(
@@ -186,6 +194,10 @@ def errors(rows, steps, gain, innovation, inverse, out, dims):
             penalty += one
             excess += two
             _pull_back(r, N, i, h, A, v, d)
+    for j in range(d):
+        state[j] = r[j]
+    for k in range(d * d):
+        state[d + k] = N[k]
     return penalty, excess
 
 
@@ -197,13 +209,22 @@ def errors_each(rows, h, basis, weight, ends, which, gains, dims):
     """
     y, variance, component = rows
     gain, innovation, inverse = gains
-    out, none = np.empty((len(which), 2)), np.empty(0)
+    out = np.empty((len(which), 2))
+    none = (np.empty(0), np.empty(0), np.empty((0, 0)), np.empty((0, 0, 0)))
+    d = len(dims)
     for k in range(len(which)):
         a, b = ends[which[k]], ends[which[k] + 1]
         these = (y[a:b], variance[a:b], component[a:b])
         steps = (h[a:b], basis, weight[k : k + 1], None, None)
         out[k, 0], out[k, 1] = errors(
-            these, steps, gain[a:b], innovation[a:b], inverse[a:b], (none, none), dims
+            these,
+            steps,
+            gain[a:b],
+            innovation[a:b],
+            inverse[a:b],
+            none,
+            np.zeros(d + d * d),
+            dims,
         )
     return out
 

@@ -19,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 MAX_DIMENSION = 12
+APART = 16  # rows from one that is marked to the next: APART - 1, 2 APART - 1, ..
 _SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 # no entries for Python, whose compilation would take as long as the functions themselves
@@ -318,13 +319,24 @@ def _pack(U, D, out, d):
         out[j * (j + 1) // 2 + j] = D[j]
 
 
+@_inline
+def _entry(table, i, n):
+    """Return where row i of n stands in a table of all rows, of the marked ones or of none."""
+    if len(table) == n:
+        return i
+    if len(table) > 0 and (i + 1) % APART == 0:
+        return i // APART
+    return -1
+
+
 @_loop
 def forward(rows, steps, settled, gains, states, dims):
     """Filter all rows; return the summary of `settle`, continued to the last row.
 
     Fills what is not empty of gains: gain (n, d), innovation (n,), inverse (n,); and of states:
     mean (n, d), factor (n, d (d + 1) / 2) of the state given the rows so far: its mean is U times
-    the coordinates in `mean`, which stay accurate where the state does not.
+    the coordinates in `mean`, which stay accurate where the state does not. Of states, tables of
+    n // APART entries are filled for marked rows.
     """
     d = len(dims)
     first, state, summary = settled
@@ -332,8 +344,7 @@ def forward(rows, steps, settled, gains, states, dims):
     h, basis, weight, A, root = steps
     gain, innovation, inverse = gains
     mean, factor = states
-    keeps_gain, keeps_errors = len(gain) > 0, len(innovation) > 0
-    keeps_mean, keeps_factor = len(mean) > 0, len(factor) > 0
+    keeps_gain, keeps_errors, n = len(gain) > 0, len(innovation) > 0, len(y)
     U, D, mu = _scratch(dims), _scratch(dims), _scratch(dims)
     b, v, W = _scratch(dims), _scratch(dims), _scratch(dims)
     m = len(first[1])
@@ -343,19 +354,21 @@ def forward(rows, steps, settled, gains, states, dims):
         if keeps_gain:
             for j in range(d):
                 gain[i, j] = first[0][i, j]
-        if keeps_mean:
+        at = _entry(mean, i, n)
+        if at >= 0:
             for j in range(d):
-                mean[i, j] = first[3][i, j]
-        if keeps_factor:
+                mean[at, j] = first[3][i, j]
+        at = _entry(factor, i, n)
+        if at >= 0:
             for j in range(d * (d + 1) // 2):
-                factor[i, j] = first[4][i, j]
+                factor[at, j] = first[4][i, j]
     for j in range(d):
         mu[j], D[j] = state[d, j], state[j, j]
         for i in range(d):
             U[i * d + j] = state[i, j]
     chi, logs, count, clash = summary[0], summary[1], summary[2], summary[4]
     product = 1.0
-    for i in range(m, len(y)):
+    for i in range(m, n):
         if h[i] > 0.0:
             _advance(U, D, None, mu, i, h, basis, weight, A, root, v, None, None, W, d)
         nu = component[i]
@@ -383,11 +396,13 @@ def forward(rows, steps, settled, gains, states, dims):
         if keeps_gain:
             for j in range(d):
                 gain[i, j] = b[j] * g
-        if keeps_mean:
+        at = _entry(mean, i, n)
+        if at >= 0:
             for j in range(d):
-                mean[i, j] = mu[j]
-        if keeps_factor:
-            _pack(U, D, factor[i], d)
+                mean[at, j] = mu[j]
+        at = _entry(factor, i, n)
+        if at >= 0:
+            _pack(U, D, factor[at], d)
     return np.array([chi, logs + math.log(product), count, summary[3], clash])
 
 

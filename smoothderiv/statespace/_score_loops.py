@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK = 32
+APART = 16  # as in ``_loops``
 MAX_DIMENSION = 12
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 # no entries for Python, whose compilation would take as long as the functions themselves
@@ -108,8 +109,9 @@ def score(rows, steps, before, filtered, out, state, span, dims):
 
     before is (packed factor of the start; E of the state before each of the first rows, or None if
     the span has none of those); filtered is (packed factor, innovation, inverse), as `forward`
-    fills them, out (P y, diag P). state is r (d,), N (d, d), then ``w' Q^-1 w`` summed over the
-    smoothed noises w of the steps, and ``tr QN``: what they are after the span; in place.
+    fills them, out (P y, diag P; r, N after marked rows) as in ``_error_loops.errors``, along the
+    coordinates. state is r (d,), N (d, d), then ``w' Q^-1 w`` summed over the smoothed noises w of
+    the steps, and ``tr QN``: what they are after the span; in place.
     """
     d, size = len(dims), _side_by_side(dims)
     first, last = span
@@ -122,13 +124,21 @@ def score(rows, steps, before, filtered, out, state, span, dims):
     for k in range(d * d):
         N[k] = state[d + k]
     penalty, excess = state[d + d * d], state[d + d * d + 1]
+    pull, diagonal, scores, information = out
+    marks = len(scores) > 0
     while last > first:
         count = min(size, last - first)
         _prepare(last - 1, -1, count, rows, steps, before, packed, tables, dims)
         for q in range(count):
             i = last - 1 - q
+            if marks and (i + 1) % APART == 0:
+                for j in range(d):
+                    scores[i // APART, j] = r[j]
+                    for k in range(j + 1):
+                        information[i // APART, j, k] = N[j * d + k]
+                        information[i // APART, k, j] = N[j * d + k]
             _look(q, size, observed, seen, d)
-            out[0][i], out[1][i] = _row(r, N, W, seen, innovation[i], inverse[i], d)
+            pull[i], diagonal[i] = _row(r, N, W, seen, innovation[i], inverse[i], d)
             for c in range(d):
                 one, two = _undo(c, q, size, r, N, z, turns, d)
                 penalty += weights[c * size + q] * one * one

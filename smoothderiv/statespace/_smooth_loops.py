@@ -56,7 +56,8 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
     """Smooth the rows from `first` on, backwards; fill smoothed (n, d) and spread (n, packed).
 
     mean and factor are those of ``_loops.forward``; smoothed and spread are mean and factor of the
-    same coordinates given all data: the state is U c, U from `factor`.
+    same coordinates given all data: the state is U c, U from `factor`. Those of the last row are
+    given.
     """
     d, n = len(dims), len(mean)
     h, basis, weight = steps[0], steps[1], steps[2][0]
@@ -65,7 +66,7 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
     G, S, z = _table(dims), _table(dims), _table(dims)
     law = _law(dims)
     m, V, GV, U, D = _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims)
-    _begin(mean[n - 1], factor[n - 1], m, V, smoothed[n - 1], spread[n - 1], d)
+    _begin(smoothed[n - 1], spread[n - 1], m, V, d)
     for r in range(d * d * BLOCK):  # so that rows that a block lacks are numbers
         block[0][r], block[1][r], block[2][r], block[3][r], block[4][r] = 1.0, 1.0, 1.0, 1.0, 0.0
     after = n - 1
@@ -96,14 +97,18 @@ def _law(dims):
 
 
 @_inline
-def _begin(mean, factor, m, V, smoothed, spread, d):
-    """Start from the last row, of which the filter knows all."""
+def _begin(smoothed, spread, m, V, d):
+    """Start from what is known of the last row."""
     for j in range(d):
-        m[j], smoothed[j] = mean[j], mean[j]
-        for k in range(d):
-            V[j * d + k] = factor[j * (j + 3) // 2] if j == k else 0.0
-            if k <= j:
-                spread[j * (j + 1) // 2 + k] = V[j * d + k]
+        m[j] = smoothed[j]
+        for k in range(j + 1):
+            total = 0.0
+            for p in range(j, d):
+                at = p * (p + 1) // 2
+                one, two = (spread[at + j] if j < p else 1.0), (spread[at + k] if k < p else 1.0)
+                total += one * spread[at + p] * two
+            V[j * d + k] = total
+            V[k * d + j] = total
 
 
 @_inline

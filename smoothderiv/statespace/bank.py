@@ -20,9 +20,10 @@ from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _error_loops, _loops
 from smoothderiv.statespace.line import Asking, lowest
-from smoothderiv.statespace.markov import MarkovRows, diagonal
+from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.search import _FEW, reach
+from smoothderiv.statespace.states import diagonal
 from smoothderiv.tuning import _NEAR_NATS, _SETTLED
 
 if TYPE_CHECKING:
@@ -130,10 +131,10 @@ class _Series:
         """Condition it and answer for derivatives at places x."""
         prior, orders = IntegratedWiener(self.prior.order, q, self.prior.span), np.asarray(nu)
         rows = self.rows.having(prior)
-        likelihood, leverage = rows.leverages()
+        likelihood, _, leverage = rows.leverages()
         scale = likelihood.chi / likelihood.rank if self.free else 1.0  # of all variances alike
         dof = max(float((1.0 - leverage).sum()), 1.0) if self.estimated else math.inf
-        mean, factor = rows.states().at(x)
+        mean, factor = rows.about(x).at(x)
         unit = prior.units[orders][:, None]
         var = [diagonal(factor, np.full(len(x), order)) for order in orders]
         return Smoothed(mean[:, orders].T * unit, np.sqrt(scale * np.array(var)) * unit, dof)

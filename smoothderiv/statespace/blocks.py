@@ -23,8 +23,10 @@ from smoothderiv import _validate
 from smoothderiv.model import UndeterminedError
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _loops
-from smoothderiv.statespace.markov import NO_GAINS, MarkovRows, States, diagonal, known
+from smoothderiv.statespace.markov import MarkovRows
+from smoothderiv.statespace.nearby import restart
 from smoothderiv.statespace.priors import IntegratedWiener
+from smoothderiv.statespace.states import NO_GAINS, States, diagonal, known
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline
@@ -144,14 +146,8 @@ class _Filter:
         summary = _loops.forward(rows._rows, rows.steps, settled, NO_GAINS, states, rows._dims)
         rows._checked(summary)
         self.logs += 2 * rows._unit_logs
-        state = np.zeros((d + 1, d))
-        at = 0
-        for j in range(d):
-            state[: j + 1, j] = factor[-1, at : at + j + 1]
-            at += j + 1
-        state[d] = mean[-1]
         diffuse = np.array(settled[0][5])
-        self._settled = (tuple(part[:0] for part in settled[0]), state, summary)
+        self._settled = restart(mean[-1], factor[-1], summary)
         self.summary = summary
         return mean, factor, diffuse
 

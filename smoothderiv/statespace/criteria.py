@@ -18,14 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.observations import Observations
-from smoothderiv.statespace.markov import (
-    NO_GAINS,
-    NO_STATES,
-    Errors,
-    Likelihood,
-    MarkovRows,
-    Profile,
-)
+from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, Profile
+from smoothderiv.statespace.states import NO_GAINS, NO_STATES
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import require_known
 from smoothderiv.observations import Observations
-from smoothderiv.statespace.markov import NO_GAINS, covariances, multiplied
+from smoothderiv.statespace.states import NO_GAINS, covariances, multiplied
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline

@@ -10,23 +10,37 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _error_loops, _loops, _score_loops, _smooth_loops
+from smoothderiv.statespace import _error_loops, _loops, _score_loops, _smooth_loops, nearby
 from smoothderiv.statespace.priors import MarkovPrior, Steps
+from smoothderiv.statespace.states import (
+    NO_GAINS,
+    NO_STATES,
+    States,
+    known,
+    pack,
+    rolled,
+    room,
+)
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 _EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
-NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need not fill
-NO_STATES = (np.empty((0, 0)), np.empty((0, 0)))
-_NO_ERRORS = (np.empty(0), np.empty(0))
+_NO_MARKS = (np.empty((0, 0)), np.empty((0, 0, 0)))
+_NO_ERRORS = (np.empty(0), np.empty(0), *_NO_MARKS)
 _UNROLLED = 4  # state dimensions up to which loops are compiled for their dimension
 _UNROLLED_BACK = 6  # and those of what the gradient needs
+_MANY = 50_000  # rows of which not all states are kept before they are asked for
+_LONG = 2_000_000  # and of which they never are all kept
+_FEW = 8  # rows for each place of which not all states are found
+_STEPS = 2048  # dense steps that are made at a time
+_RUN, _RUN_QUICK = 25, 160  # rows that take as long as the start of a run of them
+_ALL = slice(None)
 
 
 class Likelihood(NamedTuple):
@@ -49,32 +63,6 @@ class Errors(NamedTuple):
     diagonal: Array
     penalty: float
     excess: float
-
-
-class Chain(NamedTuple):
-    """Places in ascending order as a Markov chain given the data: see ``_loops.chain``.
-
-    The state at each is ``basis c``; cov, transition and noise are those of c.
-    """
-
-    basis: Array
-    cov: Array
-    transition: Array
-    noise: Array
-
-    @property
-    def links(self) -> tuple[Array, Array, Array]:
-        """What the loops along a chain ask for."""
-        return self.basis, self.cov, self.transition
-
-
-def _room(n: int, dimension: int) -> tuple[Array, Array]:
-    """Return arrays for the means and factors of n states."""
-    return np.empty((n, dimension)), np.empty((n, dimension * (dimension + 1) // 2))
-
-
-def _rolled(dimension: int) -> NDArray[np.int64]:
-    return np.zeros(dimension, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +130,7 @@ class MarkovRows:
 
     def variances(self, sd: Array) -> Array:
         """Return the variances of the sorted rows, in units of the state, from (n,) as given."""
-        unit = self.prior.units[self.nu] if self.nu.any() else self.prior.units[0]
-        out = np.asarray(sd[self.sorting] / unit)
+        out = np.asarray(sd[self.sorting] / self._row_units)
         out *= out
         return out
 
@@ -169,10 +156,28 @@ class MarkovRows:
         return _loops.settle(self._rows, self.steps, self.prior.start())
 
     @property
+    def diffuse(self) -> Array:
+        """What the first rows leave infinite, by coordinate: (m, d)."""
+        if not self.prior.diffuse:
+            return np.empty((0, self.prior.dimension))
+        return np.array(self._settled[0][5])
+
+    @cached_property
+    def is_dense(self) -> bool:
+        """Whether steps are matrices."""
+        return self.prior.steps(np.zeros(1), self.x[:1]).transition is not None
+
+    @cached_property
+    def is_quick(self) -> bool:
+        """Whether full covariances of smoothed states are accurate, and their loops unrolled."""
+        unrolled = isinstance(self._dims, tuple) and self.prior.is_uniform
+        return unrolled and not self.is_dense and self._is_even
+
+    @property
     def _dims(self) -> Any:
         """What tells the loops their dimension: a tuple if they are compiled for it, unrolled."""
         d = self.prior.dimension
-        return (0,) * d if d <= _UNROLLED else _rolled(d)
+        return (0,) * d if d <= _UNROLLED else rolled(d)
 
     @property
     def _is_even(self) -> bool:
@@ -199,11 +204,14 @@ class MarkovRows:
         """Filter; return the (diffuse) likelihood of y in its own units."""
         return self._checked(self.filter(NO_GAINS, NO_STATES))
 
-    def filter(self, gains: Any, states: Any) -> Array:
-        """Filter; fill gains and states that have room, and return what ``_loops.forward`` does."""
-        return np.asarray(
-            _loops.forward(self._rows, self.steps, self._settled, gains, states, self._dims)
-        )
+    def filter(self, gains: Any, states: Any, part: slice = _ALL, settled: Any = None) -> Array:
+        """Filter; fill gains and states that have room, and return what ``_loops.forward`` does.
+
+        A part of the rows goes on from what was settled before it.
+        """
+        data, steps = self._columns(part), self.steps.of(part)
+        settled = settled or self._settled
+        return np.asarray(_loops.forward(data, steps, settled, gains, states, self._dims))
 
     def _checked(self, found: Array) -> Likelihood:
         """Refuse contradictory exact rows."""
@@ -228,46 +236,141 @@ class MarkovRows:
         Without `diagonal` that of P is rough, which is quicker.
         """
         if diagonal and self.steps.transition is None:
-            found, (pull, left, penalty, excess) = self.score()
+            found, errors = self.score()
         else:
-            found, (pull, left, penalty, excess) = self._gains[3], self._errors()
+            found, errors = self._gains[3], self._errors()
+        return found, self._as_given(errors)
+
+    def _as_given(self, errors: Errors) -> Errors:
+        """Turn what sorted rows say in units of the state into what was asked."""
         if self._plain:
-            return found, Errors(pull, left, float(penalty), float(excess))
-        unit = self.prior.units[self.nu]
-        out = self._given(pull / unit), self._given(left / unit**2)
-        return found, Errors(*out, float(penalty), float(excess))
+            return errors
+        pull, unit = errors.pull / self._row_units, self._row_units**2
+        return errors._replace(pull=self._given(pull), diagonal=self._given(errors.diagonal / unit))
 
-    def leverages(self) -> tuple[Likelihood, Array]:
-        """Return the likelihood and ``1 - sd**2 * diag P``, in the order given.
+    @property
+    def _row_units(self) -> Any:
+        """The unit of what each sorted row observes: (n,), or one."""
+        return self.prior.units[self.nu] if self.nu.any() else self.prior.units[0]
 
-        Keep the filtered states, which `states` asks for.
-        """
-        n, d = len(self.y), self.prior.dimension
-        self.__dict__["_filtered"] = mean, factor = _room(n, d)
-        e, inverse = np.empty(n), np.empty(n)
-        found = self._checked(self.filter((NO_STATES[0], e, inverse), (mean, factor)))
-        self.__dict__["_factors"] = found, factor, e, inverse
-        _, (_, left, _, _) = self.score()
-        self.__dict__.pop("_factors")
+    def conditioned(self) -> tuple[Likelihood, Errors]:
+        """Do what `errors` does, once, and keep what `about` asks for."""
+        found, errors = self._marked()
+        return found, self._as_given(errors)
+
+    def leverages(self) -> tuple[Likelihood, Array, Array]:
+        """Do so, and return the likelihood, P y, and ``1 - sd**2 * diag P``, in the order given."""
+        found, (pull, left, _, _) = self._marked()
         left *= self.variance
         np.subtract(1.0, left, out=left)
-        return found, self._given(np.clip(left, 0.0, 1.0, out=left))
+        pull = pull if self._plain else pull / self._row_units
+        return found, self._given(pull), self._given(np.clip(left, 0.0, 1.0, out=left))
 
     def _errors(self) -> Errors:
-        out = np.empty(len(self.y)), np.empty(len(self.y))
-        found = _error_loops.errors(self._rows, self.steps, *self._gains[:3], out, self._dims)
-        return Errors(*out, *found)
+        out = np.empty(len(self.y)), np.empty(len(self.y)), *_NO_MARKS
+        found = _error_loops.errors(
+            self._rows, self.steps, *self._gains[:3], out, self._nothing_later, self._dims
+        )
+        return Errors(*out[:2], *found)
+
+    @property
+    def _nothing_later(self) -> Array:
+        """What no rows say of a state: r and N."""
+        d = self.prior.dimension
+        return np.zeros(d + d * d)
 
     def score(self) -> tuple[Likelihood, Errors]:
         """Do what `errors` does, of a Wiener process, for sorted rows in units of the state."""
-        n, d = len(self.y), self.prior.dimension
-        found, factor, e, inverse = self._factors
-        out, state = (np.empty(n), np.empty(n)), np.zeros(d * d + d + 2)
+        found, *filtered = self._factors
+        return found, self._score(filtered, (np.empty_like(self.y), np.empty_like(self.y)))
+
+    def _score(self, filtered: Any, out: tuple[Array, Array], marks: Any = _NO_MARKS) -> Errors:
+        """Go back over what a filter found, (packed factor, innovation, inverse)."""
+        d = self.prior.dimension
+        state = np.zeros(d * d + d + 2)
         for span, before, dims in reversed(self._spans):
             _score_loops.score(
-                self._rows, self.steps, before, (factor, e, inverse), out, state, span, dims
+                self._rows, self.steps, before, tuple(filtered), (*out, *marks), state, span, dims
             )
-        return found, Errors(*out, float(state[-2]), float(state[-1]))
+        return Errors(*out, float(state[-2]), float(state[-1]))
+
+    def _marked(self) -> tuple[Likelihood, Errors]:
+        """Do what `errors` does, for sorted rows in units of the state, in little memory.
+
+        Of few rows all filtered states are kept; of many, those of marked rows and what later rows
+        say of them.
+        """
+        n, d, many = len(self.y), self.prior.dimension, self._has_many
+        k = n // _loops.APART if many else 0
+        states, later = room(k if many else n, d), (np.empty((k, d)), np.empty((k, d, d)))
+        go = self._mark_dense if self.is_dense else self._mark_wiener
+        found, errors = go(states, later)
+        self.__dict__["_marks" if many else "_filtered"] = (
+            nearby.Marks(*states, *later) if many else states
+        )
+        return found, errors
+
+    def _mark_wiener(self, states: Any, later: Any) -> tuple[Likelihood, Errors]:
+        n, (mean, marked) = len(self.y), states
+        e, inverse, factor = np.empty(n), np.empty(n), marked
+        if self._has_many:
+            factor = np.empty((n, marked.shape[1]))
+        found = self._checked(self.filter((NO_STATES[0], e, inverse), (mean, factor)))
+        errors = self._score((factor, e, inverse), (e, inverse), later)  # written over them
+        if self._has_many:
+            marked[:] = factor[_loops.APART - 1 :: _loops.APART]
+        return found, errors
+
+    def _mark_dense(self, states: Any, later: Any) -> tuple[Likelihood, Errors]:
+        """Do it in parts, whose steps are made twice rather than kept."""
+        n, d, apart = len(self.y), self.prior.dimension, _loops.APART
+        gain, e, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
+        parts = self._parts
+        steps = self._steps_of(parts[0])
+        settled = _loops.settle(self._columns(parts[0]), steps, self.prior.start())
+        found = settled[2]
+        for part in parts:
+            marks = slice(part.start // apart, part.stop // apart) if len(parts) > 1 else _ALL
+            if part.start:
+                steps, last = self._steps_of(part), part.start // apart - 1
+                settled = nearby.restart(states[0][last], states[1][last], found)
+            gains, clash = (gain[part], e[part], inverse[part]), found[4] > 0
+            kept = states[0][marks], states[1][marks]
+            found = _loops.forward(self._columns(part), steps, settled, gains, kept, self._dims)
+            if found[4] > 0 and not clash:
+                found[4] += part.start
+        state, penalty, excess = self._nothing_later, 0.0, 0.0
+        for part in reversed(parts):
+            marks = slice(part.start // apart, part.stop // apart)
+            steps = steps if part.stop == n else self._steps_of(part)
+            out = e[part], inverse[part], later[0][marks], later[1][marks]
+            more = _error_loops.errors(
+                self._columns(part), steps, gain[part], e[part], inverse[part], out, state,
+                self._dims,
+            )  # fmt: skip
+            penalty, excess = penalty + more[0], excess + more[1]
+        return self._checked(found), Errors(e, inverse, penalty, excess)
+
+    @property
+    def _parts(self) -> list[slice]:
+        """The parts of rows whose dense steps are made at a time."""
+        n = len(self.y)
+        size = _STEPS if self._has_many and not self.prior.diffuse else n
+        return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+
+    def _steps_of(self, part: Any) -> Steps:
+        """Return the steps before some rows, in order."""
+        if "steps" in self.__dict__ or not self.is_dense:
+            return self.steps.of(part)
+        rows = np.arange(part.start, part.stop) if isinstance(part, slice) else part
+        return self.prior.steps(self.x[rows] - self.x[np.maximum(rows - 1, 0)], self.x[rows])
+
+    def _columns(self, part: Any) -> tuple[Array, Array, Orders]:
+        return self.y[part], self.variance[part], self.nu[part]
+
+    @property
+    def _has_many(self) -> bool:
+        return len(self.y) >= _MANY
 
     @cached_property
     def _factors(self) -> tuple[Likelihood, Array, Array, Array]:
@@ -284,8 +387,8 @@ class MarkovRows:
         start, infinite = pack(U), np.vstack((E, diffuse))[: len(diffuse)]
         first, d = len(diffuse), self.prior.dimension
         if d > _UNROLLED_BACK:
-            return [((0, n), (start, infinite), _rolled(d))]
-        return [((0, first), (start, infinite), _rolled(d)), ((first, n), (start, None), (0,) * d)]
+            return [((0, n), (start, infinite), rolled(d))]
+        return [((0, first), (start, infinite), rolled(d)), ((first, n), (start, None), (0,) * d)]
 
     @cached_property
     def _plain(self) -> bool:
@@ -297,7 +400,7 @@ class MarkovRows:
         """Return ``P w`` for other data w: (n,)."""
         gain, _, inverse, _ = self._gains
         unit = self.prior.units[self.nu]
-        d = _rolled(self.prior.dimension)
+        d = rolled(self.prior.dimension)
         found = _error_loops.project(
             w[self.sorting] / unit, self._rows, self.steps, gain, inverse, d
         )
@@ -309,7 +412,7 @@ class MarkovRows:
         scaled = c[self.sorting] / unit**2
         if self.steps.transition is not None:
             gain, _, inverse, _ = self._gains
-            d = _rolled(self.prior.dimension)
+            d = rolled(self.prior.dimension)
             found = _error_loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
         else:
             found = self._spread(scaled)
@@ -343,37 +446,81 @@ class MarkovRows:
         """Filter and smooth, once; return the states of all rows."""
         return self._states
 
+    def about(self, x: Array) -> States:
+        """Return the states of the rows about places x: of all rows, if that is quicker."""
+        if not self._has_many or "_states" in self.__dict__:
+            return self._states
+        x = x if len(x) else self.x[:1]
+        found: States | None
+        asked, found = self.__dict__.get("_asked", (x[:0], None))
+        if found is None or not np.array_equal(asked, x):
+            runs = nearby.runs_about(self, self._marks, x)
+            each = _RUN_QUICK if self.is_quick else _RUN  # in rows
+            work = int((runs[:, 1] - runs[:, 0]).sum()) + each * len(runs)
+            if work > len(self.y) and len(self.y) < _LONG:
+                return self._states
+            found = nearby.states_of(self, self._marks, runs)
+            self.__dict__["_asked"] = x.copy(), found
+        return found
+
+    def prepare(self, places: int) -> None:
+        """Find the states of all rows if so many places are asked about, and they are not long."""
+        if len(self.y) < min(_LONG, _FEW * places):
+            self.states()
+
+    @cached_property
+    def _marks(self) -> nearby.Marks:
+        self._marked()
+        marks: nearby.Marks = self.__dict__["_marks"]
+        return marks
+
+    def part(self, rows: NDArray[np.intp]) -> MarkovRows:
+        """Return some of the rows, ascending, with the steps before them."""
+        y, variance, nu = self._columns(rows)
+        out = MarkovRows(self.prior, self.x[rows], y, variance, nu, slice(None))
+        out.__dict__["steps"] = self._steps_of(rows)
+        return out
+
     @cached_property
     def _filtered(self) -> tuple[Array, Array]:
         """Means and factors of the filtered states."""
-        states = _room(len(self.y), self.prior.dimension)
+        states = room(len(self.y), self.prior.dimension)
         self.filter(NO_GAINS, states)
         return states
 
     @cached_property
     def _states(self) -> States:
         mean, factor = self._filtered
-        n, d = mean.shape
-        smoothed, spread = np.empty_like(mean), np.empty_like(factor)
-        beside = np.empty_like(mean) if self.steps.transition is not None else np.empty((0, 0))
-        diffuse = np.array(self._settled[0][5])
-        quick = isinstance(self._dims, tuple) and self.prior.is_uniform
-        if quick and self.steps.transition is None and self._is_even:  # full covariances
-            rest = min(len(diffuse), n - 1)
-            _smooth_loops.smooth(
-                mean, factor, rest, self._rows, self.steps, smoothed, spread, self._dims
-            )
-        else:
-            rest = n - 1
-            smoothed[-1], spread[-1] = mean[-1], known(factor[-1])
-        beyond = smoothed[rest : rest + 1] - mean[rest : rest + 1]
-        _loops.look_back(
-            mean[:rest], factor[:rest], diffuse, self.steps, self._rows, beyond, smoothed, spread,
-            beside, 1, _rolled(d),
-        )  # fmt: skip
-        if len(beside):
-            beside[-1] = 0.0
+        (smoothed, spread), diffuse = room(*mean.shape), self.diffuse
+        beside = np.empty(mean.shape if self.is_dense else (0, 0))
+        smoothed[-1], spread[-1] = mean[-1], known(factor[-1])
+        found = smoothed, spread, beside
+        beyond = np.zeros_like(mean[:1])
+        self.smooth(_ALL, (mean, factor), diffuse, beyond, found, self.is_quick)
         return States(self, mean, factor, diffuse, smoothed, spread, beside)
+
+    def smooth(
+        self, part: slice, filtered: Any, diffuse: Array, beyond: Array, found: Any, quick: bool
+    ) -> None:
+        """Smooth a part of the rows backwards from its last, of which all is known already.
+
+        filtered is (mean, factor), `diffuse` and found (smoothed, spread, beside) as in
+        :class:`States`, the latter to be filled; `beyond` (1, d) is what the last mean is beyond
+        the filtered one. With `quick` covariances are full.
+        """
+        (mean, factor), (smoothed, spread, beside) = filtered, found
+        data, steps = self._columns(part), self.steps.of(part)
+        rest = len(mean) - 1
+        if len(beside):
+            beside[-1] = beyond[0]
+        if quick:
+            rest = min(len(diffuse), rest)
+            _smooth_loops.smooth(mean, factor, rest, data, steps, smoothed, spread, self._dims)
+            beyond = smoothed[rest : rest + 1] - mean[rest : rest + 1]
+        _loops.look_back(
+            mean[:rest], factor[:rest], diffuse, steps, data, beyond, smoothed, spread, beside, 1,
+            rolled(mean.shape[1]),
+        )  # fmt: skip
 
 
 class Profile:
@@ -394,203 +541,6 @@ class Profile:
         if found[4] > 0:
             self._rows._checked(found)
         chi, logs, rank = found[:3].tolist()
-        found = _error_loops.errors(rows, steps, *self._gains, _NO_ERRORS, self._dims)
+        later = self._rows._nothing_later
+        found = _error_loops.errors(rows, steps, *self._gains, _NO_ERRORS, later, self._dims)
         return Likelihood(chi, logs + self._logs, int(rank)), *found
-
-
-@dataclass(frozen=True, eq=False)
-class States:
-    """Filtered and smoothed states of sorted rows, and from them the state anywhere.
-
-    A state is ``U c``, U the unit upper triangle of `factor` (packed, see ``_loops``) and c its
-    coordinates, which given the rows so far are independent, of means `mean` and variances on the
-    diagonal of `factor`. Given all rows their means are `smoothed` and their factor is `spread`.
-    Unless the prior is a Wiener process, `beside` (n, d) is ``smoothed - mean`` with more digits
-    than the difference.
-    """
-
-    rows: MarkovRows
-    mean: Array
-    factor: Array
-    diffuse: Array
-    smoothed: Array
-    spread: Array
-    beside: Array
-
-    def means(self, rows: NDArray[np.intp]) -> Array:
-        """Return the smoothed states of some rows: (m, d)."""
-        return multiplied(self.factor[rows], self.smoothed[rows])
-
-    def seen(self) -> Array:
-        """Return the smoothed component that each row observes: (n,)."""
-        nu, every = self.rows.nu, np.arange(len(self.mean))
-        out = self.smoothed[every, nu]
-        for k in range(1, self.mean.shape[1]):
-            below = np.flatnonzero(nu < k)
-            out[below] += self.factor[below, k * (k + 1) // 2 + nu[below]] * self.smoothed[below, k]
-        return out
-
-    def noises(self, k: NDArray[np.intp]) -> Array:
-        """Return the smoothed noise of the steps after rows k, along the Wiener factor: (m, d)."""
-        rows, after = self.rows, k + 1
-        mean, factor, E = self.mean[k], self.factor[k], np.zeros((len(k), self.mean.shape[1]))
-        early = k < len(self.diffuse)
-        E[early] = self.diffuse[k[early]]
-        smoothed, spread, out = self.smoothed[after], self.spread[after], np.empty_like(mean)
-        weight = rows.steps.weight if rows.prior.is_uniform else rows.steps.weight[after]
-        steps = rows.steps._replace(h=rows.steps.h[after], weight=weight)
-        later = (rows.y[after], rows.variance[after], rows.nu[after])
-        beyond, d = smoothed - self.mean[after], _rolled(self.mean.shape[1])
-        _loops.look_back(mean, factor, E, steps, later, beyond, smoothed, spread, out, 0, d)
-        return out
-
-    def _filtered(self, x: Array) -> tuple[NDArray[np.intp], Array, Array, Array]:
-        """Return the row before each place, and the state given the rows up to there."""
-        prior, rows = self.rows.prior, self.rows
-        k = np.searchsorted(rows.x, x, side="right") - 1
-        mean, factor = self.mean[k], self.factor[k]
-        E = np.zeros_like(mean)
-        known = (k >= 0) & (k < len(self.diffuse))
-        E[known] = self.diffuse[k[known]]
-        before = k < 0
-        if before.any():
-            mean[before], E[before] = 0.0, prior.start()[1]
-            factor[before] = pack(prior.earlier(rows.x[0] - x[before]))
-        h = np.where(before, 0.0, x - rows.x[k])
-        _loops.predict(mean, factor, E, prior.steps(h, x), _rolled(prior.dimension))
-        return k, mean, factor, E
-
-    def at(self, x: Array) -> tuple[Array, Array]:
-        """Return smoothed means (m, d) and packed factors of the state at places x, O(1) each.
-
-        Between rows: the filtered state before, conditioned on the smoothed one after.
-        """
-        k = np.searchsorted(self.rows.x, x, side="right") - 1
-        mean, factor, spread = self.smoothed[k], self.factor[k], self.spread[k]
-        off = (k < 0) | (x != self.rows.x[k])
-        if off.any():
-            mean[off], factor[off], spread[off] = self._between(x[off])
-        _loops.express(mean, factor, spread)
-        return mean, spread
-
-    def _between(self, x: Array) -> tuple[Array, Array, Array]:
-        """Return coordinates given all rows, the basis, and the factor of the coordinates."""
-        rows = self.rows
-        k, mean, factor, E = self._filtered(x)
-        last = k == len(rows.x) - 1
-        after = np.where(last, k, k + 1)
-        smoothed, spread = self.smoothed[after], self.spread[after]
-        steps = rows.prior.steps(np.where(last, 0.0, rows.x[after] - x), rows.x[after])
-        later = (rows.y[after], rows.variance[after], np.where(last, -1, rows.nu[after]))
-        d, none = _rolled(rows.prior.dimension), np.empty((0, 0))
-        beyond = smoothed - self.mean[after] if steps.transition is None else self.beside[after]
-        _loops.look_back(mean, factor, E, steps, later, beyond, smoothed, spread, none, 0, d)
-        smoothed[last], spread[last] = mean[last], known(factor[last])
-        return smoothed, factor, spread
-
-    def chain(self, x: Array) -> Chain:
-        """Return the places x, ascending and distinct, as a Markov chain given all data.
-
-        O(rows between the first and the last place).
-        """
-        rows, n, m = self.rows, len(self.rows.x), len(x)
-        k, mean, factor, E = self._filtered(x)
-        end = min(k[-1] + 2, n)
-        used = np.arange(k[0] + 1, end)
-        places = np.concatenate((rows.x[used], x))
-        order = np.argsort(places, kind="stable")
-        row_E = np.zeros((len(used), mean.shape[1]))
-        early = used < len(self.diffuse)
-        row_E[early] = self.diffuse[used[early]]
-        means = np.concatenate((self.mean[used], mean))[order]
-        factors = np.concatenate((self.factor[used], factor))[order]
-        y = np.concatenate((rows.y[used], np.zeros(m)))[order]
-        nu = np.concatenate((rows.nu[used], np.full(m, -1)))[order]
-        variance = np.concatenate((rows.variance[used], np.zeros(m)))[order]
-        last = self.spread[end - 1] if k[-1] < n - 1 else known(factor[-1])
-        steps = rows.prior.steps(np.diff(places[order], prepend=places[order[0]]), places[order])
-        infinite = np.concatenate((row_E, E))[order]
-        found = _loops.chain(
-            means, factors, infinite, steps, (y, variance, nu), last, order >= len(used),
-            _rolled(rows.prior.dimension),
-        )  # fmt: skip
-        return Chain(found[0], covariances(found[1]), found[2], found[3])
-
-
-def known(factor: Array) -> Array:
-    """Return the factor of coordinates of which nothing more is known than the filter says."""
-    d = _dimension(np.atleast_2d(factor))
-    out, diagonal = np.zeros_like(factor), np.arange(d) * (np.arange(d) + 3) // 2
-    out[..., diagonal] = factor[..., diagonal]
-    return out
-
-
-def pack(square: Array) -> Array:
-    """Pack the upper triangle of (.., d, d) by columns."""
-    rows, columns = _upper(square.shape[-1])
-    return np.asarray(square[..., rows, columns])
-
-
-def diagonal(factor: Array, component: Orders) -> Array:
-    """Return the variance of one component each from packed factors ``U diag(D) U'``: (m,)."""
-    d = _dimension(factor)
-    out = np.zeros(len(factor))
-    for j in range(d):
-        D = factor[:, j * (j + 3) // 2]
-        rows = component < j
-        U = factor[np.flatnonzero(rows), j * (j + 1) // 2 + component[rows]]
-        out[rows] += U * U * D[rows]
-        out[component == j] += D[component == j]
-    return out
-
-
-def covariances(factor: Array) -> Array:
-    """Return ``U diag(D) U'`` from packed factors: (m, d, d)."""
-    U, D = _unpacked(factor)
-    return np.asarray((U * D[:, None, :]) @ np.swapaxes(U, 1, 2))
-
-
-class Askable(Protocol):
-    """What says states at places."""
-
-    def at(self, x: Array) -> tuple[Array, Array]:
-        """Return what :meth:`States.at` does."""
-
-
-def joint(states: Askable, prior: MarkovPrior, x: Array, orders: Orders) -> Array:
-    """Return the covariance of several derivatives at each place: (n, P, P).
-
-    Orders at and above the dimension of the state do not exist, and get 0.
-    """
-    below = orders < prior.dimension
-    unit = np.where(below, prior.units[np.where(below, orders, 0)], 0.0)
-    here = np.where(below, orders, 0)
-    _, factor = states.at(x)
-    return np.asarray(covariances(factor)[:, here[:, None], here] * unit[:, None] * unit)
-
-
-def multiplied(factor: Array, mean: Array) -> Array:
-    """Return the means ``U mean`` of states from their coordinates: (m, d)."""
-    U, _ = _unpacked(factor)
-    return np.asarray((U @ mean[:, :, None])[:, :, 0])
-
-
-def _unpacked(factor: Array) -> tuple[Array, Array]:
-    """Return U (m, d, d) and D (m, d) from packed factors."""
-    d = _dimension(factor)
-    U = np.zeros((len(factor), d, d))
-    rows, columns = _upper(d)
-    U[:, rows, columns] = factor
-    D = U[:, np.arange(d), np.arange(d)].copy()
-    U[:, np.arange(d), np.arange(d)] = 1.0
-    return U, D
-
-
-def _dimension(factor: Array) -> int:
-    return (math.isqrt(8 * factor.shape[1] + 1) - 1) // 2
-
-
-def _upper(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of the upper triangle, by columns."""
-    columns, rows = np.tril_indices(d)
-    return rows, columns

@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace.markov import States
 from smoothderiv.statespace.priors import legendre_moment
+from smoothderiv.statespace.states import States
 
 Array = NDArray[np.float64]
 

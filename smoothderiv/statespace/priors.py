@@ -19,7 +19,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,13 @@ class Steps(NamedTuple):
     weight: Array
     transition: Array | None
     root: Array | None
+
+    def of(self, rows: Any) -> Steps:
+        """Return the steps of some of the rows."""
+        weight = self.weight[rows] if len(self.weight) > 1 else self.weight
+        if self.transition is None or self.root is None:
+            return self._replace(h=self.h[rows], weight=weight)
+        return self._replace(h=self.h[rows], transition=self.transition[rows], root=self.root[rows])
 
 
 class MarkovPrior(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -21,10 +21,11 @@ from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, re
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _chain_loops, _loops
-from smoothderiv.statespace.markov import Likelihood, MarkovRows, States, diagonal, joint
+from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.pieces import pieces, taylor
 from smoothderiv.statespace.polynomials import free_polynomial
 from smoothderiv.statespace.priors import IntegratedWiener
+from smoothderiv.statespace.states import States, diagonal, in_parts, joint
 from smoothderiv.tuning import Search, Tuning
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
-
-_PART = 16384  # places that are asked about at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +229,7 @@ class SmoothingSpline(Model):
 
 def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Posterior:
     """Return the posterior of a model of which nothing is unknown, whose rows these are."""
-    likelihood, leverage = rows.leverages()
+    likelihood, pull, leverage = rows.leverages()
     noise = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return _SplinePosterior(
         data=data,
@@ -240,6 +239,7 @@ def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Poster
         edf=float(leverage.sum()),
         dof=student_dof(data, leverage),
         rows=rows,
+        pull=pull,
         weight=leverage,
     )
 
@@ -284,6 +284,7 @@ class _SplinePosterior(Posterior):
     edf: float
     dof: float
     rows: MarkovRows = field(repr=False)
+    pull: Array = field(repr=False)
     weight: Array = field(repr=False)
 
     @property
@@ -321,40 +322,56 @@ class _SplinePosterior(Posterior):
         return PPoly(coefficients, np.append(x[inside], x[-1]), extrapolate=False)
 
     def residuals(self) -> Array:
-        found = self.rows.errors()[1].pull
-        self.rows.__dict__.pop("_factors")
-        return self.data.sd(self.noise) ** 2 * found
+        return np.asarray(self.data.sd(self.noise) ** 2 * self.pull)
 
     def _leverage(self) -> Array:
         return self.weight
 
     def _log_predictive_exact(self) -> Array:
-        found = self.rows.errors()[1]
-        return log_predictive_exact(found.pull, found.diagonal)
+        return log_predictive_exact(self.pull, self.rows.errors()[1].diagonal)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         many = len(x) >= len(self.rows.x)
-        return in_parts(lambda x, nu: self._mean_of_part(x, nu, many), x, nu)
 
-    def _mean_of_part(self, x: Array, nu: Orders, many: bool) -> Array:
-        span = self.rows.prior.span  # type: ignore[attr-defined]
-        nodes = self.rows.x
-        if (nodes[np.searchsorted(nodes, x, side="right") - 1] == x).all():
-            return self.states.at(x)[0][np.arange(len(x)), nu] * self.rows.prior.units[nu]
-        if "_pieces" in self.__dict__ or many:
-            return taylor(self._pieces, nodes, span, x, nu)
-        rows = np.unique(np.maximum(np.searchsorted(nodes, x, side="right") - 1, 0))
-        return taylor(pieces(self.states, rows), nodes[rows], span, x, nu)
+        def mean(x: Array, nu: Orders) -> Array:
+            states = self.rows.about(x)
+            if not states.stand_at(x):
+                return self._between(states, x, nu, many)
+            return states.at(x)[0][np.arange(len(x)), nu] * self.rows.prior.units[nu]
+
+        return in_parts(self.rows, mean, x, nu)
 
     def _var(self, x: Array, nu: Orders) -> Array:
-        return in_parts(self._var_of_part, x, nu)
+        def var(x: Array, nu: Orders) -> Array:
+            _, factor = self.rows.about(x).at(x)
+            return diagonal(factor, nu) * self.rows.prior.units[nu] ** 2
 
-    def _var_of_part(self, x: Array, nu: Orders) -> Array:
-        _, factor = self.states.at(x)
-        return diagonal(factor, nu) * self.rows.prior.units[nu] ** 2
+        return in_parts(self.rows, var, x, nu)
+
+    def _mean_and_var(self, x: Array, nu: Orders) -> tuple[Array, Array]:
+        many = len(x) >= len(self.rows.x)
+
+        def both(x: Array, nu: Orders) -> Array:
+            states, unit = self.rows.about(x), self.rows.prior.units[nu]
+            mean, factor = states.at(x)
+            own = mean[np.arange(len(x)), nu] * unit
+            if not states.stand_at(x):
+                own = self._between(states, x, nu, many)
+            return np.stack((own, diagonal(factor, nu) * unit**2))
+
+        mean, var = in_parts(self.rows, both, x, nu)
+        return mean, var
+
+    def _between(self, states: States, x: Array, nu: Orders, many: bool) -> Array:
+        """Return the mean from pieces between rows, of all of them if many places are asked."""
+        nodes, span = states.rows.x, self.rows.prior.span  # type: ignore[attr-defined]
+        if states.rows is self.rows and ("_pieces" in self.__dict__ or many):
+            return taylor(self._pieces, nodes, span, x, nu)
+        rows = np.unique(np.maximum(np.searchsorted(nodes, x, side="right") - 1, 0))
+        return taylor(pieces(states, rows), nodes[rows], span, x, nu)
 
     def _joint(self, x: Array, orders: Orders) -> Array:
-        return joint(self.states, self.rows.prior, x, orders)
+        return joint(self.rows.about(x), self.rows.prior, x, orders)
 
     def _diffusion(self, nu: int, x: Array) -> Array:
         prior = self.rows.prior
@@ -398,15 +415,6 @@ class _SplinePosterior(Posterior):
         rows = MarkovRows.of(longer, x, np.append(data.y, 0.0), sd, nu)
         mean, factor = rows.states().at(np.array([b]))
         return float(mean[0, 0]), float(diagonal(factor, np.zeros(1, dtype=np.int64))[0])
-
-
-def in_parts(answer: Callable[[Array, Orders], Array], x: Array, nu: Orders) -> Array:
-    """Return the answers (m,) at places x, a few thousand at a time: what they take is not long."""
-    out = np.empty(len(x))
-    for first in range(0, len(x), _PART):
-        part = slice(first, first + _PART)
-        out[part] = answer(x[part], nu[part])
-    return out
 
 
 def psd_root(S: Array) -> Array:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _loops
-from smoothderiv.statespace.markov import covariances, diagonal, multiplied, pack
 from smoothderiv.statespace.priors import IntegratedWiener
+from smoothderiv.statespace.states import covariances, diagonal, multiplied, pack
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline
