@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _CHANCE = 1e-4  # what is less probable than this under the fit is said
+_ROUNDING = 1e-8  # 1 less the leverage, of a row that the curve goes through whatever it says
 _FEW = 30  # rows below which neighbours say little
 
 
@@ -112,40 +113,41 @@ def diagnose(post: Posterior) -> Diagnosis:
 
     The test of a stated noise level is the score test of its scale: the derivative of the log
     evidence in ``log sd`` of an order is ``sum (e_i / sd_i)^2 - sum (1 - h_i)``. The sum of squares
-    is compared with a chi-square of as many degrees of freedom, whose variance is no less than its
-    own, so that the test errs to the silent side.
+    is compared with a chi-square of as many degrees of freedom, or if these are fewer than 1 with
+    so much of a chi-square of 1, whose variance is no less than its own, so that the test errs to
+    the silent side. Rows that the curve goes through whatever they say (1 - h_i of rounding) tell
+    nothing.
     """
     left = post.loo()
+    free = np.clip(1.0 - post.leverage(), 0.0, 1.0)
     with np.errstate(invalid="ignore"):
-        usable = np.isfinite(left.std) & (left.std > 0)
+        usable = np.isfinite(left.std) & (left.std > 0) & (free > _ROUNDING)
+    free = np.where(usable, free, 0.0)
     standardised = np.divide(left.residual, left.std, out=np.zeros(len(left.std)), where=usable)
     data, checks = post.data, []
     for order in data.orders:
         for estimated in (False, True):
             mask = data.is_of(order) & ~data.exact & (data.estimated == estimated)
             if mask.any():
-                checks.append(_check(post, order, mask, standardised))
+                checks.append(_check(post, order, np.flatnonzero(mask), standardised, free))
     of_noise = [words for check in checks for words in _noise_words(check)]
     of_rows = [words for check in checks for words in _row_words(check, post)]
     return Diagnosis(standardised, tuple(checks), (*of_noise, *of_rows), tuple(of_noise))
 
 
 def _check(
-    post: Posterior, order: Order, mask: NDArray[np.bool_], standardised: Array
+    post: Posterior, order: Order, rows: NDArray[np.intp], standardised: Array, free: Array
 ) -> OrderCheck:
-    data, rows = post.data, np.flatnonzero(mask)
-    sd = data.sd(post.noise)[rows]
-    free = np.clip(1.0 - post.leverage()[rows], 0.0, 1.0)
-    dof = float(free.sum())
-    z = standardised[rows]
-    total = float((z**2 * free).sum())
+    data, sd, z = post.data, post.data.sd(post.noise)[rows], standardised[rows]
+    dof, total = float(free[rows].sum()), float((z**2 * free[rows]).sum())
     kind = "stated"
     if data.estimated[rows[0]]:
         kind = "scaled" if data.relative[rows[0]] else "estimated"
     p_value = 1.0
     if kind == "stated" and dof > 0:
-        below = float(scipy.special.chdtr(dof, total))
-        above = float(scipy.special.chdtrc(dof, total))
+        whole = max(dof, 1.0)
+        below = float(scipy.special.chdtr(whole, total * whole / dof))
+        above = float(scipy.special.chdtrc(whole, total * whole / dof))
         p_value = min(2.0 * min(below, above), 1.0)
     largest = int(np.argmax(np.abs(z)))
     ratio = math.sqrt(total / dof) if dof > 0 else math.nan

@@ -76,10 +76,12 @@ def law_of(z: Array, scale: float | None = None) -> tuple[Law, float]:
     which must be better by 2 nats since it has a number more. The gain is beyond Gauss's law, in
     nats, less that.
     """
+    if len(z) < 2:
+        return Student(math.inf, 1.0), 0.0
     z = z[:: max(1, len(z) // _ENOUGH)]
     square = z**2
-    typical = np.median(square) / 0.455 if scale is None else scale**2 if len(z) else 0.0
-    if len(z) < 2 or not typical > 0:
+    typical = np.median(square) / 0.455 if scale is None else scale**2
+    if not typical > 0:
         return Student(math.inf, 1.0), 0.0
     variance = float(np.mean(square)) if scale is None else scale**2
     normal = float(Student(math.inf, math.sqrt(variance)).log_density(z).sum())

@@ -461,8 +461,8 @@ class _Minimiser:
         """Return what rounding does to the loss at an end of range j: second differences there."""
         inwards = 1e-3 if point[j] <= self._search.lower[j] else -1e-3
         line = np.arange(6)[:, None] * inwards * (np.arange(len(point)) == j)
-        losses = [self._loss(place)[0] for place in point + line]
-        return float(np.abs(np.diff(losses, 2)).max())
+        losses = np.array([self._loss(place)[0] for place in point + line])
+        return float(np.abs(np.diff(losses, 2)).max()) if np.isfinite(losses).all() else 0.0
 
     def _last_step(self, best: Array, free: NDArray[np.bool_]) -> Array | None:
         """Return the Newton step by the engine's curvature, None if that would change anything."""

@@ -5,6 +5,8 @@ import warnings
 import contracts
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import smoothderiv as sd
@@ -39,6 +41,29 @@ def test_pointwise_intervals_cover_and_are_not_too_wide():
     ratio = np.sqrt(std.mean(axis=1) / error.mean(axis=1))
     assert (ratio > 0.9).all()
     assert (ratio < [1.25, 1.7]).all()
+
+
+@given(
+    rows=st.integers(2, 8),
+    slopes=st.integers(0, 3),
+    nu=st.integers(0, 4),
+    yerr=st.sampled_from([None, 0.1, 0.0]),
+    size=st.sampled_from([0.0, 0.1, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_a_few_rows_are_met_without_a_word(rows, slopes, nu, yerr, size, seed):
+    """Finite answers; nothing is said of a stated noise that so few rows cannot contradict."""
+    rng = np.random.default_rng(seed)
+    data = sd.observe(rng.uniform(0, 1, rows), size * rng.standard_normal(rows), yerr)
+    if slopes:
+        data += sd.observe(rng.uniform(0, 1, slopes), rng.standard_normal(slopes), 1.0, nu=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sd.TuningWarning)  # of ends, which are to be expected
+        if size != yerr:
+            warnings.simplefilter("ignore", sd.NoiseWarning)  # it is not as it was stated
+        post = sd.smooth(data, nu=nu)
+    for order in range(nu + 1):
+        assert np.isfinite(post.interval(np.linspace(0, 1, 5), order)).all()
 
 
 def test_higher_orders_raise_the_degree():

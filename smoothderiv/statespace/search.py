@@ -268,8 +268,9 @@ def newton(
         s, y = fresh - point, fresh_slope - slope
         if not s.any() or not np.abs(move).max() >= 1e-9:
             break
-        if s @ y > 1e-12 * np.sqrt((s @ s) * (y @ y)):
-            hessian = hessian - np.outer(hessian @ s, hessian @ s) / (s @ hessian @ s)
+        bend = s @ hessian @ s
+        if bend != 0 and s @ y > 1e-12 * np.sqrt((s @ s) * (y @ y)):
+            hessian = hessian - np.outer(hessian @ s, hessian @ s) / bend
             hessian = hessian + np.outer(y, y) / (s @ y)
         point, value, slope = fresh, fresh_value, fresh_slope
     return point, hessian
