@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from scipy import special
 
 from smoothderiv._threads import each
 from smoothderiv.leave_one_out import LeaveOneOut
@@ -21,6 +20,17 @@ if TYPE_CHECKING:
     from smoothderiv.average import ModelAverage
 
 T = TypeVar("T")
+
+
+def _log_mixed(logs: Sequence[Array], weights: Array) -> Array:
+    """Return ``log sum_k weight_k exp(log_k)``, row by row: (n,)."""
+    top = functools.reduce(np.maximum, logs)
+    size = np.where(np.isfinite(top), top, 0.0)
+    total = np.zeros(len(top))
+    for weight, one in zip(weights, logs, strict=True):
+        total += weight * np.exp(one - size)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(total) + size)
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,7 @@ class AveragedPosterior(Posterior):
         left = self._each(lambda m: m.loo())
         mean = self._weighted([one.mean for one in left])
         spread = [one.std**2 + (one.mean - mean) ** 2 for one in left]
-        density = special.logsumexp(
-            [one.log_density for one in left], axis=0, b=self.weights[:, None]
-        )
+        density = _log_mixed([one.log_density for one in left], self.weights)
         return LeaveOneOut(mean, np.sqrt(self._weighted(spread)), self.data.y - mean, density)
 
     def _each(self, ask: Callable[[Posterior], T]) -> list[T]:
