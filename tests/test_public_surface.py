@@ -51,12 +51,13 @@ ANSWERS = {
     "storage",
     "summary",
 }
-SEAM = BASE | ANSWERS | {"binning", "derivative", "model", "posterior", "tuning"}
+SEAM = BASE | ANSWERS | {"binning", "derivative", "model", "newton", "posterior", "tuning"}
 MAY_IMPORT = {
     "_validate": set(),
     "_frames": {"_validate"},
     "observations": {"_validate", "_frames"},
     "model": BASE,
+    "newton": set(),
     "binning": {"observations"},
     "gradient": BASE,
     "moments": BASE | {"model"},

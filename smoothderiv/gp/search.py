@@ -16,6 +16,7 @@ from smoothderiv.gp.criteria import MOST_LEFT_OUT, DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.stages import NATS, optimum_in_stages
 from smoothderiv.gp.unknowns import Unknowns, neighbours, thinned
+from smoothderiv.newton import newton, promise
 from smoothderiv.observations import Observations
 from smoothderiv.tuning import Search
 
@@ -32,12 +33,8 @@ _FEW = {"dense": 128, "markov": 1000, "band": 1000}
 _STRETCH = {"dense": 400, "markov": 1000, "band": 1000}  # the same of leaving rows out
 _FEWEST = 100  # rows that tell whether an end of a range is far worse than an optimum
 _BASINS = 3
-_STEPS, _HALVINGS = 40, 8
 _ROUNDS, _ROUND_STEPS = 20, 6
-_DIFFERENCE = 1e-2
-_SETTLED = 1e-9  # a step in any log that is not worth taking
-_ROUGHLY = 1e-2  # the same on the way to a better start
-_SAME = 1e-11  # of the loss: what may be rounding
+_ROUGHLY = 1e-2  # a step in any log that is not worth taking on the way to a better start
 _HOPELESS_NATS = 20.0
 
 
@@ -110,7 +107,7 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
     if not minima:
         return plain
     best, curvature = min(minima, key=lambda found: whole.value(found[0]))
-    best, curvature = newton(whole, best, *bounds, curvature if at_once else None)
+    best, curvature = newton(whole.loss, best, *bounds, curvature if at_once else None)
     return _Found(best, ends, curvature)
 
 
@@ -132,14 +129,14 @@ def _left_out(unknowns: Unknowns, whole: Objective, solver: str) -> _Found:
     if not minima:
         return plain
     best, curvature = min(minima, key=lambda found: part.value(found[0]))
-    best, curvature = newton(part, best, *sample.bounds, curvature)
+    best, curvature = newton(part.loss, best, *sample.bounds, curvature)
     if at_once:
         return _Found(best, unknowns.ends, curvature)
     for _ in range(_ROUNDS):  # until fresh second derivatives promise no more either
         before = np.clip(best, *bounds)
-        best, curvature = newton(whole, before, *bounds, nats=NATS, steps=_ROUND_STEPS)
+        best, curvature = newton(whole.loss, before, *bounds, nats=NATS, steps=_ROUND_STEPS)
         if np.array_equal(best, before):
-            there = _promise(whole, best, curvature, *bounds) < NATS  # and not only stuck
+            there = promise(whole.loss, best, curvature, *bounds) < NATS  # and not only stuck
             return _Found(best, unknowns.ends, curvature, settled=NATS if there else 0.0)
     return _Found(best, unknowns.ends)
 
@@ -231,7 +228,7 @@ def _basins(
     else:
         dips = [(i, int(np.argmin(found[i]))) for i in _dips(found.min(axis=1))]
     dips = sorted(dips, key=lambda dip: found[dip])[:_BASINS]
-    return [newton(objective, clipped[dip], lower, upper, settled=_ROUGHLY) for dip in dips]
+    return [newton(objective.loss, clipped[dip], lower, upper, settled=_ROUGHLY) for dip in dips]
 
 
 def _dips(values: Array) -> NDArray[np.intp]:
@@ -257,99 +254,3 @@ def _hopeless(
         point[j] = bounds[k][j]
         out[j, k] = part.value(point) > least
     return out
-
-
-def newton(
-    objective: Objective,
-    start: Array,
-    lower: Array,
-    upper: Array,
-    hessian: Array | None = None,
-    settled: float = _SETTLED,
-    nats: float = 0.0,
-    steps: int = _STEPS,
-) -> tuple[Array, Array]:
-    """Minimise from `start` by BFGS, its first Hessian by differences of exact gradients.
-
-    Ends where the gradient is rounding error, a step is settled, or `nats` are all that it promises
-    to gain. Returns the point and the last Hessian.
-    """
-    point = np.clip(start, lower, upper)
-    value, slope = objective.loss(point)
-    if hessian is None:
-        hessian = _difference_hessian(objective, point, slope, upper)
-    for _ in range(steps):
-        blocked = _blocked(point, slope, lower, upper)
-        move = _downhill(hessian, slope, ~blocked)
-        if np.abs(move).max() < settled or -0.5 * float(move @ slope) < nats:
-            break
-        fresh, fresh_value, fresh_slope = _step(objective, point, move, lower, upper)
-        if not _better(value, slope[~blocked], fresh_value, fresh_slope[~blocked]):
-            break
-        s, y = fresh - point, fresh_slope - slope
-        if s @ y > 1e-12 * math.sqrt((s @ s) * (y @ y)):
-            hessian = hessian - np.outer(hessian @ s, hessian @ s) / (s @ hessian @ s)
-            hessian = hessian + np.outer(y, y) / (s @ y)
-        point, value, slope = fresh, fresh_value, fresh_slope
-    return point, hessian
-
-
-def _promise(
-    objective: Objective, point: Array, hessian: Array, lower: Array, upper: Array
-) -> float:
-    """Return what a Newton step would gain by second derivatives, in nats."""
-    slope = objective.loss(point)[1]
-    move = _downhill(hessian, slope, ~_blocked(point, slope, lower, upper))
-    return -0.5 * float(move @ slope)
-
-
-def _blocked(point: Array, slope: Array, lower: Array, upper: Array) -> NDArray[np.bool_]:
-    """Tell which logs are at a bound that they would pass."""
-    return np.asarray(((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0)))
-
-
-def _step(
-    objective: Objective, point: Array, move: Array, lower: Array, upper: Array
-) -> tuple[Array, float, Array]:
-    """Return the first point along a move, shortened as needed, that is no worse."""
-    value = objective.value(point)
-    for _ in range(_HALVINGS):
-        fresh = np.clip(point + move, lower, upper)
-        found, slope = objective.loss(fresh)
-        if found <= value + _SAME * (1.0 + abs(value)):
-            break
-        move = 0.25 * move
-    return fresh, found, slope
-
-
-def _better(value: float, slope: Array, fresh_value: float, fresh_slope: Array) -> bool:
-    """Tell whether a step gained: in the loss, or where that is rounding, in its gradient."""
-    same = _SAME * (1.0 + abs(value))
-    if fresh_value < value - same:
-        return True
-    steepest, before = (float(np.abs(s).max(initial=0.0)) for s in (fresh_slope, slope))
-    return fresh_value <= value + same and steepest < before
-
-
-def _downhill(hessian: Array, slope: Array, free: NDArray[np.bool_]) -> Array:
-    """Return a Newton step in the free logs, of at most 2 in any, along positive curvature."""
-    held = ~free
-    if held.any():  # as if they had no part in it
-        hessian, slope = hessian.copy(), np.where(held, 0.0, slope)
-        hessian[held], hessian[:, held] = 0.0, 0.0
-    value, vector = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    value = np.abs(value)
-    value = np.maximum(value, 1e-6 * value.max() + 1e-300)
-    move = -vector @ ((vector.T @ slope) / value)
-    return np.asarray(move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)))
-
-
-def _difference_hessian(objective: Objective, point: Array, slope: Array, upper: Array) -> Array:
-    """Return differences of the exact gradient: (p, p), symmetric."""
-    out = np.empty((len(point), len(point)))
-    for j in range(len(point)):
-        step = _DIFFERENCE if point[j] + _DIFFERENCE <= upper[j] else -_DIFFERENCE
-        moved = point.copy()
-        moved[j] += step
-        out[j] = (objective.loss(moved)[1] - slope) / step
-    return 0.5 * (out + out.T)

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import Noise
+from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _adaptive_loops
 from smoothderiv.statespace.adaptive import AdaptiveSpline
 from smoothderiv.statespace.markov import MarkovRows
-from smoothderiv.statespace.search import newton
 from smoothderiv.statespace.smoother import log_evidence, polynomial_information
 from smoothderiv.statespace.varying import hats
 
@@ -179,7 +179,7 @@ class Objective:
         def loss(point: Array) -> tuple[float, Array]:
             return self.penalised(fit.variation, point)[:2]
 
-        point, _ = newton(loss, fit.point, lower, upper, fit.curvature, 60, nats)
+        point, _ = newton(loss, fit.point, lower, upper, fit.curvature, nats=nats, steps=60)
         found = self.penalised(fit.variation, point)
         curvature = self.information(found) + walk
         return Fit(self, fit.variation, point, found.loss, found.gradient, curvature)

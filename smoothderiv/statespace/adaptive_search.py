@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from smoothderiv.binning import binned
 from smoothderiv.model import missing_noise
+from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace.adaptive import AdaptiveSpline
 from smoothderiv.statespace.adaptive_loss import ENOUGH, RANGE, Fit, Objective
 from smoothderiv.statespace.levels import rough_levels
-from smoothderiv.statespace.search import newton
 from smoothderiv.statespace.smoother import SmoothingSpline
 from smoothderiv.tuning import Spread, Tuning, TuningWarning, fit_quietly, tune_spread
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import UndeterminedError
+from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import line
 from smoothderiv.statespace.criteria import Criterion
@@ -228,70 +229,6 @@ def _scan(loss: Any, point: Array, j: int, low: float, high: float) -> list[line
         return value, float(slope[j])
 
     return line.answered(line.scan(low, high), ask)
-
-
-def newton(
-    loss: Any,
-    start: Array,
-    lower: Array,
-    upper: Array,
-    hessian: Array | None,
-    steps: int = 30,
-    nats: float = 0.0,
-) -> tuple[Array, Array]:
-    """Minimise from `start` by BFGS with a first Hessian from differences of exact gradients.
-
-    Ends in rounding, or where `nats` are all that a step promises to gain. Returns the point and
-    the last Hessian, which serves a larger sample of the same data.
-    """
-    point = np.clip(start, lower, upper)
-    value, slope = loss(point)
-    if hessian is None:
-        hessian = _difference_hessian(loss, point, slope)
-    last = math.inf
-    for _ in range(steps):
-        blocked = ((point <= lower) & (slope > 0)) | ((point >= upper) & (slope < 0))
-        steepest = np.abs(slope[~blocked]).max(initial=0.0)
-        move = _downhill(hessian, np.where(blocked, 0.0, slope))
-        near = steepest < 1e-6 * max(1.0, 1e-6 * abs(value))
-        if near and (steepest >= last or np.abs(move).max() < 1e-9):
-            break
-        if -0.5 * float(move @ slope) < nats:
-            break
-        last = steepest
-        while True:
-            fresh = np.clip(point + move, lower, upper)
-            fresh_value, fresh_slope = loss(fresh)
-            if fresh_value <= value + 1e-12 * abs(value) or not np.abs(move).max() >= 1e-9:
-                break
-            move = 0.3 * move
-        s, y = fresh - point, fresh_slope - slope
-        if not s.any() or not np.abs(move).max() >= 1e-9:
-            break
-        bend = s @ hessian @ s
-        if bend != 0 and s @ y > 1e-12 * np.sqrt((s @ s) * (y @ y)):
-            hessian = hessian - np.outer(hessian @ s, hessian @ s) / bend
-            hessian = hessian + np.outer(y, y) / (s @ y)
-        point, value, slope = fresh, fresh_value, fresh_slope
-    return point, hessian
-
-
-def _downhill(hessian: Array, slope: Array) -> Array:
-    """Return a Newton step of at most 2 in any log, along positive curvature."""
-    value, vector = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    value = np.maximum(np.abs(value), 1e-6 * np.abs(value).max() + 1e-300)
-    move = -vector @ ((vector.T @ slope) / value)
-    return np.asarray(move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)))
-
-
-def _difference_hessian(loss: Any, point: Array, slope: Array) -> Array:
-    """Return differences of the exact gradient: (p, p), symmetric."""
-    out = np.empty((len(point), len(point)))
-    for j in range(len(point)):
-        moved = point.copy()
-        moved[j] += 1e-2
-        out[j] = (loss(moved)[1] - slope) / 1e-2
-    return 0.5 * (out + out.T)
 
 
 def _from_thinned(
