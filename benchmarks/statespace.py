@@ -21,7 +21,7 @@ from numba import njit
 import smoothderiv as sd
 from smoothderiv.statespace import _smooth_loops
 from smoothderiv.statespace.interop import to_filterpy
-from smoothderiv.statespace.states import NO_GAINS
+from smoothderiv.statespace.states import NO_GAINS, known
 
 
 @njit(cache=True)
@@ -216,6 +216,7 @@ def passes(n):
 
         def both(rows=rows, mean=mean, factor=factor, out=out):
             rows.filter(NO_GAINS, (mean, factor))
+            out[0][-1], out[1][-1] = mean[-1], known(factor[-1])
             _smooth_loops.smooth(mean, factor, order, rows._rows, rows.steps, *out, rows._dims)
 
         if order < 5:
@@ -245,6 +246,21 @@ def whole(sizes):
             model.condition(data).interval(np.linspace(0, 1, 1000))
             report(f"tune, order {order}, n = {n:.0e}", middle - start, n)
             report("   condition and band at 1000 places", time.process_time() - middle, n)
+
+
+def every_row(sizes, repeat=3):
+    """Tuned fits of order 2 with limits at every row, by the clock and of CPU: is that linear?"""
+    np.ones(30 * max(sizes))
+    for n in sizes:
+        rng = np.random.default_rng(0)
+        x = np.sort(rng.random(n))
+        data = sd.observe(x, np.sin(8 * x) + 0.1 * rng.normal(size=n))
+        best = np.full(2, np.inf)
+        for _ in range(repeat):
+            clock, cpu = time.perf_counter(), time.process_time()
+            sd.tune(sd.SmoothingSpline(2), data).condition(data).interval(x)
+            best = np.minimum(best, (time.perf_counter() - clock, time.process_time() - cpu))
+        print(f"tune and limits at every row, n = {n:.0e}: {best[0]:.2f} s, {best[1]:.2f} s of CPU")
 
 
 MEMORY = """
@@ -409,5 +425,6 @@ if __name__ == "__main__":
     memory(rows)  # early, since a process inherits the peak of the one that starts it
     passes(rows)
     whole((rows // 10, rows, 10 * rows))
+    every_row((rows // 10, rows, 10 * rows))
     stream()
     others(min(rows, 100_000))

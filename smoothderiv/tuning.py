@@ -34,6 +34,7 @@ _NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched a
 _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _SLOPE = 1e-3  # nats in a log, at which a search ends and polishing begins
 _SETTLED = 1e-9  # a Newton step in any log that is not worth taking
+_NOTHING = 1e-12  # and one that changes rounding alone: it is not taken
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
@@ -484,6 +485,8 @@ class _Minimiser:
             return best, best_loss
         step = self._last_step(best, free)
         if step is not None:
+            if np.abs(step).max() < _NOTHING:
+                return best, best_loss
             point = best.copy()
             point[free] += step
             return point, self._loss(point)[0]

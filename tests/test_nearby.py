@@ -27,6 +27,7 @@ KINDS = ["plain", "few at first", "ties and pins", "a gap", "uneven noise", "no 
 def marked(monkeypatch):
     """Have rows treated as if they were many."""
     monkeypatch.setattr(markov, "_MANY", 1)
+    monkeypatch.setattr(markov, "_MANY_WIENER", 1)
     monkeypatch.setattr(markov, "_LONG", 0)
     monkeypatch.setattr(markov, "_STEPS", 64)
 
@@ -61,6 +62,7 @@ def test_few_places_are_answered_as_all_are(prior, kind, marked, monkeypatch):
     found, pull, leverage = few.leverages()
     mean, factor = few.about(asked).at(asked)
     monkeypatch.setattr(markov, "_MANY", len(x) + 1)
+    monkeypatch.setattr(markov, "_MANY_WIENER", len(x) + 1)
     assert_allclose(every.likelihood(), found, rtol=1e-13)
     errors = every.errors()[1]
     assert_allclose(pull, errors.pull, rtol=1e-12, atol=1e-12 * np.abs(pull).max())

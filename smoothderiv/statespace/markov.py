@@ -35,10 +35,10 @@ _NO_MARKS = (np.empty((0, 0)), np.empty((0, 0, 0)))
 _NO_ERRORS = (np.empty(0), np.empty(0), *_NO_MARKS)
 _UNROLLED = 4  # state dimensions up to which loops are compiled for their dimension
 _UNROLLED_BACK = 6  # and those of what the gradient needs
-_MANY = 50_000  # rows of which not all states are kept before they are asked for
+_MANY, _MANY_WIENER = 50_000, 200_000  # rows of which not all states are kept until asked for
 _LONG = 2_000_000  # and of which they never are all kept
 _FEW = 8  # rows for each place of which not all states are found
-_STEPS = 2048  # dense steps that are made at a time
+_STEPS, _AT_ONCE = 2048, 65_536  # steps that are made at a time: dense ones, and others
 _RUN, _RUN_QUICK = 25, 160  # rows that take as long as the start of a run of them
 _ALL = slice(None)
 
@@ -143,9 +143,19 @@ class MarkovRows:
     @cached_property
     def steps(self) -> Steps:
         """The step before each row."""
-        h = np.zeros(len(self.x))
-        np.subtract(self.x[1:], self.x[:-1], out=h[1:])
-        return self.prior.steps(h, self.x)
+        n = len(self.x)
+        if n <= _AT_ONCE or self.is_dense:
+            return self._made(slice(0, n))
+        first = self._made(slice(0, 2))
+        weight = first.weight if len(first.weight) == 1 else np.empty((n, self.prior.dimension))
+        out = first._replace(h=np.empty(n), weight=weight)
+        for start in range(0, n, _AT_ONCE):  # what is needed on the way stays in the cache
+            part = slice(start, min(start + _AT_ONCE, n))
+            made = self._made(part)
+            out.h[part] = made.h
+            if len(weight) > 1:
+                weight[part] = made.weight
+        return out
 
     @cached_property
     def _rows(self) -> tuple[Array, Array, Orders]:
@@ -362,15 +372,24 @@ class MarkovRows:
         """Return the steps before some rows, in order."""
         if "steps" in self.__dict__ or not self.is_dense:
             return self.steps.of(part)
-        rows = np.arange(part.start, part.stop) if isinstance(part, slice) else part
-        return self.prior.steps(self.x[rows] - self.x[np.maximum(rows - 1, 0)], self.x[rows])
+        return self._made(part)
+
+    def _made(self, part: Any) -> Steps:
+        """Make the steps before some rows, in order."""
+        x = self.x[part]
+        if not isinstance(part, slice):
+            return self.prior.steps(x - self.x[np.maximum(part - 1, 0)], x)
+        h = np.empty(len(x))
+        np.subtract(x[1:], x[:-1], out=h[1:])
+        h[:1] = x[:1] - self.x[max(part.start - 1, 0)]
+        return self.prior.steps(h, x)
 
     def _columns(self, part: Any) -> tuple[Array, Array, Orders]:
         return self.y[part], self.variance[part], self.nu[part]
 
     @property
     def _has_many(self) -> bool:
-        return len(self.y) >= _MANY
+        return len(self.y) >= (_MANY if self.is_dense else _MANY_WIENER)
 
     @cached_property
     def _factors(self) -> tuple[Likelihood, Array, Array, Array]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
+_CROWDED = 4  # rows for each place, up to which all rows between the ends are taken
 _LEFT = 1e-3  # of a variance, at least, so that the difference keeps all but three digits
 
 
@@ -59,13 +60,14 @@ def restart(mean: Array, factor: Array, summary: Array) -> Any:
 def runs_about(rows: MarkovRows, marks: Marks, x: Array) -> Places:
     """Return first and last of the rows that the states about places x take: runs apart, (k, 2)."""
     n, settled = len(rows.x), len(rows.diffuse)
-    k = np.searchsorted(rows.x, x, side="right") - 1
-    if not (k[1:] >= k[:-1]).all():
-        k = np.sort(k)
-    k = k[np.append(True, k[1:] > k[:-1])]
-    first = np.maximum(k, 0) // APART
+    ends = np.searchsorted(rows.x, [x.min(), x.max()], side="right") - 1
+    if ends[1] - ends[0] <= _CROWDED * len(x):
+        begin, end = ends[:1], ends[1:]
+    else:
+        begin = end = np.unique(np.searchsorted(rows.x, x, side="right") - 1)
+    first = np.maximum(begin, 0) // APART
     first[first * APART < settled] = 0
-    first, last = _joined(first, np.maximum((k + 1) // APART, -(-settled // APART)))
+    first, last = _joined(first, np.maximum((end + 1) // APART, -(-settled // APART)))
     first, last = _joined(first, _clear(rows, marks, last))
     return np.column_stack((first * APART, np.minimum((last + 1) * APART - 1, n - 1)))
 

@@ -335,7 +335,7 @@ class _SplinePosterior(Posterior):
 
         def mean(x: Array, nu: Orders) -> Array:
             states = self.rows.about(x)
-            if not states.stand_at(x):
+            if states.miss(x):
                 return self._between(states, x, nu, many)
             return states.at(x)[0][np.arange(len(x)), nu] * self.rows.prior.units[nu]
 
@@ -353,10 +353,8 @@ class _SplinePosterior(Posterior):
 
         def both(x: Array, nu: Orders) -> Array:
             states, unit = self.rows.about(x), self.rows.prior.units[nu]
-            mean, factor = states.at(x)
-            own = mean[np.arange(len(x)), nu] * unit
-            if not states.stand_at(x):
-                own = self._between(states, x, nu, many)
+            mean, factor, off = states.at_or_off(x)
+            own = self._between(states, x, nu, many) if off else mean[np.arange(len(x)), nu] * unit
             return np.stack((own, diagonal(factor, nu) * unit**2))
 
         mean, var = in_parts(self.rows, both, x, nu)

@@ -120,23 +120,28 @@ class States:
         _loops.predict(mean, factor, E, prior.steps(h, x), rolled(prior.dimension))
         return k, mean, factor, E
 
-    def stand_at(self, x: Array) -> bool:
-        """Tell whether there is a row at each of the places x."""
+    def miss(self, x: Array) -> bool:
+        """Tell whether there is no row at some of the places x."""
         nodes = self.rows.x
-        return bool((nodes[np.searchsorted(nodes, x, side="right") - 1] == x).all())
+        return bool((nodes[np.searchsorted(nodes, x, side="right") - 1] != x).any())
 
     def at(self, x: Array) -> tuple[Array, Array]:
         """Return smoothed means (m, d) and packed factors of the state at places x, O(1) each.
 
         Between rows: the filtered state before, conditioned on the smoothed one after.
         """
+        return self.at_or_off(x)[:2]
+
+    def at_or_off(self, x: Array) -> tuple[Array, Array, bool]:
+        """Do what `at` does, and tell whether there is no row at some place."""
         k = np.searchsorted(self.rows.x, x, side="right") - 1
         mean, factor, spread = self.smoothed[k], self.factor[k], self.spread[k]
         off = (k < 0) | (x != self.rows.x[k])
-        if off.any():
+        some = bool(off.any())
+        if some:
             mean[off], factor[off], spread[off] = self._between(x[off])
         _loops.express(mean, factor, spread)
-        return mean, spread
+        return mean, spread, some
 
     def _between(self, x: Array) -> tuple[Array, Array, Array]:
         """Return coordinates given all rows, the basis, and the factor of the coordinates."""
