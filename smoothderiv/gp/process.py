@@ -198,16 +198,14 @@ class GaussianProcess(Model):
         if self._by_markov(data):
             return "markov"
         many = criterion == "evidence" or self.solver == "band" or len(data) > _FEW_LEFT_OUT
-        whole = criterion == "evidence" or not data.exact.any()
-        if many and whole and band.solves(self, data):
+        if many and band.solves(self, data):
             return "band"
         band.require_affordable(self, data)
         if criterion == "loo" and len(data) > MOST_LEFT_OUT:
             raise ValueError(
                 f"criterion: 'loo' of {self.kernel!r} takes the matrix of all rows many times, for "
                 f"at most {MOST_LEFT_OUT} rows, not {len(data)}; use 'evidence', or in one "
-                "dimension one Matern kernel, or one SquaredExponential without exact rows, which "
-                "are O(n)"
+                "dimension one Matern kernel or SquaredExponential, which are O(n)"
             )
         return "dense"
 

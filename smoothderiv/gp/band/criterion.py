@@ -105,7 +105,8 @@ class BandCriterion:
     def _loss_left_out(self, point: Array, found: LeftOut) -> float:
         if not found.is_known:
             return math.inf
-        sd = self._unknowns.data.sd(self._unknowns.noise(np.exp(point)))
+        data = self._unknowns.data
+        sd = data.sd(self._unknowns.noise(np.exp(point)))[~data.exact]
         return found.loss + float(np.log(sd).sum()) + 0.5 * len(sd) * LOG_2PI
 
     def _loo(self, point: Array) -> tuple[float, Array]:

@@ -40,6 +40,12 @@ class LeftOut:
     from the change of the triangle R. If all noise and the amplitude grow together L changes by
     ``sum_i (1 - e_i^2 / (1 - h_i))``, which leaves the derivative by the amplitude.
 
+    Exact rows are not left out. They take ``Q Q'`` from C (see :class:`Pinned`), and are rows of
+    ever smaller noise in the sum above: with a_i how the coefficients answer to row i, mu_i its
+    multiplier and t_i the derivatives of it by log scale, they add
+
+        sum_i ((a_i w'c) t_i v - t_i C M a_i - mu_i t_i g).
+
     Attributes
     ----------
     fit : BandFit
@@ -55,7 +61,8 @@ class LeftOut:
     def of(cls, reduced: Reduced, rows: Reduced) -> LeftOut:
         """Fit reduced rows to tell of each of the rows."""
         fit = BandFit.of(reduced)
-        columns = Segments.of(rows.first, rows.rows.shape[1])
+        exact = rows.first[:0] if reduced.pins is None else reduced.pins.first
+        columns, _ = Segments.together(rows.first, exact, rows.rows.shape[1])
         return cls(fit, dataclasses.replace(fit, reduced=rows, segments=columns))
 
     @cached_property
@@ -107,6 +114,9 @@ class LeftOut:
         turned = right[:, 1:].copy()
         by_mean = self._by_gram((c @ beyond)[None])[0]
         g = right[:, 0] - fit.free @ by_mean
+        if fit.pinned is not None:
+            said = c @ self._taken(each)
+            g, by_mean = g - fit.pinned.bound @ said, by_mean - fit.pinned.bound_mean @ said
         added = each.applied(each.reduced.rows, g[:, None])[:, 0] + trend @ by_mean
         return g, added, turned, (beyond * b[:, None]).T @ beyond
 
@@ -129,7 +139,7 @@ class LeftOut:
         segments = fit.segments
         where = segments.edges, segments.column
         _loops.spread_slopes(fit.band, change, *where, rows, slopes, own, cross)
-        return self._with_mean(-own, -cross)
+        return self._with_exact(*self._with_mean(-own, -cross))
 
     def _with_mean(self, own: Array, cross: Array) -> tuple[Array, Array]:
         """Add what comes by way of the mean's coefficients."""
@@ -144,6 +154,53 @@ class LeftOut:
         own = own + 2.0 * (moved * solved).sum(axis=1) + (solved @ inner * solved).sum(axis=1)
         cross = cross - ((self._by_gram(moved) + self._by_gram(solved @ inner)) * steep).sum(axis=1)
         return own, cross + (solved * fit.applied(slopes, turned)).sum(axis=1)
+
+    def _taken(self, fit: BandFit) -> Array:
+        """Return ``w Q``, what exact rows say of each row: (n, m)."""
+        assert fit.pinned is not None
+        own = fit.applied(fit.reduced.rows, fit.pinned.bound)
+        return np.asarray(own + fit.reduced.sides[:, :-1] @ fit.pinned.bound_mean)
+
+    @cached_property
+    def _moved(self) -> tuple[Array, Array, Array]:
+        """``C M Q``, of the grid (K, m) and of the mean (p, m), and ``Q'M Q`` (m, m)."""
+        fit, each = self.fit, self.each
+        taken = self._taken(each)
+        weighed = taken * self._weights[0][:, None]
+        grid = np.zeros((len(fit.band), taken.shape[1]))
+        _loops.gather(each.segments.column, each.reduced.rows, weighed, grid)
+        _loops.forward_solve(fit.band, grid)
+        _loops.back_solve(fit.band, grid)
+        mean = self._by_gram((self._beyond(each).T @ weighed).T).T
+        return grid - fit.free @ mean, mean, taken.T @ weighed
+
+    def _with_exact(self, own: Array, cross: Array) -> tuple[Array, Array]:
+        """Add what exact rows change: ``(C - Q Q') M (C - Q Q')`` takes the place of C M C."""
+        fit = self.fit
+        if fit.pinned is None:
+            return own, cross
+        (grid, mean, inner), taken = self._moved, self._taken(fit)
+        rows, slopes = fit.reduced.rows, fit.reduced.slopes
+        moved = fit.applied(rows, grid) + fit.reduced.sides[:, :-1] @ mean
+        steep = fit.applied(slopes, fit.pinned.bound)
+        own = own - 2.0 * (moved * taken).sum(axis=1) + (taken @ inner * taken).sum(axis=1)
+        cross = cross - (fit.applied(slopes, grid) * taken).sum(axis=1)
+        return own, cross + (steep * (taken @ inner - moved)).sum(axis=1)
+
+    def _by_scale_of_exact(self) -> float:
+        """Return what exact rows add to the derivative by log scale."""
+        pins, pinned, (grid, _, inner) = self.fit.reduced.pins, self.fit.pinned, self._moved
+        assert pins is not None
+        assert pinned is not None
+        root = pinned.corner.T
+        turned = np.linalg.solve(root, (grid - pinned.bound @ inner).T).T
+        said = np.linalg.solve(root, self._taken(self.each).T @ self._weights[1])
+        multipliers = np.linalg.solve(root, pinned.white)
+        asked = np.column_stack((turned, self.fit.coefficients, self._solved[0]))
+        steep = np.empty((len(pins.y), asked.shape[1]))
+        _loops.apply(pinned.column, pins.slopes, asked, steep)
+        total = said @ steep[:, -2] - np.diag(steep).sum() - multipliers @ steep[:, -1]
+        return float(total)
 
     def by_noise(self, group: int | None = None) -> float:
         """Return the derivative by the log noise of the rows of a group, or of all."""
@@ -163,4 +220,5 @@ class LeftOut:
         pair = np.column_stack((self.fit.coefficients, g))
         steep = self.each.applied(self.each.reduced.slopes, pair)
         pulled = (c - added) @ steep[:, 0] + self.each.errors @ steep[:, 1]
-        return float(b @ self.each.shares[1] - self._bent[1].sum() - pulled)
+        found = float(b @ self.each.shares[1] - self._bent[1].sum() - pulled)
+        return found if self.fit.pinned is None else found + self._by_scale_of_exact()
