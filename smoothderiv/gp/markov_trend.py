@@ -20,7 +20,7 @@ Orders: TypeAlias = NDArray[np.int64]
 
 E = TypeVar("E", Errors, Score)
 
-_KEPT = 20_000  # places of a question whose states are kept
+_KEPT = 65_536  # places of a question whose states are kept
 
 
 class Asked:

@@ -25,6 +25,7 @@ from smoothderiv.statespace.states import (
     pack,
     rolled,
     room,
+    slices,
 )
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ _UNROLLED_BACK = 6  # and those of what the gradient needs
 _MANY, _MANY_WIENER = 50_000, 200_000  # rows of which not all states are kept until asked for
 _LONG = 2_000_000  # and of which they never are all kept
 _FEW = 8  # rows for each place of which not all states are found
-_STEPS, _AT_ONCE = 2048, 65_536  # steps that are made at a time: dense ones, and others
+_STEPS, _AT_ONCE = 2048, 65_536  # rows whose steps are made at a time: dense ones, and others
 _RUN, _RUN_QUICK = 25, 160  # rows that take as long as the start of a run of them
 _ALL = slice(None)
 
@@ -149,8 +150,7 @@ class MarkovRows:
         first = self._made(slice(0, 2))
         weight = first.weight if len(first.weight) == 1 else np.empty((n, self.prior.dimension))
         out = first._replace(h=np.empty(n), weight=weight)
-        for start in range(0, n, _AT_ONCE):  # what is needed on the way stays in the cache
-            part = slice(start, min(start + _AT_ONCE, n))
+        for part in slices(n, _AT_ONCE):
             made = self._made(part)
             out.h[part] = made.h
             if len(weight) > 1:
@@ -271,10 +271,12 @@ class MarkovRows:
     def leverages(self) -> tuple[Likelihood, Array, Array]:
         """Do so, and return the likelihood, P y, and ``1 - sd**2 * diag P``, in the order given."""
         found, (pull, left, _, _) = self._marked()
-        left *= self.variance
-        np.subtract(1.0, left, out=left)
+        for part in slices(len(left), _AT_ONCE):
+            own = left[part]
+            own *= self.variance[part]
+            np.clip(np.subtract(1.0, own, out=own), 0.0, 1.0, out=own)
         pull = pull if self._plain else pull / self._row_units
-        return found, self._given(pull), self._given(np.clip(left, 0.0, 1.0, out=left))
+        return found, self._given(pull), self._given(left)
 
     def _errors(self) -> Errors:
         out = np.empty(len(self.y)), np.empty(len(self.y)), *_NO_MARKS
@@ -366,7 +368,7 @@ class MarkovRows:
         """The parts of rows whose dense steps are made at a time."""
         n = len(self.y)
         size = _STEPS if self._has_many and not self.prior.diffuse else n
-        return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+        return slices(n, size)
 
     def _steps_of(self, part: Any) -> Steps:
         """Return the steps before some rows, in order."""
@@ -478,6 +480,8 @@ class MarkovRows:
             work = int((runs[:, 1] - runs[:, 0]).sum()) + each * len(runs)
             if work > len(self.y) and len(self.y) < _LONG:
                 return self._states
+            if work > runs[-1, 1] - runs[0, 0]:
+                runs = np.array([[runs[0, 0], runs[-1, 1]]])
             found = nearby.states_of(self, self._marks, runs)
             self.__dict__["_asked"] = x.copy(), found
         return found

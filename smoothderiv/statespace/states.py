@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
-_PART = 16384  # places that are asked about at a time
+_PART = 65_536  # places that are asked about at a time
 
 
 class Chain(NamedTuple):
@@ -135,7 +135,7 @@ class States:
     def at_or_off(self, x: Array) -> tuple[Array, Array, bool]:
         """Do what `at` does, and tell whether there is no row at some place."""
         k = np.searchsorted(self.rows.x, x, side="right") - 1
-        mean, factor, spread = self.smoothed[k], self.factor[k], self.spread[k]
+        mean, factor, spread = (a.take(k, 0) for a in (self.smoothed, self.factor, self.spread))
         off = (k < 0) | (x != self.rows.x[k])
         some = bool(off.any())
         if some:
@@ -205,6 +205,13 @@ def diagonal(factor: Array, component: Orders) -> Array:
     """Return the variance of one component each from packed factors ``U diag(D) U'``: (m,)."""
     d = _dimension(factor)
     out = np.zeros(len(factor))
+    alike = component[:1]
+    if len(alike) and (component == alike).all():
+        c = int(alike[0])
+        out += factor[:, c * (c + 3) // 2]
+        for j in range(c + 1, d):
+            out += factor[:, j * (j + 1) // 2 + c] ** 2 * factor[:, j * (j + 3) // 2]
+        return out
     for j in range(d):
         D = factor[:, j * (j + 3) // 2]
         rows = component < j
@@ -220,6 +227,11 @@ def covariances(factor: Array) -> Array:
     return np.asarray((U * D[:, None, :]) @ np.swapaxes(U, 1, 2))
 
 
+def slices(n: int, size: int) -> list[slice]:
+    """Return parts of n things of a size, so that what is done to each stays in the cache."""
+    return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+
+
 def in_parts(
     rows: MarkovRows, answer: Callable[[Array, Orders], Array], x: Array, nu: Orders
 ) -> Array:
@@ -232,12 +244,10 @@ def in_parts(
     rows.prepare(len(x))
     along = None if (x[1:] >= x[:-1]).all() else np.argsort(x, kind="stable")
     out = np.empty(0)
-    for first in range(0, len(x), _PART):
-        part: slice | NDArray[np.intp] = slice(first, first + _PART)
-        if along is not None:
-            part = along[part]
+    for some in slices(len(x), _PART):
+        part = some if along is None else along[some]
         found = answer(x[part], nu[part])
-        if not first:
+        if not some.start:
             out = np.empty((*found.shape[:-1], len(x)))
         out[..., part] = found
     return out
