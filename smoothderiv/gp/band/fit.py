@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.gp.band import _loops
+from smoothderiv.gp.band import _loops, _window_loops
 from smoothderiv.gp.band.pins import Pinned
 from smoothderiv.gp.band.reduction import Reduced
 
@@ -146,7 +146,7 @@ class BandFit:
         rows, slopes = self.reduced.rows, self.reduced.slopes
         own, cross = np.empty((2, len(rows)))
         column, edges = self.segments.column, self.segments.edges
-        _loops.spreads(self.band, edges, column, rows, slopes, own, cross)
+        _window_loops.spreads(self.band, edges, column, rows, slopes, own, cross)
         if len(self.beta):
             free = self.halved(self.reduced.sides[:, :-1] - self.applied(rows, self.free))
             own += (free**2).sum(axis=1)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.gp.band import _loops
+from smoothderiv.gp.band import _loops, _window_loops
 from smoothderiv.gp.band.fit import BandFit, Segments
 from smoothderiv.gp.band.reduction import Reduced
 
@@ -138,7 +138,7 @@ class LeftOut:
         own, cross = np.empty((2, len(rows)))
         segments = fit.segments
         where = segments.edges, segments.column
-        _loops.spread_slopes(fit.band, change, *where, rows, slopes, own, cross)
+        _window_loops.spread_slopes(fit.band, change, *where, rows, slopes, own, cross)
         return self._with_exact(*self._with_mean(-own, -cross))
 
     def _with_mean(self, own: Array, cross: Array) -> tuple[Array, Array]:

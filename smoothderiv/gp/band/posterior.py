@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from smoothderiv.gp.band import _loops
+from smoothderiv.gp.band import _window_loops
 from smoothderiv.gp.band.fit import BandFit
 from smoothderiv.gp.band.grid import Grid
 from smoothderiv.gp.band.pins import SpentPinsError
@@ -168,7 +168,7 @@ class BandPosterior(ProcessPosterior):
         """Return rows (m, b) times coefficients (K, q) of the functions that data touch: (m, q)."""
         out = np.empty((len(rows), coefficients.shape[1]))
         segments = self._fit.segments
-        _loops.ask(segments.edges, segments.places, first, rows, coefficients, out)
+        _window_loops.ask(segments.edges, segments.places, first, rows, coefficients, out)
         return out
 
     def _free(self, x: Array, nu: Orders, first: Places, rows: Array) -> Array:
@@ -193,7 +193,7 @@ class BandPosterior(ProcessPosterior):
         count = 1 + (np.diff(edges) - width) // _STRIDE
         begin = np.concatenate(([0], np.cumsum(count)))
         roots = np.empty((begin[-1], width, width))
-        _loops.windows(self._fit.band, edges, _STRIDE, begin, roots)
+        _window_loops.windows(self._fit.band, edges, _STRIDE, begin, roots)
         return begin, roots
 
     def _var(self, x: Array, nu: Orders) -> Array:
@@ -213,7 +213,7 @@ class BandPosterior(ProcessPosterior):
         free = self._free(places, orders, first, rows).reshape(m, count, len(self.beta))
         out = free @ free.transpose(0, 2, 1)
         segments, (begin, roots) = self._fit.segments, self._windows
-        _loops.joint(
+        _window_loops.joint(
             self._fit.band,
             segments.edges,
             segments.places,
@@ -272,7 +272,7 @@ class BandPosterior(ProcessPosterior):
         begin, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
         band, edges, places = self._part(begin, end)
         stored = np.zeros((len(rows), len(band)))
-        _loops.halves(band, edges, places, first, rows, fresh, stored, beyond)
+        _window_loops.halves(band, edges, places, first, rows, fresh, stored, beyond)
         return np.hstack((stored, beyond))
 
     def _columns(self, places: Places) -> Places:
@@ -326,7 +326,7 @@ class BandPosterior(ProcessPosterior):
             band, edges, _ = self._part(begin, end)
             here = np.zeros(len(band))
             here[stored - begin] = inside
-            var += _loops.whole(band, edges, here)
+            var += _window_loops.whole(band, edges, here)
         if self._fit.pinned is not None:
             taken = inside @ self._fit.pinned.bound[stored] + flat @ self._fit.pinned.bound_mean
             var = max(var - (taken**2).sum(), 0.0)
