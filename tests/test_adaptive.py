@@ -293,3 +293,14 @@ def test_exact_polynomials_are_met_without_a_search():
     with pytest.warns(sd.TuningWarning, match="polynomial of degree 2"):
         post = sd.smooth(sd.observe(x, x**2, 0.0), sd.AdaptiveSpline(3))
     assert_allclose(post(x, 1), 2 * x, atol=1e-8)
+
+
+def test_a_variation_under_which_the_noise_goes_to_nothing_is_not_taken():
+    """No row is left for the level then, and its evidence would have no end."""
+    x = np.sort(np.random.default_rng(1).uniform(0, 1, 12))
+    data = sd.observe(x, np.exp(8 * x))
+    tuned = sd.tune(sd.AdaptiveSpline(3), data)
+    assert tuned.variation == 0.0
+    assert tuned.noise[0] > 0.0
+    with pytest.raises(ValueError, match="variation: at 3 a noise level"):
+        sd.tune(sd.AdaptiveSpline(3, variation=3.0), data)

@@ -41,6 +41,7 @@ _NEAR = 1e-2  # nats from an optimum that is only compared with others
 _SHORT = 1e-4  # a step in all logs that is taken as it is
 _SETTLED = 1e-8  # nats from the optimum of many rows
 _STRIDE = 4.0  # in any log, at most, in a step
+_TOLD = 0.1  # information about the log of a noise level, of which each row left for it gives 2
 
 
 class Likelihood(NamedTuple):
@@ -155,11 +156,16 @@ class Objective:
         loss = found.loss + 0.5 * float(point @ pull) - self.mode(variation)
         return Likelihood(loss, found.gradient + pull, found.passes)
 
-    def climb(self, variation: float, point: Array) -> Fit:
-        """Minimise the loss at one variation by Fisher scoring, to about `_NEAR` nats."""
+    def climb(self, variation: float, point: Array) -> Fit | None:
+        """Minimise the loss at one variation by Fisher scoring, to about `_NEAR` nats.
+
+        None where a noise level goes to nothing on the way: the data do not tell it any more.
+        """
         walk, found = self.walk(variation), self.penalised(variation, point)
         for _ in range(_CLIMB):
             curvature = self.information(found) + walk
+            if not (np.diag(curvature)[self.knots :] > _TOLD).all():
+                return None
             move = -np.linalg.solve(curvature, found.gradient)
             if -0.5 * float(move @ found.gradient) < _NEAR:
                 break

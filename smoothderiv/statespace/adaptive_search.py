@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.binning import binned
-from smoothderiv.model import missing_noise
+from smoothderiv.model import UndeterminedError, missing_noise
 from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace.adaptive import AdaptiveSpline
@@ -69,11 +70,15 @@ def _fits(objective: Objective, uniform: Any, refine: bool) -> list[Fit]:
     """Return the fits of all variations in question, the one of most evidence first."""
     flat, held = objective.flat(uniform), objective.model.variation
     if held is not None:
-        return [objective.climb(held, flat.point)]
+        fit = objective.climb(held, flat.point)
+        if fit is None:
+            raise UndeterminedError(
+                f"variation: at {held:g} a noise level goes to nothing; give a smaller one, or yerr"
+            )
+        return [fit]
     fits = [flat]
     if objective.promises(flat, _VARIATIONS):
-        for variation in _VARIATIONS:
-            fits.append(objective.climb(variation, fits[-1].point))
+        fits += _climbed(objective, _VARIATIONS, flat.point)
     if refine and _best(fits).variation == _VARIATIONS[-1]:
         fits += _wider(*objective.finer(_MANY, fits[-1].point), fits[-1])
     return sorted(fits, key=lambda fit: -fit.log_evidence)
@@ -82,13 +87,22 @@ def _fits(objective: Objective, uniform: Any, refine: bool) -> list[Fit]:
 def _wider(objective: Objective, start: Array, last: Fit) -> list[Fit]:
     """Return the fits of more variation and at more knots, for as long as they gain evidence."""
     fits: list[Fit] = []
-    for variation in _WIDER:
-        fit = objective.climb(variation, start)
+    for fit in _climbed(objective, _WIDER, start):
         if not fit.log_evidence > last.log_evidence - _HOPELESS:
             break
         fits.append(fit)
-        start, last = fit.point, fit
+        last = fit
     return fits
+
+
+def _climbed(objective: Objective, variations: tuple[float, ...], point: Array) -> Iterator[Fit]:
+    """Yield the fits of one variation after another, from a point, as far as the data tell them."""
+    for variation in variations:
+        fit = objective.climb(variation, point)
+        if fit is None:
+            return
+        yield fit
+        point = fit.point
 
 
 def _best(fits: list[Fit]) -> Fit:
