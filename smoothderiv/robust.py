@@ -123,7 +123,7 @@ def _heavy_log_density(post: Posterior, given: Array, orders: tuple[Order, ...])
     spread = np.sqrt(_variance(left, post, post.data.weight / given))
     total = float(left.log_density.sum())
     for order in orders:
-        rows = post.data.is_of(order) & (sd > 0) & np.isfinite(left.std)
+        rows = post.data.is_of(order) & (sd > 0) & (spread > 0) & np.isfinite(spread)
         std = spread[rows]
         z = left.residual[rows] / std
         law, _ = law_of(z, _stated(post.data, order))

@@ -378,7 +378,7 @@ class _Minimiser:
         if not np.isfinite(losses).any():
             raise UndeterminedError(
                 f"{', '.join(search.names)}: the criterion is finite at no starting point; the "
-                "data do not determine the curve at any of them"
+                "data do not determine the curve and its noise: give yerr, or add rows"
             )
         best, best_loss = starts[np.argmin(losses)], float(np.min(losses))
         searches = _LOCAL_SEARCHES if search.curvature is None else 1
