@@ -302,5 +302,5 @@ def test_a_variation_under_which_the_noise_goes_to_nothing_is_not_taken():
     tuned = sd.tune(sd.AdaptiveSpline(3), data)
     assert tuned.variation == 0.0
     assert tuned.noise[0] > 0.0
-    with pytest.raises(ValueError, match="variation: at 3 a noise level"):
+    with pytest.raises(ValueError, match="variation: at 3 q or the noise"):
         sd.tune(sd.AdaptiveSpline(3, variation=3.0), data)

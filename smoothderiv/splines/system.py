@@ -142,6 +142,11 @@ class System:
         cleaned[column:] = 0.0
         vector = self.coordinates.directions(_loops.solve_unit(cleaned, target))
         vector = vector / np.abs(vector).max()
+        if not np.isfinite(vector).all():
+            return (
+                "data: their noise levels or weights are too far apart for floating point; make "
+                "the smallest yerr larger, or 0"
+            )
         if is_polynomial(self.basis, vector):
             factor = _polynomial_factor(self.basis, self.data, self.basis.k + 1)
             return _free_words(factor, self.data)

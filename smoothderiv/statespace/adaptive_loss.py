@@ -41,7 +41,7 @@ _NEAR = 1e-2  # nats from an optimum that is only compared with others
 _SHORT = 1e-4  # a step in all logs that is taken as it is
 _SETTLED = 1e-8  # nats from the optimum of many rows
 _STRIDE = 4.0  # in any log, at most, in a step
-_TOLD = 0.1  # information about the log of a noise level, of which each row left for it gives 2
+_TOLD = 0.1  # information about log q or the log of a noise level: each row left for it gives 2
 
 
 class Likelihood(NamedTuple):
@@ -159,12 +159,12 @@ class Objective:
     def climb(self, variation: float, point: Array) -> Fit | None:
         """Minimise the loss at one variation by Fisher scoring, to about `_NEAR` nats.
 
-        None where a noise level goes to nothing on the way: the data do not tell it any more.
+        None where q or a noise level goes to nothing on the way: the data do not tell it any more.
         """
         walk, found = self.walk(variation), self.penalised(variation, point)
         for _ in range(_CLIMB):
             curvature = self.information(found) + walk
-            if not (np.diag(curvature)[self.knots :] > _TOLD).all():
+            if not self._told(curvature):
                 return None
             move = -np.linalg.solve(curvature, found.gradient)
             if -0.5 * float(move @ found.gradient) < _NEAR:
@@ -177,8 +177,16 @@ class Objective:
             point, found = point + move, fresh
         return Fit(self, variation, point, found.loss, found.gradient, curvature)
 
+    def _told(self, curvature: Array) -> bool:
+        """Tell whether the data determine the mean of log q and every noise level."""
+        levels = np.diag(curvature)[self.knots :]
+        return bool(curvature[: self.knots, : self.knots].sum() > _TOLD and (levels > _TOLD).all())
+
     def polished(self, fit: Fit) -> Fit:
-        """Return the fit of these data at its very optimum, to all digits if they are few."""
+        """Return the fit of these data at its very optimum, to all digits if they are few.
+
+        The fit as it is where q or a noise level goes to nothing on the way.
+        """
         walk, nats = self.walk(fit.variation), _SETTLED if len(self.data) > ENOUGH else 0.0
         lower, upper = fit.point - RANGE, fit.point + RANGE
 
@@ -188,6 +196,8 @@ class Objective:
         point, _ = newton(loss, fit.point, lower, upper, fit.curvature, nats=nats, steps=60)
         found = self.penalised(fit.variation, point)
         curvature = self.information(found) + walk
+        if not self._told(curvature):
+            return fit
         return Fit(self, fit.variation, point, found.loss, found.gradient, curvature)
 
     @cached_property

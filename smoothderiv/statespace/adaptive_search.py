@@ -73,7 +73,7 @@ def _fits(objective: Objective, uniform: Any, refine: bool) -> list[Fit]:
         fit = objective.climb(held, flat.point)
         if fit is None:
             raise UndeterminedError(
-                f"variation: at {held:g} a noise level goes to nothing; give a smaller one, or yerr"
+                f"variation: at {held:g} q or the noise goes to nothing: give less, or yerr"
             )
         return [fit]
     fits = [flat]
