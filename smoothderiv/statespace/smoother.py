@@ -77,8 +77,8 @@ class SmoothingSpline(Model):
 
     Time is O(n m^3). A posterior keeps the data and ``n m (m + 3)`` floats, the filtered and
     smoothed states of all rows, from the first question on; of 200 000 rows or more less than a
-    tenth of that until many places are asked, and of 2 000 000 always. Covariances are kept as U D U' factors
-    (Bierman), so step ratios of 1e8 and exact rows are fine.
+    tenth of that until many places are asked, and of 2 000 000 always. Covariances are kept as
+    U D U' factors (Bierman), so step ratios of 1e8 and exact rows are fine.
 
     References
     ----------
