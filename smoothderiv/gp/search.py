@@ -83,8 +83,8 @@ class _Found:
 def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str) -> _Found:
     """Search as the number of rows and of unknowns suggests."""
 
-    def objective(unknowns: Unknowns) -> Objective:
-        return Objective(criterion_of(unknowns, "evidence", solver, rough=True))
+    def objective(unknowns: Unknowns, rough: bool = False) -> Objective:
+        return Objective(criterion_of(unknowns, "evidence", solver, rough))
 
     bounds, few, ends = unknowns.bounds, _FEW[solver], unknowns.ends
     plain = _Found(unknowns.starts(), ends)
@@ -100,7 +100,7 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
     if criterion != "evidence":
         return _left_out(unknowns, whole, solver)
     if at_once:
-        rough = objective(unknowns) if solver == "band" else whole
+        rough = objective(unknowns, True) if solver == "band" else whole
         minima = _basins(rough, plain.starts, *bounds, unknowns.data.ndim > 1)
     else:
         minima, ends = _on_samples(unknowns, objective, few)
@@ -177,7 +177,7 @@ class Objective:
 
 
 def _on_samples(
-    unknowns: Unknowns, objective: Callable[[Unknowns], Objective], few: int
+    unknowns: Unknowns, objective: Callable[..., Objective], few: int
 ) -> tuple[list[tuple[Array, Array]], Ends]:
     """Return the optima of thinned rows and of a stretch of neighbours, and the ends near them.
 
@@ -191,7 +191,7 @@ def _on_samples(
         sample = Unknowns(unknowns.model, unknowns.data[rows])
         if sample.names != unknowns.names:
             continue
-        part, (lower, upper) = objective(sample), sample.bounds
+        part, (lower, upper) = objective(sample, True), sample.bounds
         minima = _basins(part, sample.starts(), lower, upper, sample.data.ndim > 1)
         if not minima:
             continue
@@ -239,7 +239,7 @@ def _dips(values: Array) -> NDArray[np.intp]:
 
 
 def _hopeless(
-    unknowns: Unknowns, objective: Callable[[Unknowns], Objective], best: Array
+    unknowns: Unknowns, objective: Callable[..., Objective], best: Array
 ) -> NDArray[np.bool_]:
     """Tell which ends are far worse than the best, on a few of the rows: (p, 2)."""
     out, bounds = np.zeros((len(best), 2), dtype=bool), unknowns.bounds

@@ -19,7 +19,7 @@ from smoothderiv.gp.unknowns import Unknowns
 Array: TypeAlias = NDArray[np.float64]
 
 _ROUGH, _LEAST = 1e-5, 1e-4  # of the variance of the noise, and of the process
-_FINER = 2  # the order that rows are exact for where they are left out, which divides by little
+_FINER = 2  # values as exact as second derivatives: of data without noise all digits tell
 _ENOUGH = 1e-10  # of the process: from where sums of squares have digits to spare
 
 
@@ -50,7 +50,7 @@ class BandCriterion:
         accuracy = min(_ROUGH * unknowns.least_noise, _LEAST) if rough else 0.0
         self._squared = accuracy > _ENOUGH
         accuracy = accuracy if self._squared else ROUNDING
-        finer = 0 if criterion == "evidence" else _FINER
+        finer = 0 if self._squared else _FINER
         self._reduction = Reduction(unknowns.trend, data, finer, accuracy)
         self._counts = [float((data.is_of(o) & data.estimated).sum()) for o in unknowns.orders]
 
