@@ -36,6 +36,7 @@ _SLOPE = 1e-3  # nats in a log, at which a search ends and polishing begins
 _SETTLED = 1e-9  # a Newton step in any log that is not worth taking
 _NOTHING = 1e-12  # and one that changes rounding alone: it is not taken
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
+_POLISHED = 30  # evaluations at most for each parameter
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
 _NO_SHARE = 1e-12  # a weight beside which a model is not worth asking
@@ -498,7 +499,9 @@ class _Minimiser:
             return self._loss(point)[1][free]
 
         before = np.abs(gradient(best[free])).max()
-        found = optimize.root(gradient, best[free], method="hybr", options={"xtol": 1e-13})
+        most = _POLISHED * (1 + int(free.sum()))
+        options = {"xtol": 1e-13, "maxfev": most}  # it would go on for long where all is rounding
+        found = optimize.root(gradient, best[free], method="hybr", options=options)
         point = best.copy()
         point[free] = np.clip(found.x, self._search.lower[free], self._search.upper[free])
         loss, after = self._loss(point)
