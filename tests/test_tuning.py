@@ -133,3 +133,20 @@ def test_nothing_unknown_is_nothing_done_and_criteria_are_checked():
 def test_infinite_everywhere_is_undetermined():
     with pytest.raises(UndeterminedError, match="finite at no starting point"):
         sd.tune(Toy(lambda p: (np.inf, np.zeros(1))), DATA)
+
+
+def test_gcv_needs_residuals():
+    x = np.linspace(0, 1, 9)
+    with pytest.raises(ValueError, match="'gcv' weighs residuals, but every row is exact"):
+        sd.tune(sd.SmoothingSpline(2), sd.observe(x, np.sin(5 * x), 0.0), "gcv")
+
+
+@pytest.mark.parametrize("rows", [4, 6, 9])
+def test_leaving_out_a_row_that_alone_tells_something_is_no_candidate(rows):
+    """Knots as many as the rows of one order bear leave a row that is not predicted."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, rows)
+    slope = sd.observe(rng.uniform(0, 1, 1), rng.standard_normal(1), 1.0, nu=1)
+    data = sd.observe(x, np.sin(7 * x)) + slope
+    model = sd.tune(sd.RegressionSpline(), data, "loo")
+    assert np.isfinite(model.condition(data).loo().std).all()

@@ -173,6 +173,8 @@ class Criterion:
         null = system.coordinates.null
         _loops.moments(*basis.loops, x, nu, solution.coef, solution.roots, null, mean, var)
         free = 1.0 - var / sd**2
+        if not (free.real > 0.0).all():  # a row that alone determines something is not predicted
+            return np.inf
         scaled = (data.y[soft] - mean) ** 2 / (sd**2 * free)
         return 0.5 * (np.log(2 * np.pi * sd**2) - np.log(free) + scaled).sum()
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.model import UnsuitableError
 from smoothderiv.observations import Observations
 from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, Profile
 from smoothderiv.statespace.states import NO_GAINS, NO_STATES
@@ -258,6 +259,10 @@ class Criterion:
 
         RSS_g weighs squared residuals by the relative sizes of the noise, not by its level.
         """
+        if not self._groups:
+            raise UnsuitableError(
+                "criterion: 'gcv' weighs residuals, but every row is exact; use 'evidence'"
+            )
         R, loss = sd**2, 0.0
         by_pull, by_diagonal = np.zeros(len(R)), np.zeros(len(R))
         chi, freedom = 0.0, 0.0
