@@ -136,16 +136,19 @@ class UnableError(Exception):
     """A method has no answer to such samples."""
 
 
-def ours(model, s):
+def observed(s):
     data = sd.observe(s.t, s.y)
-    post = sd.smooth(data if s.slopes is None else data + s.slopes, model, nu=s.nu)
+    return data if s.slopes is None else data + s.slopes
+
+
+def ours(model, s):
+    post = sd.smooth(observed(s), model, nu=s.nu)
     return post.mean(s.t, s.nu), *post.interval(s.t, s.nu)
 
 
 def candidate(kind, s):
     """Fit one member of the default average, known by a part of its `repr`."""
-    data = sd.observe(s.t, s.y)
-    for model in default_model(data if s.slopes is None else data + s.slopes, s.nu).models:
+    for model in default_model(observed(s), s.nu).models:
         if kind in repr(model):
             return ours(model, s)
     raise UnableError
@@ -304,12 +307,13 @@ def gathered(rows):
     for row in rows:
         records[tuple(row["cell"])][row["seed"]] = row["found"]
     for cell in {cell[1:] for cell in records}:
-        ours = [records[m, *cell] for m in METHODS if m in OWN and (m, *cell) in records]
-        seeds = set.intersection(*map(set, ours)) if ours else ()
+        members = [records[m, *cell] for m in OWN if (m, *cell) in records]
+        seeds = set.intersection(*map(set, members)) if members else ()
         if seeds:
-            records["best of the cell", *cell] = min(ours, key=lambda r: typical(r, seeds)["rmse"])
+            best = min(members, key=lambda r: typical(r, seeds)["rmse"])
+            records["best of the cell", *cell] = best
             records["best of each record", *cell] = {
-                seed: min((r[seed] for r in ours), key=lambda f: f["rmse"]) for seed in seeds
+                seed: min((r[seed] for r in members), key=lambda f: f["rmse"]) for seed in seeds
             }
     return records
 

@@ -252,7 +252,7 @@ def whole(sizes):
 
 def every_row(sizes, repeat=3):
     """Tuned fits of order 2 with limits at every row, by the clock and of CPU: is that linear?"""
-    np.ones(30 * max(sizes))
+    np.ones(30 * max(sizes))  # memory that was lent once is lent again more quickly
     for n in sizes:
         rng = np.random.default_rng(0)
         x = np.sort(rng.random(n))

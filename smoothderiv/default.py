@@ -35,12 +35,12 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         both = (kernels.Matern52(), kernels.RationalQuadratic())
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
     highest = max(nu, int(np.max(data.nu, initial=0)))
-    rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0)) if len(data) < _TELLING else 8
-    if rows < _TELLING:
+    if len(data) < _TELLING:
+        rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0))
         return ModelAverage((_regression(highest, rows - bool(data.estimated_orders)),))
     models: list[Model] = [AdaptiveSpline(m) for m in (2, 3) if m > highest]
     if not models:
-        models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, rows)]
+        models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, _TELLING)]
     values = data.y[data.is_of(0)]
     if len(values):
         beliefs: list[Kernel] = [kernels.SquaredExponential()]

@@ -1,4 +1,4 @@
-"""Newton: descent within bounds by exact gradients, which the searches of all engines end with."""
+"""Newton: descent within bounds by exact gradients, for smoothing splines and processes."""
 
 from __future__ import annotations
 

@@ -119,6 +119,7 @@ def smooth(
 
 
 def _default(data: Observations, nu: int, correlated: bool) -> Model:
+    """Return what is fitted when nothing is said."""
     from smoothderiv.default import default_model  # with all its engines, where it is asked for
 
     return default_model(data, nu, correlated)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.binning import telling
 from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_rows
+from smoothderiv.newton import SETTLED
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ _LOCAL_SEARCHES = 2
 _NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched along
 _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _SLOPE = 1e-3  # nats in a log, at which a search ends and polishing begins
-_SETTLED = 1e-9  # a Newton step in any log that is not worth taking
-_NOTHING = 1e-12  # and one that changes rounding alone: it is not taken
+_NOTHING = 1e-12  # a step in any log that changes rounding alone: it is not taken
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
 _POLISHED = 30  # evaluations at most for each parameter
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
@@ -475,7 +475,7 @@ class _Minimiser:
         if not value.min() > 0.0:
             return None
         step = -vector @ ((vector.T @ slope) / value)
-        return step if np.abs(step).max() < _SETTLED else None
+        return step if np.abs(step).max() < SETTLED else None
 
     def _polish(
         self, best: Array, best_loss: float, free: NDArray[np.bool_]

@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "summary": BASE | {"diagnosis"},
     "posterior": BASE | ANSWERS | {"derivative"},
     "derivative": BASE | {"model", "moments", "posterior"},
-    "tuning": BASE | {"binning", "model", "posterior"},
+    "tuning": BASE | {"binning", "model", "newton", "posterior"},
     "splines": SEAM,
     "statespace": SEAM,
     "gp": SEAM | {"statespace"},

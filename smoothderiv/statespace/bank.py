@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import Model
+from smoothderiv.newton import SETTLED
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _error_loops, _loops
 from smoothderiv.statespace.line import Asking, lowest
@@ -24,7 +25,7 @@ from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.search import _FEW, reach
 from smoothderiv.statespace.states import diagonal
-from smoothderiv.tuning import _NEAR_NATS, _SETTLED
+from smoothderiv.tuning import _NEAR_NATS
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline
@@ -91,7 +92,7 @@ def _settled(low: float, high: float, free: bool) -> Asking[float | None]:
     best, seen = yield from lowest(low, high)
     ends = seen[0].value, seen[-1].value if free else math.inf
     least = min(one.value for one in seen)
-    clear = best.curvature > 0.0 and abs(best.slope) < _SETTLED * best.curvature
+    clear = best.curvature > 0.0 and abs(best.slope) < SETTLED * best.curvature
     if not clear or min(ends) <= best.value + _NEAR_NATS or least < best.value:
         return None
     return best.place - best.slope / best.curvature
