@@ -17,6 +17,7 @@ from smoothderiv.tuning import fit_quietly
 
 _TELLING = 40  # values from which on neighbours tell
 _ENOUGH = 200  # neighbouring rows that tell
+_BY_MATRIX = 1000  # rows up to which kernels are taken that need the matrix
 _ROUGH = 0.6  # weight of the roughest members from which on correlation is looked for
 
 
@@ -24,13 +25,12 @@ def correlated_models(data: Observations) -> tuple[Model, ...]:
     """Return models of f with correlated noise of the values: Matern 7/2, squared exponential.
 
     The noise beside the white one is an Ornstein-Uhlenbeck process (``Matern12``; AR(1) at even
-    steps), whose variance and correlation length are tuned with the curve.
+    steps), whose variance and correlation length are tuned with the curve. The squared exponential
+    takes the matrix of all rows, and is left out for more than 1000; the rest is O(n).
     """
     mean = float(np.mean(data.y[data.is_of(0)])) if data.is_of(0).any() else 0.0
-    noise = Nuisance(Matern12())
-    return tuple(
-        GaussianProcess(kernel + noise, mean=mean) for kernel in (Matern72(), SquaredExponential())
-    )
+    beliefs = (Matern72(), SquaredExponential())[: 2 if len(data) <= _BY_MATRIX else 1]
+    return tuple(GaussianProcess(kernel + Nuisance(Matern12()), mean=mean) for kernel in beliefs)
 
 
 def correlation_gain(post: AveragedPosterior) -> float:

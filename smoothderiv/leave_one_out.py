@@ -47,6 +47,22 @@ def leave_one_out(
     return LeaveOneOut(data.y - left, std, left, -0.5 * scaled**2 - log_std - constant)
 
 
+def leave_one_out_by(
+    pull: Array, precision: Array, data: Observations, noise: Mapping[Any, float]
+) -> LeaveOneOut:
+    """Return the predictions ``N(y_i - (P y)_i / P_ii, 1 / P_ii)``, P the inverse covariance.
+
+    `pull` is ``P y``, `precision` the diagonal of P (Rasmussen & Williams 2006, eq. 5.10-5.12).
+    """
+    soft = (data.sd(noise) > 0) & (precision > 0)
+    precision = np.where(soft, precision, 1.0)
+    residual = np.where(soft, pull / precision, 0.0)
+    std = np.where(soft, precision**-0.5, np.where(data.exact, 0.0, np.inf))
+    density = -0.5 * (residual**2 * precision - np.log(precision) + np.log(2 * np.pi))
+    density = np.where(soft, density, np.where(data.exact, 0.0, -np.inf))
+    return LeaveOneOut(data.y - residual, std, residual, density)
+
+
 def log_predictive(
     residual: Array, leverage: Array, data: Observations, noise: Mapping[Any, float]
 ) -> Array:

@@ -58,8 +58,8 @@ def smooth(
     correlated : {"auto", True, False}
         Whether errors of neighbouring values hang together. True: the default is then the average
         of Gaussian processes of Matern 7/2 and squared exponential covariance with an
-        Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise, by the dense matrix, for up
-        to a few thousand rows. "auto": the default model warns where the data say so by evidence
+        Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise; of more than 1000 rows the
+        Matern alone, in O(n). "auto": the default model warns where the data say so by evidence
         (:func:`smoothderiv.correlated.correlation_gain`). A `model` given says so itself, by
         :class:`.Nuisance`.
     circular : bool

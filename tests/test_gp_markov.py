@@ -107,11 +107,13 @@ def test_auto_chooses_it_where_it_is_exact():
     assert chosen(kernels.Wiener(3, 1.0))
     assert chosen(mean="constant")
     assert not chosen(kernels.SquaredExponential(0.2, 1.0))
-    assert not chosen(kernel + kernel)
+    assert chosen(kernel + kernels.Nuisance(kernels.Matern12(0.1, 0.1)) + kernel)
+    assert not chosen(kernel + kernels.SquaredExponential(0.2, 1.0))
+    assert not chosen(sum([kernels.Matern72(0.2, 1.0)] * 3, kernel))  # 15 numbers of state
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(ValueError, match="solver: 'markov' is for one kernel"):
+    with pytest.raises(ValueError, match="solver: 'markov' is for Matern 1/2"):
         sd.GaussianProcess(kernels.SquaredExponential(1.0, 1.0), solver="markov")
     plane = sd.observe([[0.0, 1.0]], [1.0], yerr=0.1)
     with pytest.raises(ValueError, match="1-D x, not 2"):

@@ -11,6 +11,7 @@ from smoothderiv.statespace import markov, nearby
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener, Matern
 from smoothderiv.statespace.states import diagonal
+from smoothderiv.statespace.superposition import Superposition
 from smoothderiv.statespace.varying import VaryingWiener
 
 KNOTS = np.array([0.0, 0.3, 0.6, 1.0])
@@ -19,6 +20,7 @@ PRIORS = [
     *(Matern(degree, 0.2) for degree in range(4)),
     *(Matern(degree, 20.0, 30.0) for degree in range(4)),
     VaryingWiener(3, 1e5, 1.0, KNOTS, np.array([1.0, 100.0, 0.1])),
+    Superposition((Matern(2, 0.2),), (Matern(0, 0.02, 0.5),)),
 ]
 KINDS = ["plain", "few at first", "ties and pins", "a gap", "uneven noise", "no values at first"]
 

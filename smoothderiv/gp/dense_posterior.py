@@ -21,7 +21,7 @@ from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.trend import Trend
-from smoothderiv.leave_one_out import LeaveOneOut, log_predictive_exact
+from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 
@@ -214,13 +214,7 @@ class GaussianPosterior(ProcessPosterior):
         """
         alpha = np.empty(len(self.data))
         alpha[self._factor.layout.rows] = self._fit.alpha
-        soft = (self.data.sd(self.noise) > 0) & (self._precision > 0)
-        precision = np.where(soft, self._precision, 1.0)
-        residual = np.where(soft, alpha / precision, 0.0)
-        std = np.where(soft, precision**-0.5, np.where(self.data.exact, 0.0, np.inf))
-        density = -0.5 * (residual**2 * precision - np.log(precision) + np.log(2 * np.pi))
-        density = np.where(soft, density, np.where(self.data.exact, 0.0, -np.inf))
-        return LeaveOneOut(self.data.y - residual, std, residual, density)
+        return leave_one_out_by(alpha, self._precision, self.data, self.noise)
 
     def _joint(self, x: Array, orders: Orders) -> Array:
         places, orders = assembly.columns(x, orders)

@@ -1,4 +1,4 @@
-"""The Markov solver: 1-D Matern and Wiener kernels by filter and smoother, in O(n)."""
+"""The Markov solver: 1-D Matern kernels, their sums, and Wiener kernels in O(n)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp import _loops
+from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.kernels import Matern12, Matern32, Matern52, Matern72
 from smoothderiv.gp.markov_trend import Asked, MarkovTrend, trend_information
+from smoothderiv.gp.nuisance import Nuisance
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
-from smoothderiv.leave_one_out import log_predictive_exact
+from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _chain_loops
+from smoothderiv.statespace._loops import MAX_DIMENSION
+from smoothderiv.statespace.fisher import noise_shares
 from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
-from smoothderiv.statespace.priors import Matern
+from smoothderiv.statespace.priors import MarkovPrior, Matern
 from smoothderiv.statespace.smoother import (
     SmoothingSpline,
     polynomial_information,
     psd_root,
 )
 from smoothderiv.statespace.states import States, diagonal, in_parts, joint
+from smoothderiv.statespace.superposition import Superposition
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
@@ -44,7 +49,23 @@ _MATERN = (Matern12, Matern32, Matern52, Matern72)
 
 def is_markov(kernel: Kernel) -> bool:
     """Tell whether a kernel is what the Markov solver knows."""
+    if isinstance(kernel, Sum):
+        every = all(isinstance(_process_of(part), _MATERN) for part in kernel.parts)
+        return every and kernel.signal is not None and _dimension(kernel) <= MAX_DIMENSION
     return isinstance(kernel, (*_MATERN, Wiener))
+
+
+def is_noise(part: Kernel) -> bool:
+    """Tell whether a part of a sum is noise of the values."""
+    return part.signal is None
+
+
+def _process_of(part: Kernel) -> Kernel:
+    return part.kernel if isinstance(part, Nuisance) else part
+
+
+def _dimension(kernel: Sum) -> int:
+    return sum(int(_process_of(part).smoothness) + 1 for part in kernel.parts)
 
 
 def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
@@ -92,8 +113,17 @@ def _rows(model: GaussianProcess, data: Observations, shift: Array, sd: Array) -
     return MarkovRows.of(prior_of(kernel), data.x, centred.y, sd, data.nu)
 
 
-def prior_of(kernel: Kernel) -> Matern:
-    """Return a Matern kernel, whose numbers are known, as a Markov prior."""
+def prior_of(kernel: Kernel) -> MarkovPrior:
+    """Return a Matern kernel or a sum of such, whose numbers are known, as a Markov prior."""
+    if isinstance(kernel, Sum):
+        return Superposition(
+            tuple(_matern(part) for part in kernel.parts if not is_noise(part)),
+            tuple(_matern(_process_of(part)) for part in kernel.parts if is_noise(part)),
+        )
+    return _matern(kernel)
+
+
+def _matern(kernel: Kernel) -> Matern:
     assert isinstance(kernel, _MATERN)
     return Matern(int(kernel.smoothness), kernel.resolution, known(kernel.sigma, "sigma"))
 
@@ -123,12 +153,43 @@ class MarkovPosterior(ProcessPosterior):
     def _rows(self) -> MarkovRows:
         return self._fit.rows
 
+    @cached_property
+    def _answers(self) -> Orders:
+        """The component of the state that says each derivative of f."""
+        return self._rows.prior.answers
+
+    @property
+    def _has_noise(self) -> bool:
+        """Whether the kernel holds correlated noise."""
+        return self.model.kernel.signal is not self.model.kernel
+
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, without cancellation: (n,)."""
-        return np.asarray(self.data.sd(self.noise) ** 2 * self._errors.pull)
+        return super().residuals() if self._has_noise else self._unexplained()[0]
+
+    def _unexplained(self) -> tuple[Array, Array]:
+        return np.asarray(self.data.sd(self.noise) ** 2 * self._errors.pull), self._weight
 
     def _leverage(self) -> Array:
-        return self._weight
+        return self._curve if self._has_noise else self._weight
+
+    @cached_property
+    def _curve(self) -> Array:
+        """The diagonal of ``K_f P``: of ``1 - R P`` less that of ``K_g P``, g correlated noise."""
+        x, values = self.data.x, self.data.is_of(0)
+        f = self._answers[0]
+        noise = noise_shares(self._rows)
+        for column, asked in zip(self._fit.pulled.T, self._fit.states, strict=True):
+            smoothed = asked.at(x)[0]
+            unit = self._rows.prior.units[0]
+            noise -= np.where(values, (smoothed[:, 0] - smoothed[:, f]) * unit * column, 0.0)
+        return np.asarray(np.clip(self._weight - noise, 0.0, 1.0))
+
+    def loo(self) -> LeaveOneOut:
+        """Return what the model, at its present parameters, predicts for each row without it."""
+        if not self._has_noise:
+            return super().loo()
+        return leave_one_out_by(self._errors.pull, self._errors.diagonal, self.data, self.noise)
 
     def _log_predictive_exact(self) -> Array:
         return log_predictive_exact(self._errors.pull, self._errors.diagonal)
@@ -138,16 +199,17 @@ class MarkovPosterior(ProcessPosterior):
 
     def _mean_of_part(self, x: Array, nu: Orders) -> Array:
         state, _ = self._asked.at(x)
-        unit = self._rows.prior.units[nu]
         fixed = self._trend.fixed(x[:, None], nu[:, None]) + self._fit.values(x, nu)
-        return np.asarray(state[np.arange(len(x)), nu] * unit + fixed)
+        says = self._answers[nu]
+        return np.asarray(state[np.arange(len(x)), says] * self._rows.prior.units[says] + fixed)
 
     def _var(self, x: Array, nu: Orders) -> Array:
         return in_parts(self._rows, self._var_of_part, x, nu)
 
     def _var_of_part(self, x: Array, nu: Orders) -> Array:
         _, factor = self._asked.at(x)
-        own = diagonal(factor, nu) * self._rows.prior.units[nu] ** 2
+        says = self._answers[nu]
+        own = diagonal(factor, says) * self._rows.prior.units[says] ** 2
         return np.asarray(own + (self._fit.free(x, nu) ** 2).sum(axis=1))
 
     def _mean_and_var(self, x: Array, nu: Orders) -> tuple[Array, Array]:
@@ -159,7 +221,7 @@ class MarkovPosterior(ProcessPosterior):
 
     def _joint(self, x: Array, orders: Orders) -> Array:
         out = joint(self._asked, self._rows.prior, x, orders)
-        below = np.flatnonzero(orders < self._rows.prior.dimension)
+        below = np.flatnonzero(orders < len(self._answers))
         places, nu = np.repeat(x, len(below)), np.tile(orders[below], len(x))
         free = self._fit.free(places, nu).reshape(len(x), len(below), -1)
         out[:, below[:, None], below] += free @ free.transpose(0, 2, 1)
@@ -172,12 +234,12 @@ class MarkovPosterior(ProcessPosterior):
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         if not len(x) or not len(x2):
             return np.zeros((len(x), len(x2)))
-        unit = self._rows.prior.units
+        unit, says, says2 = self._rows.prior.units, self._answers[nu], self._answers[nu2]
         places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
         chain = self._states.chain(places)
-        cov = _chain_loops.joint_cov(chain.links, back[: len(x)], nu, back[len(x) :], nu2)
+        cov = _chain_loops.joint_cov(chain.links, back[: len(x)], says, back[len(x) :], says2)
         free = self._fit.free(x, nu) @ self._fit.free(x2, nu2).T
-        return np.asarray(unit[nu][:, None] * cov * unit[nu2] + free)
+        return np.asarray(unit[says][:, None] * cov * unit[says2] + free)
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         if not len(x):
@@ -188,7 +250,7 @@ class MarkovPosterior(ProcessPosterior):
         paths = rng.standard_normal((size, len(places), self._rows.prior.dimension))
         means = self._states.at(places)[0]
         _chain_loops.draw(means, roots, chain.basis, chain.transition, paths)
-        drawn = paths[:, back, nu] * self._rows.prior.units[nu]
+        drawn = paths[:, back, self._answers[nu]] * self._rows.prior.units[self._answers[nu]]
         free = self._fit.free(x, nu)
         drawn += rng.standard_normal((size, free.shape[1])) @ free.T + self._fit.values(x, nu)
         return np.asarray(drawn + self._trend.fixed(x[:, None], nu[:, None]))
@@ -197,12 +259,14 @@ class MarkovPosterior(ProcessPosterior):
         """Sum over Gauss nodes between the places, where the mean is analytic."""
         if a == b:
             return 0.0, 0.0
-        kernel = self.model.kernel.anchored(float(self._trend.center[0]), 1.0)
+        signal = self.model.kernel.signal
+        assert signal is not None
+        kernel = signal.anchored(float(self._trend.center[0]), 1.0)
         places = np.unique(self.data.x)
         edges, node, weight = panels(kernel, min(a, b), max(a, b), places, math.inf)
         chain = self._states.chain(node)
-        unit = self._rows.prior.units[0] * weight
-        looks = unit[:, None] * chain.basis[:, 0]
+        unit = self._rows.prior.units[self._answers[0]] * weight
+        looks = unit[:, None] * chain.basis[:, self._answers[0]]
         var = _loops.chain_variance(looks, chain.cov[-1], chain.transition, chain.noise)
         var += _kink_correction(kernel, np.diff(edges), len(node) // (len(edges) - 1))
         value = np.zeros(len(node), dtype=np.int64)

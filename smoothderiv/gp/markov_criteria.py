@@ -10,15 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.kernel import Kernel, known
-from smoothderiv.gp.markov import twice_the_loss
+from smoothderiv.gp.markov import is_noise, prior_of, twice_the_loss
 from smoothderiv.gp.markov_trend import MarkovTrend, trend_information
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
 from smoothderiv.leave_one_out import left_out
-from smoothderiv.statespace.fisher import Score, matern_score
+from smoothderiv.statespace.fisher import Score, matern_score, superposed_score
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
-from smoothderiv.statespace.priors import Matern
+from smoothderiv.statespace.priors import MarkovPrior, Matern
 from smoothderiv.statespace.smoother import SmoothingSpline, polynomial_information
 
 Array: TypeAlias = NDArray[np.float64]
@@ -44,6 +45,10 @@ class MarkovCriterion:
         self._data = centred[np.argsort(data.x, kind="stable")]
         kernel, ordered = unknowns.model.kernel, self._data
         self._wiener, self._degree = isinstance(kernel, Wiener), int(kernel.smoothness)
+        self._scored = _wiener_score if self._wiener else matern_score
+        self._slots = unknowns.indices
+        if isinstance(kernel, Sum):
+            self._scored, self._slots = superposed_score, _slots(kernel, unknowns.indices)
         self._numbers: dict[str, Any] = {p.kind: p.value for p in kernel.parameters(1)}
         self._gaps = np.diff(ordered.x, prepend=ordered.x[:1])
         given = {**(unknowns.model.noise or {}), **dict.fromkeys(unknowns.orders, 1.0)}
@@ -77,17 +82,15 @@ class MarkovCriterion:
 
     def _evidence(self, fit: MarkovTrend, point: Array) -> tuple[float, Array]:
         """Return minus the log evidence and its gradient."""
-        scored = _wiener_score if self._wiener else matern_score
-        score = scored(fit.rows)
+        score = self._scored(fit.rows)
         loss, spent = self._whole(score.likelihood, fit, point), score.spent
         if not math.isfinite(loss):
             return math.inf, np.zeros(len(point))
         for rows in fit.observed:
-            spent = spent + scored(rows).spent
-        slopes = dict(zip(("amplitude", "length"), score.excess - spent, strict=True))
+            spent = spent + self._scored(rows).spent
+        gradient = list((score.excess - spent)[self._slots])
         score = fit.cleared(score)
         by_row = self._sd(np.exp(point)) ** 2 * (score.diagonal - score.pull**2)
-        gradient = [slopes[p.kind] for p in self._unknowns.free]
         gradient += [float(by_row[rows].sum()) for rows in self._groups]
         return loss, np.array(gradient) + self._unknowns.prior(point)[1]
 
@@ -133,14 +136,16 @@ class MarkovCriterion:
         if self._wiener:
             rows = self._wiener_rows(self._unknowns.filled(values), sd)
         else:
-            rows = MarkovRows.of(self._matern(values), data.x, data.y, sd, data.nu, self._gaps)
+            rows = MarkovRows.of(self._prior(values), data.x, data.y, sd, data.nu, self._gaps)
         try:
             return MarkovTrend.of(self._trend, rows, data, sd)
         except np.linalg.LinAlgError:
             return None
 
-    def _matern(self, values: Array) -> Matern:
-        """Return the prior of a Matern kernel at the exponentials of a point."""
+    def _prior(self, values: Array) -> MarkovPrior:
+        """Return the prior of a Matern kernel, or of a sum, at the exponentials of a point."""
+        if isinstance(self._unknowns.model.kernel, Sum):
+            return prior_of(self._unknowns.filled(values))
         free = {p.kind: float(v) for p, v in zip(self._unknowns.free, values, strict=False)}
         number = self._numbers | free
         return Matern(self._degree, number["length"], number["amplitude"])
@@ -159,6 +164,16 @@ class MarkovCriterion:
 def _marked(rows: NDArray[np.bool_]) -> NDArray[np.intp] | slice:
     """Return where rows are marked; all of them are had quicker by a slice."""
     return slice(None) if rows.all() else np.flatnonzero(rows)
+
+
+def _slots(kernel: Sum, indices: list[int]) -> list[int]:
+    """Return where a score has what numbers of a sum move: (amplitude, length) of each part.
+
+    The parts of a score are the signals, then the noises.
+    """
+    noisy = [is_noise(part) for part in kernel.parts]
+    rank = np.argsort(np.argsort(noisy, kind="stable"))
+    return [2 * int(rank[i // 2]) + i % 2 for i in indices]
 
 
 def _wiener_score(rows: MarkovRows) -> Score:

@@ -132,7 +132,8 @@ class MarkovTrend:
         return [self.rows.observing(column) for column in self.columns.T]
 
     @cached_property
-    def _states(self) -> list[Asked]:
+    def states(self) -> list[Asked]:
+        """The states of those rows."""
         return [Asked(rows) for rows in self.observed]
 
     def values(self, x: Array, nu: Orders) -> Array:
@@ -142,9 +143,9 @@ class MarkovTrend:
     def free(self, x: Array, nu: Orders) -> Array:
         """Return the root of what the estimated trend adds to the variance: (m, p)."""
         out = self.trend.rows(x[:, None], nu[:, None]) @ self.root
-        unit, place = self.rows.prior.units[nu], np.arange(len(x))
-        for j, states in enumerate(self._states):
-            out[:, j] -= states.at(x)[0][place, nu] * unit
+        says, place = self.rows.prior.answers[nu], np.arange(len(x))
+        for j, states in enumerate(self.states):
+            out[:, j] -= states.at(x)[0][place, says] * self.rows.prior.units[says]
         return np.asarray(out)
 
 

@@ -20,7 +20,7 @@ class Nuisance(Kernel):
     posterior is that of f, and g joins the noise e. With ``Matern12`` g is the first-order
     autoregressive process in continuous time, AR(1) at even steps, whose correlation over a
     distance r is ``exp(-r / scale)``. Both are told apart by how they change: g must be rougher, or
-    of another length, than f. Solved by the dense matrix.
+    of another length, than f. Beside Matern kernels a Matern nuisance is solved in O(n) on a line.
 
     Attributes
     ----------

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp import dense_posterior, iterative, markov
 from smoothderiv.gp.band import posterior as band
+from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.criteria import MOST_LEFT_OUT
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
+from smoothderiv.statespace._loops import MAX_DIMENSION
 from smoothderiv.tuning import Search, Tuning
 
 Array: TypeAlias = NDArray[np.float64]
@@ -48,8 +50,8 @@ class GaussianProcess(Model):
         the places x, such as a scipy BSpline.
     solver : {"auto", "dense", "markov", "band", "iterative"}
         "dense": Cholesky, O(n^3) time and O(n^2) memory, n rows of all orders together. "markov":
-        filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2
-        or Wiener, any mean.
+        filter and smoother, O(n), and O(1) a question, for 1-D x, one kernel Matern 1/2 to 7/2, a
+        sum of such (some of them :class:`.Nuisance`) or Wiener, any mean.
         "band": O(n), and O(1) a question, for 1-D x and one SquaredExponential, at most 200 rows
         exact, any mean: white noise on a grid, smoothed, which is the same to rounding (see
         :mod:`smoothderiv.gp.band.grid`). "auto": "markov" where it is exact, "band" where it can
@@ -109,7 +111,8 @@ class GaussianProcess(Model):
         check_mean(self.mean)
         if self.solver == "markov" and not markov.is_markov(self.kernel):
             raise ValueError(
-                f"solver: 'markov' is for one kernel Matern 1/2 to 7/2 or Wiener, not "
+                f"solver: 'markov' is for Matern 1/2 to 7/2, sums of these (of at most "
+                f"{MAX_DIMENSION} derivatives, values counted) or Wiener, not "
                 f"{self.kernel!r}; use 'dense'"
             )
         if self.solver == "band" and not band.is_band(self.kernel):
@@ -195,7 +198,8 @@ class GaussianProcess(Model):
 
     def _tuner(self, data: Observations, criterion: str) -> str:
         """Return the solver that tunes."""
-        if self._by_markov(data):
+        is_sum = isinstance(self.kernel, Sum)
+        if self._by_markov(data) and not (is_sum and criterion == "loo"):
             return "markov"
         many = criterion == "evidence" or self.solver == "band" or len(data) > _FEW_LEFT_OUT
         if many and band.solves(self, data):

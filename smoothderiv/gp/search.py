@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp.band.criterion import BandCriterion
 from smoothderiv.gp.band.posterior import MOST_BY_MATRIX
+from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.criteria import MOST_LEFT_OUT, DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.stages import NATS, optimum_in_stages
@@ -106,6 +107,9 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
         minima, ends = _on_samples(unknowns, objective, few)
     if not minima:
         return plain
+    if isinstance(unknowns.model.kernel, Sum) and solver == "markov" and not at_once:
+        # the optima of samples are of different balances of the parts, far from those of all rows
+        minima = [newton(whole.loss, point, *bounds, settled=_ROUGHLY) for point, _ in minima]
     best, curvature = min(minima, key=lambda found: whole.value(found[0]))
     best, curvature = newton(whole.loss, best, *bounds, curvature if at_once else None)
     return _Found(best, ends, curvature)

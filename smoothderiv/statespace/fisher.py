@@ -1,17 +1,23 @@
-"""The likelihood of a Matern process with its exact gradient, by one pass forth and one back."""
+"""The likelihood of Matern processes with its exact gradient, by one pass forth and one back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
-from smoothderiv.statespace import _error_loops
+from smoothderiv.statespace import _error_loops, _superposition_loops
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import Matern
+from smoothderiv.statespace.states import slices
+from smoothderiv.statespace.superposition import Superposition
 
 Array = NDArray[np.float64]
+
+_AT_ONCE = 16_384  # rows whose dense steps are made at a time
 
 
 class Score(NamedTuple):
@@ -20,7 +26,7 @@ class Score(NamedTuple):
     With K the covariance of the rows, R their noise and P the inverse of K + R: ``pull = P y``,
     ``diagonal = diag P``. The derivatives of minus the log likelihood by the logarithms of the
     amplitude and of the length are ``excess - spent``: `excess` is ``tr(P dK) / 2``, `spent` is
-    ``y'P dK P y / 2``, (2,) each.
+    ``y'P dK P y / 2``, (2,) each; of a sum (2 K,), a pair for each of its parts as they were given.
     """
 
     likelihood: Likelihood
@@ -62,6 +68,60 @@ def matern_score(rows: MarkovRows) -> Score:
         pulled -= float(rows.nu @ (pull * (rows.y - rows.variance * pull)))
     excess, spent = np.array([total, -stretch]), np.array([size, pulled])
     return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), excess, spent)
+
+
+def superposed_score(rows: MarkovRows) -> Score:
+    """Do what :func:`matern_score` does under a sum of processes; see the loop for the formula."""
+    prior = rows.prior
+    assert isinstance(prior, Superposition)
+    n, d, parts = len(rows.y), prior.dimension, prior.parts
+    gains = (np.empty((n, d)), np.empty(n), np.empty(n))
+    states = (np.empty((n, d)), np.empty((n, d * (d + 1) // 2)))
+    found = rows._checked(rows.filter(gains, states))
+    drifts, densities = zip(*(part.drift() for part in parts), strict=True)
+    numbers = prior.offsets, np.array([part.rate for part in parts]), np.array(densities)
+    drift, start = block_diag(*drifts), block_diag(*(part.stationary() for part in parts))
+    pull, diagonal = np.empty(n), np.empty(n)
+    excess, spent = np.zeros((len(parts), 2)), np.zeros((len(parts), 2))
+    out = pull, diagonal, excess, spent, np.zeros(d), np.zeros((d, d))
+    for h, (transition, root), span in _backwards(rows, prior):
+        _superposition_loops.score(
+            rows._rows, h, transition, root, gains, states, prior.turn, prior.back, numbers, drift,
+            start, span, out,
+        )  # fmt: skip
+    unit, given = rows._row_units, np.argsort(prior.ranking)
+    return Score(
+        found,
+        rows._given(pull / unit),
+        rows._given(diagonal / unit**2),
+        excess[given].ravel(),
+        spent[given].ravel(),
+    )
+
+
+def noise_shares(rows: MarkovRows) -> Array:
+    """Return the diagonal of ``K_g P``, K_g the covariance of the noises of a sum: (n,)."""
+    prior, out = rows.prior, np.empty(len(rows.y))
+    assert isinstance(prior, Superposition)
+    gains, d = rows._gains[:3], prior.dimension
+    noise = prior.turn[0] - prior.turn[prior.answers[0]]
+    found = out, np.zeros((d, d))
+    for h, (transition, _), span in _backwards(rows, prior):
+        _superposition_loops.noise_shares(
+            rows._rows, h, transition, gains, rows._filtered, prior.turn, prior.back, noise, span,
+            found,
+        )  # fmt: skip
+    return rows._given(out)
+
+
+def _backwards(
+    rows: MarkovRows, prior: Superposition
+) -> Iterator[tuple[Array, tuple[Array, Array], tuple[int, int]]]:
+    """Yield runs of rows, the last first: the steps to them, those of the parts, and the span."""
+    for part in reversed(slices(len(rows.x), _AT_ONCE)):
+        x = rows.x[max(part.start - 1, 0) : part.stop]
+        h = np.diff(x, prepend=x[:1])[-(part.stop - part.start) :]
+        yield h, prior.apart(h), (part.start, part.stop)
 
 
 def matern_stretch(rows: MarkovRows, y: Array) -> tuple[Array, Array]:

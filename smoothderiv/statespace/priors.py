@@ -100,6 +100,11 @@ class MarkovPrior(ABC):
         return True
 
     @property
+    def answers(self) -> NDArray[np.int64]:
+        """The component that says each derivative of f, from f on: (p + 1,)."""
+        return np.arange(self.dimension)
+
+    @property
     def diffuse(self) -> int:
         """How many state components start with infinite variance: all, or none."""
         return self.dimension if self.stationary() is None else 0

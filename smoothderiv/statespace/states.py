@@ -263,11 +263,11 @@ class Askable(Protocol):
 def joint(states: Askable, prior: MarkovPrior, x: Array, orders: Orders) -> Array:
     """Return the covariance of several derivatives at each place: (n, P, P).
 
-    Orders at and above the dimension of the state do not exist, and get 0.
+    Orders that do not exist get 0.
     """
-    below = orders < prior.dimension
-    unit = np.where(below, prior.units[np.where(below, orders, 0)], 0.0)
-    here = np.where(below, orders, 0)
+    below = orders < len(prior.answers)
+    here = prior.answers[np.where(below, orders, 0)]
+    unit = np.where(below, prior.units[here], 0.0)
     _, factor = states.at(x)
     return np.asarray(covariances(factor)[:, here[:, None], here] * unit[:, None] * unit)
 
