@@ -141,6 +141,21 @@ def test_gcv_needs_residuals():
         sd.tune(sd.SmoothingSpline(2), sd.observe(x, np.sin(5 * x), 0.0), "gcv")
 
 
+@pytest.mark.parametrize("criterion", ["evidence", "gcv", "loo"])
+@pytest.mark.parametrize(
+    "model",
+    [sd.RegressionSpline(5), sd.RegressionSpline(5, lam=None, order=3), sd.SmoothingSpline(2)],
+    ids=["knots", "penalised", "smoothing"],
+)
+def test_nothing_but_zeros_is_fitted_by_nothing(model, criterion):
+    data = sd.observe(np.linspace(0, 1, 20), np.zeros(20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sd.TuningWarning)  # an end of a range is best
+        post = sd.tune(model, data, criterion).condition(data)
+    assert_allclose(post(data.x), 0.0, atol=1e-300)
+    assert (post.std(data.x) < 1e-9).all()
+
+
 @pytest.mark.parametrize("rows", [4, 6, 9])
 def test_leaving_out_a_row_that_alone_tells_something_is_no_candidate(rows):
     """Knots as many as the rows of one order bear leave a row that is not predicted."""

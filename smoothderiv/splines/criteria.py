@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 _GRID = 9
 _STEP = 1e-30  # of the complex-step derivative: exact, nothing is subtracted
+_LEAST = 1e-10  # of the size of the rows: noise that residuals of nothing leave
 
 
 class Criterion:
@@ -156,6 +157,7 @@ class Criterion:
         if self._criterion == "gcv":
             n = int(system.counts.sum())
             squares = (solution.squares[:groups] / levels**2).sum()
+            squares = squares or np.finfo(float).tiny  # y that any curve meets: the smoothest
             edf = (solution.traces[:groups] / levels**2).sum()
             return 0.5 * n * (np.log(n * squares) - 2 * np.log(n - edf))
         return self._leave_one_out(system, solution, levels)
@@ -262,7 +264,7 @@ class Criterion:
             edf = solution.traces[:groups] / levels**2
             free = np.maximum(system.counts - edf, 0.02 * system.counts)
             new = np.sqrt(solution.squares[:groups] / free)
-            levels[self._unknown] = np.maximum(new, 1e-10 * self._levels)[self._unknown]
+            levels[self._unknown] = np.maximum(new, _LEAST * self._levels)[self._unknown]
         return levels
 
     def _fill(self, point: Array) -> RegressionSpline:
@@ -278,6 +280,7 @@ class Criterion:
             solution = system.solve(lam_scaled, unit)
             edf = float((solution.traces[:1] / unit**2).sum())
             levels = np.sqrt(solution.squares[:1] / (system.counts[0] - edf))
+            levels = np.maximum(levels, _LEAST * self._levels[:1])
             lam = lam_scaled * (unit[0] / levels[0]) ** 2
         noise: Mapping[Any, float] | None = model.noise
         if len(self._unknown):
