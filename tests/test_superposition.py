@@ -156,14 +156,29 @@ def test_long_gradients_go_in_parts(monkeypatch):
 
 
 def test_the_start_keeps_a_small_part_beside_a_large_one():
-    prior = Superposition((Matern(2, 0.4, 1.0),), (Matern(0, 0.1, 1e-9),))
+    prior = Superposition((Matern(2, 0.4, 1.0),), (Matern(0, 0.1, 1e-12),))
     U, _ = prior.start()
     diagonal = np.diag(U) * prior.units**2
-    assert_allclose(diagonal[0], 1e-18, rtol=1e-6)  # of a value beside f: the noise
+    assert_allclose(diagonal[0], 1e-24, rtol=1e-12)  # of a value beside f: the noise
+
+
+def test_noise_that_no_row_has_changes_nothing():
+    x = np.linspace(0, 1, 9)
+    data = sd.observe(x, np.cos(3 * x), 0.1, nu=1)
+    signal = Matern52(0.5, 1.0)
+    alone, beside = (
+        sd.GaussianProcess(kernel, mean=0.0).condition(data)
+        for kernel in (signal, signal + Nuisance(Matern32(0.1, 1e90)))
+    )
+    assert_allclose(beside(x), alone(x), rtol=1e-12)
+    assert_allclose(beside.std(x), alone.std(x), rtol=1e-12)
 
 
 def test_states_are_those_of_the_parts():
     """``turn`` and ``back`` are inverse, and rows see f or f with noise."""
+    plain = Superposition((Matern(3, 1.0, 2.0), Matern(2, 0.1)))
+    assert plain.answers.tolist() == [0, 1, 2]
+    assert_allclose(plain.turn @ plain.back, np.eye(7), atol=1e-14)
     prior = Superposition((Matern(3, 1.0, 2.0), Matern(2, 0.1)), (Matern(1, 0.3), Matern(0, 0.2)))
     assert_allclose(prior.turn @ prior.back, np.eye(prior.dimension), atol=1e-14)
     cov, unit = prior.stationary(), prior.units

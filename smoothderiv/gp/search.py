@@ -36,7 +36,7 @@ _FEWEST = 100  # rows that tell whether an end of a range is far worse than an o
 _BASINS = 3
 _ROUNDS, _ROUND_STEPS = 20, 6
 _ROUGHLY = 1e-2  # a step in any log that is not worth taking on the way to a better start
-_HOPELESS_NATS = 20.0
+_ROUGH_NATS, _HOPELESS_NATS = 1.0, 20.0
 
 
 def process_search(
@@ -109,7 +109,8 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
         return plain
     if isinstance(unknowns.model.kernel, Sum) and solver == "markov" and not at_once:
         # the optima of samples are of different balances of the parts, far from those of all rows
-        minima = [newton(whole.loss, point, *bounds, settled=_ROUGHLY) for point, _ in minima]
+        minima = [newton(whole.loss, point, *bounds, nats=_ROUGH_NATS) for point, _ in minima]
+        at_once = True
     best, curvature = min(minima, key=lambda found: whole.value(found[0]))
     best, curvature = newton(whole.loss, best, *bounds, curvature if at_once else None)
     return _Found(best, ends, curvature)

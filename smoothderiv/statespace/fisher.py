@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from scipy.linalg import block_diag
 from smoothderiv.statespace import _error_loops, _superposition_loops
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import Matern
-from smoothderiv.statespace.states import slices
+from smoothderiv.statespace.states import room, slices
 from smoothderiv.statespace.superposition import Superposition
 
 Array = NDArray[np.float64]
@@ -51,10 +52,8 @@ def matern_score(rows: MarkovRows) -> Score:
     """
     prior = rows.prior
     assert isinstance(prior, Matern)
-    n, d = len(rows.y), prior.dimension
-    gains = (np.empty((n, d)), np.empty(n), np.empty(n))
-    states = (np.empty((n, d)), np.empty((n, d * (d + 1) // 2)))
-    found = rows._checked(rows.filter(gains, states))
+    d = prior.dimension
+    found, gains, states = _filtered(rows)
     drift, density = prior.drift()
     pull, diagonal, total, size, stretch, pulled, r, N = _error_loops.errors_and_stretch(
         rows._rows, rows.steps, *gains, *states, drift, density, rows._dims
@@ -70,14 +69,21 @@ def matern_score(rows: MarkovRows) -> Score:
     return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), excess, spent)
 
 
+def _filtered(
+    rows: MarkovRows,
+) -> tuple[Likelihood, tuple[Array, Array, Array], tuple[Array, Array]]:
+    """Filter; return the likelihood, the gains and the states."""
+    n, d = len(rows.y), rows.prior.dimension
+    gains, states = (np.empty((n, d)), np.empty(n), np.empty(n)), room(n, d)
+    return rows._checked(rows.filter(gains, states)), gains, states
+
+
 def superposed_score(rows: MarkovRows) -> Score:
     """Do what :func:`matern_score` does under a sum of processes; see the loop for the formula."""
     prior = rows.prior
     assert isinstance(prior, Superposition)
     n, d, parts = len(rows.y), prior.dimension, prior.parts
-    gains = (np.empty((n, d)), np.empty(n), np.empty(n))
-    states = (np.empty((n, d)), np.empty((n, d * (d + 1) // 2)))
-    found = rows._checked(rows.filter(gains, states))
+    found, gains, states = _filtered(rows)
     drifts, densities = zip(*(part.drift() for part in parts), strict=True)
     numbers = prior.offsets, np.array([part.rate for part in parts]), np.array(densities)
     drift, start = block_diag(*drifts), block_diag(*(part.stationary() for part in parts))
@@ -101,15 +107,15 @@ def superposed_score(rows: MarkovRows) -> Score:
 
 def noise_shares(rows: MarkovRows) -> Array:
     """Return the diagonal of ``K_g P``, K_g the covariance of the noises of a sum: (n,)."""
-    prior, out = rows.prior, np.empty(len(rows.y))
+    rows = dataclasses.replace(rows)  # of which nothing is kept
+    prior, out, d = rows.prior, np.empty(len(rows.y)), rows.prior.dimension
     assert isinstance(prior, Superposition)
-    gains, d = rows._gains[:3], prior.dimension
+    gains, states = _filtered(rows)[1:]
     noise = prior.turn[0] - prior.turn[prior.answers[0]]
     found = out, np.zeros((d, d))
     for h, (transition, _), span in _backwards(rows, prior):
         _superposition_loops.noise_shares(
-            rows._rows, h, transition, gains, rows._filtered, prior.turn, prior.back, noise, span,
-            found,
+            rows._rows, h, transition, gains, states, prior.turn, prior.back, noise, span, found
         )  # fmt: skip
     return rows._given(out)
 

@@ -76,7 +76,7 @@ class Superposition(MarkovPrior):
 
     @cached_property
     def units(self) -> Array:  # noqa: D102
-        out = np.concatenate([part.units for part in self.parts])
+        out = self._part_units
         derivatives = [part.units[: self.parts[0].dimension] for part in self.signals]
         out[: len(derivatives[0])] = np.sqrt(np.square(derivatives).sum(axis=0))
         out[0] = np.sqrt(sum(part.sigma**2 for part in self.parts))
@@ -86,21 +86,38 @@ class Superposition(MarkovPrior):
     @cached_property
     def turn(self) -> Array:
         """What makes the state of those of all parts: (d, d)."""
-        count, starts = len(self.signals), self.offsets[:-1]
-        units = np.concatenate([part.units for part in self.parts])
+        signals, units = self.offsets[: len(self.signals)], self._part_units
         out = np.diag(units)
-        for order in range(self.parts[0].dimension):
-            seen = starts[:count] + order if order else starts
+        for order, f in enumerate(self.answers):
+            seen = signals + order
             out[order, seen] = units[seen]
-        if self.noises:
-            f = self.answers[0]
-            out[f, f], out[f, starts[:count]] = 0.0, units[starts[:count]]
+            if f != order:
+                values = self.offsets[:-1]
+                out[order, values] = units[values]
+                out[f, f], out[f, seen] = 0.0, units[seen]
         return np.asarray(out / self.units[:, None])
 
     @cached_property
     def back(self) -> Array:
-        """The inverse of `turn`."""
-        return np.asarray(np.linalg.inv(self.turn))
+        """The inverse of `turn`, in which what is not needed is 0 exactly."""
+        first, *others = self.offsets[: len(self.signals)]
+        noises, units = self.offsets[len(self.signals) : -1], self._part_units
+        out = np.eye(self.dimension)
+        for order, f in enumerate(self.answers):
+            own, beside = first + order, np.array(others, dtype=int) + order
+            out[own, own] = 0.0
+            out[own, f], out[own, beside] = self.units[f], -units[beside]
+            if f != order:
+                out[f, order], out[f, f] = self.units[order], -self.units[f]
+                out[f, noises[1:]] = -units[noises[1:]]
+                out[f] /= units[f]
+            out[own] /= units[own]
+        return out
+
+    @property
+    def _part_units(self) -> Array:
+        """The units of the states of all parts."""
+        return np.concatenate([part.units for part in self.parts])
 
     @property
     def diffusion(self) -> float:  # noqa: D102
@@ -125,13 +142,17 @@ class Superposition(MarkovPrior):
     def start(self) -> tuple[Array, Array]:
         """Return the start as factors, as :meth:`MarkovPrior.start` does.
 
-        Of a root and not of the covariance, in which a part beside larger ones would be lost.
+        By orthogonal rows of a root: what values and f have in common leaves exactly, and noise
+        that is tiny beside f keeps its digits, of which the covariance has none.
         """
-        root = linalg.rq(self._start_root, mode="r")
-        size = np.diag(root).copy()
-        out = np.asarray(root / size)
-        np.fill_diagonal(out, size**2)
-        return out, np.zeros(self.dimension)
+        rows, d = self._start_root, self.dimension
+        out = np.zeros((d, d))
+        for j in range(d - 1, -1, -1):
+            out[: j + 1, j] = (rows[: j + 1] * rows[j]).sum(axis=1)  # alike for rows alike
+            if out[j, j] > 0:
+                out[:j, j] /= out[j, j]
+                rows[:j] -= np.outer(out[:j, j], rows[j])
+        return out, np.zeros(d)
 
     def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
         transition, root = self.apart(h)
