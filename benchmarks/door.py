@@ -2,10 +2,11 @@
 
     python benchmarks/door.py [--rows 400 10000 100000 1000000]
 
-Values of two sines, of a step (whose smoothness changes: adaptive splines are searched), and of two
-sines with 1 % outliers, at irregular places, noise unknown. Seconds by the clock and of CPU, the
-best of a few runs after one that compiles. Times count tuning, weighing and conditioning, and the
-slope with its limits at 1000 places.
+Values of two sines, of a step (whose smoothness changes: adaptive splines are searched), of two
+sines with 1 % outliers, and of two sines with noise that hangs together over a hundredth of the
+range beside the white one (``correlated=True``), at irregular places, noise unknown. Seconds by the
+clock and of CPU, the best of a few runs after one that compiles. Times count tuning, weighing and
+conditioning, and the slope with its limits at 1000 places.
 """
 
 import argparse
@@ -28,7 +29,21 @@ def observed(name, n):
     y = (step if name == "step" else two_sines)(x) + 0.15 * rng.standard_normal(n)
     if name == "outliers":
         y[::100] += 3.0
+    if name == "correlated":
+        y += 0.15 * together(np.diff(x, prepend=x[:1]) / 0.01, rng)
     return sd.observe(x, y)
+
+
+def together(steps, rng):
+    """Return an Ornstein-Uhlenbeck process of variance 1 at places so many lengths apart."""
+    keep = np.exp(-steps)
+    fresh = np.sqrt(-np.expm1(-2 * steps)) * rng.standard_normal(len(steps))
+    fresh[0] = rng.standard_normal()
+    out = np.empty(len(steps))
+    last = 0.0
+    for i, (share, new) in enumerate(zip(keep, fresh, strict=True)):
+        out[i] = last = share * last + new
+    return out
 
 
 def seconds(data, **options):
@@ -45,7 +60,7 @@ def main():
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     table = Table(title="sd.smooth(data, nu=1): seconds by the clock (of CPU)")
-    for name in ("rows", "two sines", "step", "outliers", "outliers, robust=False"):
+    for name in ("rows", "two sines", "step", "outliers", "outliers, robust=False", "correlated"):
         table.add_column(name, justify="right")
     for n in map(int, options.rows):
         cells = []
@@ -54,6 +69,7 @@ def main():
             ("step", {}),
             ("outliers", {}),
             ("outliers", {"robust": False}),
+            ("correlated", {"correlated": True}),
         ):
             data = observed(name, n)
             seconds(observed(name, 300), **given)

@@ -16,7 +16,7 @@ from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.criteria import MOST_LEFT_OUT, DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.stages import NATS, optimum_in_stages
-from smoothderiv.gp.unknowns import Unknowns, neighbours, thinned
+from smoothderiv.gp.unknowns import Unknowns, neighbours, stretches, thinned
 from smoothderiv.newton import newton, promise
 from smoothderiv.observations import Observations
 from smoothderiv.tuning import Search
@@ -32,6 +32,7 @@ _FEW_NUMBERS = 6  # unknowns up to which Newton steps pay
 # rows up to which the whole range is searched on all of them
 _FEW = {"dense": 128, "markov": 1000, "band": 1000}
 _STRETCH = {"dense": 400, "markov": 1000, "band": 1000}  # the same of leaving rows out
+_STRETCHES = 20
 _FEWEST = 100  # rows that tell whether an end of a range is far worse than an optimum
 _BASINS = 3
 _ROUNDS, _ROUND_STEPS = 20, 6
@@ -108,10 +109,9 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
     if not minima:
         return plain
     if isinstance(unknowns.model.kernel, Sum) and solver == "markov" and not at_once:
-        # the optima of samples are of different balances of the parts, far from those of all rows
-        minima = [newton(whole.loss, point, *bounds, nats=_ROUGH_NATS) for point, _ in minima]
-        at_once = True
-    best, curvature = min(minima, key=lambda found: whole.value(found[0]))
+        best, curvature = _balanced(unknowns, whole, objective, minima)
+    else:
+        best, curvature = min(minima, key=lambda found: whole.value(found[0]))
     best, curvature = newton(whole.loss, best, *bounds, curvature if at_once else None)
     return _Found(best, ends, curvature)
 
@@ -204,6 +204,25 @@ def _on_samples(
         found.append((np.clip(best, *bounds), curvature))
         hopeless |= _hopeless(sample, objective, best)
     return found, _worded(unknowns.ends, hopeless) if found else unknowns.ends
+
+
+def _balanced(
+    unknowns: Unknowns,
+    whole: Objective,
+    objective: Callable[..., Objective],
+    minima: list[tuple[Array, Array]],
+) -> tuple[Array, Array]:
+    """Go on from the optima of samples, of which none sees how the parts of a sum share all rows.
+
+    Of all rows, or of many in stretches, which have slow and quick structure both. Return the best.
+    """
+    part, data, few = whole, unknowns.data, _STRETCH["markov"]
+    if len(data) > 2 * _STRETCHES * few:
+        sample = Unknowns(unknowns.model, data[stretches(data, few, _STRETCHES)])
+        if sample.names == unknowns.names:
+            part = objective(sample)
+    found = [newton(part.loss, point, *unknowns.bounds, nats=_ROUGH_NATS) for point, _ in minima]
+    return min(found, key=lambda one: part.value(one[0]))
 
 
 def _worded(ends: Ends, hopeless: NDArray[np.bool_]) -> Ends:

@@ -349,3 +349,10 @@ def neighbours(data: Observations, few: int) -> NDArray[np.intp]:
     """Return at most `few` rows that follow each other in the first dimension, from its middle."""
     along = np.argsort(data.x.reshape(len(data), -1)[:, 0], kind="stable")
     return along[max((len(data) - few) // 2, 0) :][:few]
+
+
+def stretches(data: Observations, few: int, count: int) -> NDArray[np.intp]:
+    """Return `count` stretches of `few` rows each that follow each other on a line."""
+    along = np.argsort(data.x, kind="stable")
+    first = np.linspace(0, len(data) - few, count).astype(np.intp)
+    return along[np.unique(first[:, None] + np.arange(few))]
