@@ -110,6 +110,13 @@ def test_the_default_warns_of_it_and_the_remedy_covers():
     assert (held[1].mean(axis=1) > 0.9).all()
 
 
+@pytest.mark.parametrize(("n", "rho"), [(200, 0.5), (400, 0.7), (1000, 0.98), (6000, 0.999)])
+def test_noise_of_any_reach_is_warned_of(n, rho):
+    """Of neighbours alone, of 50 rows, and of 1000."""
+    with pytest.warns(sd.NoiseWarning, match="hangs together"):
+        sd.smooth(noisy(1, rho, n=n), nu=1)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_white_noise_is_not_taken_for_it(seed):
     rng = np.random.default_rng(seed)
