@@ -50,9 +50,10 @@ def correlation_gain(post: AveragedPosterior) -> float:
     Schwarz (1978), doi:10.1214/aos/1176344136.
     """
     data = post.data
-    values = int(data.is_of(0).sum()) if data.ndim == 1 else 0
+    if data.ndim > 1 or (values := int(data.is_of(0).sum())) < _TELLING:
+        return -math.inf
     rough = float(post.weights @ [_is_rough(model) for model in post.model.models])
-    if values < _TELLING or rough < _ROUGH or post.edf < min(values / 10, _FLEXIBLE):
+    if rough < _ROUGH or post.edf < min(values / 10, _FLEXIBLE):
         return -math.inf
     samples = [neighbours(data, _ENOUGH)]
     if len(data) > 2 * _ENOUGH:
@@ -61,7 +62,10 @@ def correlation_gain(post: AveragedPosterior) -> float:
 
 
 def _gain(data: Observations) -> float:
-    mean = float(np.mean(data.y[data.is_of(0)]))
+    values = data.y[data.is_of(0)]
+    if len(values) < _TELLING:
+        return -math.inf
+    mean = float(np.mean(values))
 
     def evidence(kernel: Kernel) -> float:
         return fit_quietly(GaussianProcess(kernel, mean=mean), data).log_evidence

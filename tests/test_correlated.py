@@ -117,6 +117,15 @@ def test_noise_of_any_reach_is_warned_of(n, rho):
         sd.smooth(noisy(1, rho, n=n), nu=1)
 
 
+def test_slopes_without_values_beside_them_are_no_reason_to_ask():
+    """Of 1000 neighbours in the middle none is a value."""
+    rng, x = np.random.default_rng(0), np.linspace(0, 4, 1500)
+    few = noisy(1, 0.98, n=50)
+    rough = sd.observe(x, np.sign(np.sin(20 * x)) + 0.1 * rng.standard_normal(1500), nu=1)
+    edges = few.x + np.where(few.x < 2, -4.0, 4.0)
+    sd.smooth(sd.observe(edges, few.y) + rough, nu=1, correlated="auto")
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_white_noise_is_not_taken_for_it(seed):
     rng = np.random.default_rng(seed)
