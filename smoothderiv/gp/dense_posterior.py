@@ -169,9 +169,9 @@ class GaussianPosterior(ProcessPosterior):
     @cached_property
     def _curve(self) -> Array:
         """The diagonal of ``K_f P``: of ``1 - R P`` less that of ``K_g P``, g correlated noise."""
-        whole, layout, scale = self.model.kernel, self._factor.layout, self._factor.scale
-        if whole.signal is whole:
+        if not self._has_noise:
             return self._kept
+        whole, layout, scale = self.model.kernel, self._factor.layout, self._factor.scale
         whole = whole.anchored(float(self._trend.center[0]), float(self._trend.span[0]))
         noise = assembly.cross(whole, layout, layout) - assembly.cross(self._kernel, layout, layout)
         solved = self._factor.unhalve(self._factor.halve(noise * scale)) * scale
@@ -195,7 +195,7 @@ class GaussianPosterior(ProcessPosterior):
         return np.asarray(self._factor.unhalve(self._fit.basis.copy()) * self._factor.scale)
 
     def _unexplained(self) -> tuple[Array, Array]:
-        if self.model.kernel.signal is self.model.kernel:
+        if not self._has_noise:
             return self.residuals(), self._kept
         out = np.empty(len(self.data))
         out[self._factor.layout.rows] = self._fit.alpha

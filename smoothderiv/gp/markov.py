@@ -158,11 +158,6 @@ class MarkovPosterior(ProcessPosterior):
         """The component of the state that says each derivative of f."""
         return self._rows.prior.answers
 
-    @property
-    def _has_noise(self) -> bool:
-        """Whether the kernel holds correlated noise."""
-        return self.model.kernel.signal is not self.model.kernel
-
     def residuals(self) -> Array:
         """Return ``y_i - D^nu_i f(x_i)`` for each row, without cancellation: (n,)."""
         return super().residuals() if self._has_noise else self._unexplained()[0]
@@ -177,11 +172,10 @@ class MarkovPosterior(ProcessPosterior):
     def _curve(self) -> Array:
         """The diagonal of ``K_f P``: of ``1 - R P`` less that of ``K_g P``, g correlated noise."""
         x, values = self.data.x, self.data.is_of(0)
-        f = self._answers[0]
+        f, unit = self._answers[0], self._rows.prior.units[0]
         noise = noise_shares(self._rows)
         for column, asked in zip(self._fit.pulled.T, self._fit.states, strict=True):
             smoothed = asked.at(x)[0]
-            unit = self._rows.prior.units[0]
             noise -= np.where(values, (smoothed[:, 0] - smoothed[:, f]) * unit * column, 0.0)
         return np.asarray(np.clip(self._weight - noise, 0.0, 1.0))
 

@@ -44,6 +44,11 @@ class ProcessPosterior(Posterior):
     def highest_order(self) -> float:  # noqa: D102
         return self.model.kernel.smoothness
 
+    @property
+    def _has_noise(self) -> bool:
+        """Whether the kernel holds correlated noise, which rows of values carry beside f."""
+        return self.model.kernel.signal is not self.model.kernel
+
     @cached_property
     def edf(self) -> float:  # type: ignore[override]
         """Effective degrees of freedom, the sum of the leverages; when first asked."""

@@ -125,8 +125,7 @@ def _backwards(
 ) -> Iterator[tuple[Array, tuple[Array, Array], tuple[int, int]]]:
     """Yield runs of rows, the last first: the steps to them, those of the parts, and the span."""
     for part in reversed(slices(len(rows.x), _AT_ONCE)):
-        x = rows.x[max(part.start - 1, 0) : part.stop]
-        h = np.diff(x, prepend=x[:1])[-(part.stop - part.start) :]
+        h = rows.gaps(part)
         yield h, prior.apart(h), (part.start, part.stop)
 
 

@@ -381,10 +381,15 @@ class MarkovRows:
         x = self.x[part]
         if not isinstance(part, slice):
             return self.prior.steps(x - self.x[np.maximum(part - 1, 0)], x)
+        return self.prior.steps(self.gaps(part), x)
+
+    def gaps(self, part: slice) -> Array:
+        """Return the distances to some rows from those before, 0 for the first of all: (m,)."""
+        x = self.x[part]
         h = np.empty(len(x))
         np.subtract(x[1:], x[:-1], out=h[1:])
         h[:1] = x[:1] - self.x[max(part.start - 1, 0)]
-        return self.prior.steps(h, x)
+        return h
 
     def _columns(self, part: Any) -> tuple[Array, Array, Orders]:
         return self.y[part], self.variance[part], self.nu[part]
