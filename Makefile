@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 CODE = smoothderiv tests examples benchmarks docs
-WITHOUT_JIT = tests/test_basis.py tests/test_kernels.py
+WITHOUT_JIT = tests/test_basis.py tests/test_kernels.py tests/test_scratch.py
 
 .PHONY: demo test format docs clean
 PAGES = docs/_build docs/reference docs/learn docs/gallery docs/sg_execution_times.rst

@@ -89,7 +89,9 @@ class Question:
 
     _last: list[Any] = field(default_factory=list, compare=False, repr=False)
 
-    def stds(self, post: Posterior, places: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
+    def stds(
+        self, post: Posterior, places: NDArray[Any]
+    ) -> dict[tuple[int, ...], NDArray[np.float64]]:
         """Return where to keep standard deviations, with those that `post` shares with the last.
 
         Under a model with no unknown number, series of the same places, orders and noise have the
@@ -102,7 +104,7 @@ class Question:
         key = [str(data.origin), *((a.dtype.str, a.tobytes()) for a in arrays)]
         if not self._last or self._last[0] != key:
             self._last[:] = [key, {}]
-        found: dict[int, NDArray[np.float64]] = self._last[1]
+        found: dict[tuple[int, ...], NDArray[np.float64]] = self._last[1]
         return found
 
     def places(self, series: Series, data: Observations) -> NDArray[Any]:

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Derivative(Posterior):
     """The posterior of the derivative of order `shift` of another posterior."""
 

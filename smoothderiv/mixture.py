@@ -33,7 +33,7 @@ def _log_mixed(logs: Sequence[Array], weights: Array) -> Array:
         return np.asarray(np.log(total) + size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AveragedPosterior(Posterior):
     """A mixture of posteriors of the same data: ``sum_k weight_k N(mean_k, cov_k)``.
 
@@ -86,6 +86,10 @@ class AveragedPosterior(Posterior):
     def loo(self) -> LeaveOneOut:
         """Return what the mixture predicts for each row without it, at the present weights."""
         return self._left
+
+    def log_predictive(self) -> Array:
+        """Return what the mixture predicts for the rows of each place and order without them."""
+        return _log_mixed(self._each(lambda m: m.log_predictive()), self.weights)
 
     @functools.cached_property
     def _left(self) -> LeaveOneOut:

@@ -107,15 +107,16 @@ def require_known(model: Model, data: Observations) -> None:
         )
 
 
-def check_noise(noise: Any) -> None:
-    """Refuse a noise mapping whose levels are not positive numbers."""
+def check_noise(noise: Any, *, zero: bool = False) -> None:
+    """Refuse a noise mapping whose levels are not positive numbers, or 0 where that is a model."""
     if noise is None:
         return
     if not isinstance(noise, Mapping):
         raise ValueError(f"noise: {noise!r} is not a mapping; give one such as {{0: 0.1, 1: 0.3}}")
     for order, level in noise.items():
-        if not (0 < level < float("inf")):
+        if not (0 < level < float("inf") or (zero and level == 0)):
+            wanted = "finite and not negative" if zero else "positive and finite"
             raise ValueError(
-                f"noise: the level of order {order} is {level!r}, but it must be positive and "
-                "finite; exact rows are given as yerr=0 to observe()"
+                f"noise: the level of order {order} is {level!r}, but it must be {wanted}; exact "
+                "rows are given as yerr=0 to observe()"
             )

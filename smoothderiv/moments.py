@@ -143,6 +143,11 @@ class Moments(ABC):
         orders = orders.astype(np.int64)
         if ndim > 1 and orders.ndim == 0 and orders == 0:
             orders = np.zeros(ndim, dtype=np.int64)
+        if ndim > 1 and (orders.ndim == 0 or orders.shape[-1] != ndim):
+            raise ValueError(
+                f"nu: {nu!r}, but x has {ndim} dimensions; give a multi-index such as "
+                f"{(1,) + (0,) * (ndim - 1)}, the order along each axis, or use gradient(x)"
+            )
         if orders.size and (orders.min() < 0 or self._total(orders).max() > self.highest_order):
             raise ValueError(
                 f"nu: {nu!r} was asked, but {type(self.model).__name__} has derivatives of order "

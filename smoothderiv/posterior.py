@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,6 +114,10 @@ class Posterior(Moments):
         half = half_width(self, x, nu, check_level(level), within, rng)
         mean = self.mean(x, nu)
         return mean - half, mean + half
+
+    def __repr__(self) -> str:
+        rows, words = len(self.data), type(self.model).__name__
+        return f"Posterior: {words} given {rows} row{'s' * (rows != 1)}; .summary() says more"
 
     def derivative(self, nu: int = 1) -> Posterior:
         """Return the posterior of the derivative of order `nu`."""
@@ -288,31 +291,39 @@ class Posterior(Moments):
         """
         return find_argmax(self, nu, within, check_level(level), rng)
 
-    def frame(
-        self, x: ArrayLike, nu: int | Sequence[int] = (0, 1), level: float = 0.95
-    ) -> pa.Table:
+    def frame(self, x: ArrayLike, nu: ArrayLike | None = None, level: float = 0.95) -> pa.Table:
         """Return the answers at places x as a pyarrow table, a row for each place.
 
         Columns ``x`` (datetimes where the data have them) and, for each order of `nu`, ``mean_0,
-        std_0, lower_0, upper_0, mean_1, ..`` with the limits of :meth:`interval`. It turns into
-        another library's table by ``.to_pandas()`` or ``polars.from_arrow``.
+        std_0, lower_0, upper_0, mean_1, ..`` with the limits of :meth:`interval`; for x of several
+        dimensions `nu` is a multi-index or a list of them, and columns are ``mean_1_0, ..``. By
+        default f and its first derivatives. It turns into another library's table by
+        ``.to_pandas()`` or ``polars.from_arrow``.
         """
+        if nu is None:
+            first = self._multi_indices(1)
+            nu = np.concatenate((0 * first[:1], first))
         return self._frame(x, nu, level, {})
 
-    def _frame(self, x: ArrayLike, nu: Any, level: float, stds: dict[int, Array]) -> pa.Table:
+    def _frame(
+        self, x: ArrayLike, nu: Any, level: float, stds: dict[tuple[int, ...], Array]
+    ) -> pa.Table:
         """Return :meth:`frame`; standard deviations that are known are taken, others are kept."""
         import pyarrow as pa
 
-        places = np.atleast_1d(np.asarray(x))
-        columns: dict[str, Any] = {"x": places if places.ndim == 1 else list(places)}
+        several = self.data.ndim > 1
+        at_least = np.atleast_2d if several else np.atleast_1d
+        places = at_least(np.asarray(x))
+        columns: dict[str, Any] = {"x": list(places) if several else places}
         wide = student_quantile(0.5 + 0.5 * check_level(level), self.dof)
-        for order in np.atleast_1d(np.asarray(nu)):
-            if order not in stds:
-                stds[order] = self.std(places, order)
-            mean, std = self.mean(places, order), stds[order]
+        for order in at_least(np.asarray(nu)):
+            key = tuple(np.atleast_1d(order).tolist())
+            if key not in stds:
+                stds[key] = self.std(places, order)
+            mean, std = self.mean(places, order), stds[key]
             values = (mean, std, mean - wide * std, mean + wide * std)
             for word, value in zip(("mean", "std", "lower", "upper"), values, strict=True):
-                columns[f"{word}_{order}"] = value
+                columns["_".join((word, *map(str, key)))] = value
         return pa.table(columns)
 
     def save(self, path: str | os.PathLike[str]) -> None:

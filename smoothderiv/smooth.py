@@ -96,10 +96,18 @@ def smooth(
     """
     from smoothderiv.tuning import tune
 
+    if not isinstance(data, Observations):
+        raise TypeError(
+            f"data: {type(data).__name__} is not Observations; give "
+            "sd.observe(x, y), or use sd.differentiate(x, y)"
+        )
     choices = {"robust": robust, "varying": varying, "correlated": correlated}
     for name, choice in choices.items():
         if choice not in ("auto", True, False):
             raise ValueError(f"{name}: {choice!r} is unknown; use 'auto', True or False")
+    robust, varying, correlated = (
+        choice if choice == "auto" else bool(choice) for choice in choices.values()
+    )
     if correlated is True and model is not None:
         raise ValueError(
             f"correlated: True is for the default model, but {model!r} was given; add "

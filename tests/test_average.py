@@ -238,3 +238,12 @@ def test_members_answer_the_same_on_threads(monkeypatch):
     monkeypatch.setattr("smoothderiv._threads.cores", lambda: 3)
     for one, other in zip(alone, answers(), strict=True):
         assert_allclose(other, one, rtol=0)
+
+
+def test_what_is_predicted_is_the_mixture_of_what_members_predict():
+    rng = np.random.default_rng(1)
+    x = np.sort(rng.uniform(0, 1, 30))
+    data = sd.observe(x, np.sin(6 * x) + 0.1 * rng.standard_normal(30))
+    post = sd.smooth(data, sd.ModelAverage((sd.SmoothingSpline(2), sd.SmoothingSpline(3))))
+    assert len(post.members) > 1
+    assert np.isclose(post.log_predictive().sum(), post.loo().log_density.sum(), rtol=1e-12)

@@ -188,3 +188,46 @@ def test_exact_rows_of_a_line_are_a_line():
         post = sd.smooth(sd.observe(x, 2 * x + 1, 0.0))
     assert_allclose(post([0.3, 0.77], 1), 2.0, rtol=1e-6)
     assert_allclose(post([0.3, 0.77]), [1.6, 2.54], rtol=1e-9)
+
+
+def test_choices_may_be_any_truth():
+    x = np.linspace(0, 6, 120)
+    y = np.sin(x) + 0.05 * np.random.default_rng(0).standard_normal(120)
+    y[[20, 70]] += 3.0
+    model = sd.SmoothingSpline(3)
+    least = [
+        sd.smooth(sd.observe(x, y), model, robust=choice).data.weight.min()
+        for choice in (True, 1, np.True_)
+    ]
+    assert least[0] < 0.01
+    assert least == [least[0]] * 3
+    with pytest.raises(ValueError, match="correlated: True"):
+        sd.smooth(sd.observe(x, y), model, correlated=np.True_)
+
+
+def test_arrays_are_told_where_to_go():
+    with pytest.raises(TypeError, match=r"sd\.observe"):
+        sd.smooth(np.arange(5.0), np.arange(5.0))
+
+
+def test_a_posterior_shows_itself_in_a_line():
+    x = np.linspace(0, 6, 40)
+    shown = repr(sd.smooth(sd.observe(x, np.sin(x) + 0.1 * np.cos(40 * x))))
+    assert shown == "Posterior: ModelAverage given 40 rows; .summary() says more"
+
+
+def test_in_several_dimensions_orders_are_multi_indices():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(20, 2))
+    kernel = sd.kernels.Matern52(scale=0.5, sigma=1.0)
+    post = sd.GaussianProcess(kernel).condition(sd.observe(x, x[:, 0] ** 2 + x[:, 1], 0.1))
+    for ask in (post.mean, post.std, post.interval, post.prob_positive):
+        with pytest.raises(ValueError, match="multi-index"):
+            ask(x, nu=1)
+    table = post.frame(x[:3]).to_pydict()
+    for nu in ((0, 0), (1, 0), (0, 1)):
+        name = f"mean_{nu[0]}_{nu[1]}"
+        assert np.array_equal(table[name], post.mean(x[:3], nu))
+    assert list(post.frame(x[:3], nu=(1, 0)).to_pydict()) == ["x"] + [
+        f"{word}_1_0" for word in ("mean", "std", "lower", "upper")
+    ]

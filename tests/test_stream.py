@@ -83,3 +83,10 @@ def test_refusals():
     with pytest.raises(ValueError, match="q"):
         sd.SmoothingSpline(2).stream()
     assert len(stream) == 1
+
+
+def test_orders_are_whole_numbers_of_any_kind():
+    stream = sd.SmoothingSpline(2, q=1.0, noise={np.int64(0): 0.1}).stream()
+    stream.update(0.0, 1.0, nu=np.int64(0))
+    with pytest.raises(ValueError, match=r"nu: 1\.0 is not the order"):
+        stream.update(1.0, 1.0, 0.1, nu=1.0)

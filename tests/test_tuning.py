@@ -165,3 +165,25 @@ def test_leaving_out_a_row_that_alone_tells_something_is_no_candidate(rows):
     data = sd.observe(x, np.sin(7 * x)) + slope
     model = sd.tune(sd.RegressionSpline(), data, "loo")
     assert np.isfinite(model.condition(data).loo().std).all()
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_gcv_of_stated_and_unknown_noise_far_from_zero_knows_no_unit(unit):
+    x = np.linspace(0, 1, 40)
+    rng = np.random.default_rng(0)
+    values = 1e6 + np.sin(6 * x) + 0.05 * rng.standard_normal(40)
+    slopes = 6 * np.cos(6 * x) + 0.5 * rng.standard_normal(40)
+
+    def tuned(c):
+        data = sd.observe(x, c * values, 0.05 * c) + sd.observe(x, c * slopes, nu=1)
+        return sd.tune(sd.SmoothingSpline(2), data, "gcv")
+
+    one, other = tuned(1.0), tuned(unit)
+    assert np.isclose(other.q, one.q * unit**2, rtol=1e-6)
+    assert np.isclose(other.noise[1], one.noise[1] * unit, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", [sd.SmoothingSpline, sd.AdaptiveSpline])
+def test_noise_is_a_mapping(model):
+    with pytest.raises(ValueError, match=r"noise: 0\.1 is not a mapping"):
+        model(2, noise=0.1)

@@ -78,7 +78,7 @@ class Places(NamedTuple):
     pieces: tuple[Any, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trajectory(Posterior):
     """The state given all data, with the uncertainty of coefficients and start.
 

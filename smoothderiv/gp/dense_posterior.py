@@ -76,7 +76,7 @@ def _tell_of_missed_rows(
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GaussianPosterior(ProcessPosterior):
     """The posterior of a :class:`GaussianProcess` by a dense Cholesky factor.
 

@@ -174,7 +174,7 @@ def _check(data: Observations) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IterativePosterior(Posterior):
     """The posterior of a :class:`.GaussianProcess` by conjugate gradients, to a stated accuracy.
 

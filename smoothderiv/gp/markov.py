@@ -128,7 +128,7 @@ def _matern(kernel: Kernel) -> Matern:
     return Matern(int(kernel.smoothness), kernel.resolution, known(kernel.sigma, "sigma"))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MarkovPosterior(ProcessPosterior):
     """The posterior of a 1-D :class:`GaussianProcess` as a Markov chain: O(n), O(1) a question."""
 

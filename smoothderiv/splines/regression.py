@@ -235,7 +235,7 @@ class RegressionSpline(Model):
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RegressionSplinePosterior(Posterior):
     """The posterior of a :class:`.RegressionSpline`: Gaussian coefficients on a B-spline basis.
 

@@ -8,7 +8,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-MAX_DIMENSION = 12
+MAX_DIMENSION = 13
 APART = 16  # as in ``_loops``
 _SIZE = 2 * MAX_DIMENSION * (3 * MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
@@ -19,8 +19,8 @@ _inline = njit(  # type: ignore[call-overload]
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
-    def _scratch(dims):
-        return np.zeros(_SIZE)
+    def _scratch(dims):  # as large as compiled, and as little cleared
+        return np.full(2 * len(dims) * (3 * len(dims) + 1), np.nan)
 
 else:
 

@@ -18,7 +18,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-MAX_DIMENSION = 12
+MAX_DIMENSION = 13  # order 12 and its integral
 APART = 16  # rows from one that is marked to the next: APART - 1, 2 APART - 1, ..
 _SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
@@ -31,8 +31,8 @@ _in_place = njit(inline="always", error_model="numpy")
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
-    def _scratch(dims):
-        return np.zeros(_SIZE)
+    def _scratch(dims):  # as large as compiled, and as little cleared
+        return np.full(8 * len(dims) * (len(dims) + 1), np.nan)
 
 else:
 

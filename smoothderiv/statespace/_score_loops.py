@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 BLOCK = 32
 APART = 16  # as in ``_loops``
-MAX_DIMENSION = 12
+MAX_DIMENSION = 13
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 # no entries for Python, whose compilation would take as long as the functions themselves
 _inline = njit(  # type: ignore[call-overload]
@@ -33,11 +33,11 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     def _side_by_side(dims):
         return BLOCK if isinstance(dims, tuple) else 1
 
-    def _scratch(dims):
-        return np.zeros(MAX_DIMENSION * (MAX_DIMENSION + 1))
+    def _scratch(dims):  # as large as compiled, and as little cleared
+        return np.full(len(dims) * (len(dims) + 1), np.nan)
 
     def _table(dims):
-        return np.zeros(MAX_DIMENSION**2 * BLOCK)
+        return np.full(len(dims) * (len(dims) + 1) * BLOCK, np.nan)
 
 else:
 

@@ -15,7 +15,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK = 32
-_SIZE = 16
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 # no entries for Python, whose compilation would take as long as the functions themselves
 _inline = njit(  # type: ignore[call-overload]
@@ -26,11 +25,11 @@ _in_place = njit(inline="always", error_model="numpy")
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
-    def _scratch(dims):
-        return np.zeros(_SIZE)
+    def _scratch(dims):  # as large as compiled, and as little cleared
+        return np.full(len(dims) ** 2, np.nan)
 
     def _table(dims):
-        return np.zeros(_SIZE * BLOCK)
+        return np.full(len(dims) ** 2 * BLOCK, np.nan)
 
 else:
 

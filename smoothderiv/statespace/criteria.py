@@ -273,7 +273,8 @@ class Criterion:
             n = len(weight)
             if not left > 0.0:
                 return Terms(math.inf, 0.0 * by_pull, 0.0 * by_pull, 1.0)
-            rounding = (np.finfo(float).eps * np.abs(self.data.y[rows]).max()) ** 2 or 1e-200
+            size = np.abs(self.data.y[rows] / self.data.relative_sd[rows]).max()
+            rounding = (np.finfo(float).eps * size) ** 2 or 1e-200
             score = n * rss / left**2 + rounding
             loss += 0.5 * n * math.log(score)
             by_pull[rows] = n**2 / (left**2 * score) * R[rows] * weight * errors.pull[rows]

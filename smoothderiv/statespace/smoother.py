@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from smoothderiv._validate import asked_orders
 from smoothderiv.leave_one_out import log_predictive_exact
 from smoothderiv.limits import student_dof
-from smoothderiv.model import Model, Noise, UndeterminedError, missing_noise, require_known
+from smoothderiv.model import (
+    Model,
+    Noise,
+    UndeterminedError,
+    check_noise,
+    missing_noise,
+    require_known,
+)
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _chain_loops, _loops
@@ -105,19 +112,14 @@ class SmoothingSpline(Model):
     tuning: Tuning | None = field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        highest = _loops.MAX_DIMENSION
+        highest = _loops.MAX_DIMENSION - 1  # an integral takes one more
         if int(self.order) != self.order or not 1 <= self.order <= highest:
             raise ValueError(f"order: {self.order!r} is not a whole number from 1 to {highest}")
         if self.q is not None and not 0 <= self.q < math.inf:
             raise ValueError(
                 f"q: {self.q!r} must be finite and not negative; 0 is a polynomial, None is tuned"
             )
-        for order, level in (self.noise or {}).items():
-            if not 0 <= level < math.inf:
-                raise ValueError(
-                    f"noise: the level of order {order} is {level!r}, but it must be finite and "
-                    "not negative"
-                )
+        check_noise(self.noise, zero=True)
 
     def condition(self, data: Observations) -> Posterior:
         """Return the posterior of f given the rows: see :meth:`.Model.condition`."""
@@ -276,7 +278,7 @@ def _advice(data: Observations, order: int) -> str:
     return f"add rows at other places (order={order} needs {order} or more), or lower the order"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _SplinePosterior(Posterior):
     data: Observations
     model: Any

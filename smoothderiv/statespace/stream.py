@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,9 @@ class Stream:
         state = np.zeros(_HEAD + d * (d + 2))
         state[_HEAD + d * (d + 1) :] = 1.0
         steps = IntegratedWiener(d, model.q).steps(np.zeros(1))
-        levels = {k: float(v) for k, v in (model.noise or {}).items() if isinstance(k, int)}
+        levels = {
+            k: float(v) for k, v in (model.noise or {}).items() if isinstance(k, (int, np.integer))
+        }
         return cls(model, state, np.empty((16, 4)), steps.basis, steps.weight[0], levels)
 
     def __len__(self) -> int:
@@ -87,6 +90,12 @@ class Stream:
             A late row (the remedy is :meth:`smooth` on all rows), entries that are not finite, an
             order that the model lacks, or an exact row that contradicts earlier ones.
         """
+        try:
+            nu = operator.index(nu)
+        except TypeError:
+            raise ValueError(
+                f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, .."
+            ) from None
         if yerr is None:
             yerr = self._level(nu)
         k = int(self._state[2])

@@ -117,7 +117,7 @@ def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
     return BandPosterior(data, model, MappingProxyType(used), fit.log_evidence, trend, fit)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BandPosterior(ProcessPosterior):
     """The posterior of a squared exponential :class:`GaussianProcess` on a line, in O(n).
 
