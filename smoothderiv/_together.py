@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from smoothderiv._series import Series
 from smoothderiv.model import Model, UnsuitableError
 from smoothderiv.observations import Observations
-from smoothderiv.tuning import Search, Tuning, _Minimiser
+from smoothderiv.tuning import Search, Tuning, _Minimiser, reported
 
 Array = NDArray[np.float64]
 
@@ -41,6 +41,7 @@ def tune_together(model: Model | None, series: Sequence[Series]) -> Model:
     if not data:
         raise ValueError("share: no series to tune on; without share each one's error says why")
     best, best_merit = model, -math.inf
+    tried = []
     for batch in model.candidates(data[0], _KIND):
         last = best_merit
         for candidate in batch:
@@ -48,13 +49,14 @@ def tune_together(model: Model | None, series: Sequence[Series]) -> Model:
                 tuned, merit = _tuned(candidate, data)
             except UnsuitableError:
                 continue
+            tried.append((repr(candidate), merit))
             if merit > best_merit + _EQUAL:
                 best, best_merit = tuned, merit
         if not best_merit > last + 1.0:
             break
     if best is model:
         raise ValueError(f"share: the series do not tune {model} together; leave share out")
-    return best
+    return reported(best, tuple(tried))
 
 
 def _usable(series: Series) -> Observations | None:
@@ -85,7 +87,13 @@ def _tuned(model: Model, data: list[Observations]) -> tuple[Model, float]:
         optimum = _Minimiser(joint).run()
         point = optimum.point
         report = Tuning(
-            _KIND, joint.names, point, optimum.loss, optimum.gradient, (), optimum.curve
+            _KIND,
+            joint.names,
+            point,
+            optimum.loss,
+            optimum.gradient,
+            joint.words_at(point),
+            optimum.curve,
         )
         weights = [len(rows) for rows in data]
         model = _pooled([search.fill(point) for search in searches], weights)

@@ -64,14 +64,15 @@ def leave_one_out_by(
 
 
 def log_predictive(
-    residual: Array, leverage: Array, data: Observations, noise: Mapping[Any, float]
+    residual: Array, leverage: Array, each: Array, data: Observations, noise: Mapping[Any, float]
 ) -> Array:
     """Return the log density of all rows of each place and order given all others: (groups,).
 
     Rows of one place and order are left out together, so that splitting a row into replicates
     changes no model's sum against another's. A group of rows with residual mean r weighted by
     ``1 / sd_i^2``, ``1/s^2 = sum_i 1/sd_i^2`` and leverage h is predicted by
-    ``N(r; 0, s^2 / (1 - h))``, times the densities of its rows about their mean.
+    ``N(r; 0, s^2 / (1 - h))``, times the densities of its rows about their mean. That of a row
+    that is alone in its group is `each`, where an engine may know it to more digits.
     """
     sd = data.sd(noise)
     soft = ~data.exact
@@ -88,10 +89,12 @@ def log_predictive(
     free = 1.0 - total(leverage)
     within = total(precision * residual**2) - weight * mean**2
     logs = total(np.log(sd)) + 0.5 * size * math.log(2 * math.pi)
-    alone = (free <= 8 * np.finfo(float).eps * size) | (total(sure.astype(float)) > 0)
+    certain = total(sure.astype(float)) > 0
+    alone = (free <= 8 * np.finfo(float).eps * size) | certain
     free = np.where(alone, 1.0, free)
     density = 0.5 * np.log(free) - 0.5 * (weight * mean**2 / free + within) - logs
-    return np.where(alone, -np.inf, density)
+    density = np.where(alone, -np.inf, density)
+    return np.where((size == 1) & ~certain, total(each), density)
 
 
 def left_out(data: Observations) -> NDArray[np.bool_]:

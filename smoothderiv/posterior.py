@@ -384,7 +384,8 @@ class Posterior(Moments):
         """
         if len(self.data) and self.data.exact.all():
             return self._log_predictive_exact()
-        return log_predictive(*self._unexplained(), self.data, self.noise)
+        each = self.loo().log_density
+        return log_predictive(*self._unexplained(), each, self.data, self.noise)
 
     def _log_predictive_exact(self) -> Array:
         """Return the log density of each row given all others, no row having noise: (n,)."""

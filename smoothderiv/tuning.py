@@ -92,6 +92,14 @@ class Search:
         """Return the criterion at a point, in nats."""
         return self.loss(point)[0] if self.value is None else self.value(point)
 
+    def words_at(self, point: Array) -> tuple[str, ...]:
+        """Return what is reached where entries of a point are infinite, in words."""
+        return tuple(
+            f"{name}: {ends[int(value > 0)]}"
+            for name, value, ends in zip(self.names, point, self.ends, strict=True)
+            if np.isinf(value)
+        )
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -237,7 +245,7 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
             break
     if not tried:
         raise unsuitable or UndeterminedError(f"data: too few rows ({len(data)}) to tune {model}")
-    return cast(M, _report(best, tuple(tried))), best_result
+    return cast(M, reported(best, tuple(tried))), best_result
 
 
 def _tune_continuous(
@@ -248,18 +256,13 @@ def _tune_continuous(
         return model, None
     search = model.search(data, criterion)
     optimum = _Minimiser(search).run()
-    words = tuple(
-        f"{name}: {ends[int(value > 0)]}"
-        for name, value, ends in zip(search.names, optimum.point, search.ends, strict=True)
-        if np.isinf(value)
-    )
     report = Tuning(
         criterion,
         search.names,
         optimum.point,
         optimum.loss,
         optimum.gradient,
-        words,
+        search.words_at(optimum.point),
         optimum.curve,
         settled=search.settled or _left_to_gain(search, optimum),
     )
@@ -322,7 +325,7 @@ def _curvature(search: Search, optimum: _Optimum, free: NDArray[np.bool_]) -> Ar
     return 0.5 * (curvature + curvature.T)
 
 
-def _report(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
+def reported(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
     """Warn of ends and of a search that did not converge; record the discrete candidates."""
     report = model.tuning
     if report is None:

@@ -247,3 +247,29 @@ def test_what_is_predicted_is_the_mixture_of_what_members_predict():
     post = sd.smooth(data, sd.ModelAverage((sd.SmoothingSpline(2), sd.SmoothingSpline(3))))
     assert len(post.members) > 1
     assert np.isclose(post.log_predictive().sum(), post.loo().log_density.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kernel", [sd.kernels.SquaredExponential(0.06, 1.4), sd.kernels.Matern72(0.3, 1.4)], ids=str
+)
+@pytest.mark.parametrize("level", [1e-3, 1e-6, 1e-9])
+def test_digits_of_what_is_predicted_last_to_the_smallest_noise(kernel, level):
+    x = np.linspace(0, 1, 30)
+    y = np.sin(2 * np.pi * (2 * x + 3 * x**2))
+    model = sd.GaussianProcess(kernel, noise={0: level})
+    found = model.condition(sd.observe(x, y)).log_predictive()
+    for i in (0, 3, 15):
+        rest = np.arange(30) != i
+        post = model.condition(sd.observe(x[rest], y[rest]))
+        std = np.hypot(post.std(x[i]), level)
+        expected = -0.5 * ((y[i] - post(x[i])) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
+        assert np.isclose(found[i], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_member_without_noise_is_weighed():
+    x = np.linspace(0, 1, 50)
+    clean = np.sin(2 * np.pi * (2 * x + 6 * x**2))
+    noise = np.random.default_rng([1, 50, 20]).standard_normal(50)  # that some curve goes through
+    post = sd.smooth(sd.observe(x, clean + 0.02 * clean.std() * noise), nu=1)
+    slope = 2 * np.pi * (2 + 12 * x) * np.cos(2 * np.pi * (2 * x + 6 * x**2))
+    assert np.sqrt(np.mean((post(x, 1) - slope) ** 2)) < 0.15 * slope.std()

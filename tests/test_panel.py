@@ -247,6 +247,13 @@ def test_a_shared_tuning_is_one_model_at_the_least_sum():
         assert_allclose(rows.mean_1, model.condition(data)(rows.t, 1), rtol=1e-9)
 
 
+def test_a_shared_tuning_at_an_end_of_its_range_says_so():
+    x = np.tile(np.arange(30.0), 3)
+    frame = pd.DataFrame({"id": np.repeat([1, 2, 3], 30), "x": x, "y": 2 * x + 0.1 * (-1) ** x})
+    with pytest.warns(sd.TuningWarning, match="a straight line"):
+        sd.smooth_panel(frame, "id", model=sd.SmoothingSpline(2), share="tuning")
+
+
 def test_what_cannot_be_shared_is_said():
     frame = panel()
     frame.loc[frame.id == "a", "vel"] = np.nan

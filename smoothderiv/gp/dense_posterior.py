@@ -183,10 +183,11 @@ class GaussianPosterior(ProcessPosterior):
     @cached_property
     def _precision(self) -> Array:
         """The diagonal of P, in the order of the data: one over the leave-one-out variances."""
+        known = self._factor.inverse_diagonal()
+        left = known - (self._pulled**2).sum(axis=0)
         out = np.empty(len(self.data))
-        out[self._factor.layout.rows] = self._factor.inverse_diagonal() - (self._pulled**2).sum(
-            axis=0
-        )
+        rounding = 8 * np.finfo(float).eps * known
+        out[self._factor.layout.rows] = np.where(left > rounding, left, 0.0)
         return out
 
     @cached_property
