@@ -101,7 +101,7 @@ class Source:
             line, record = next(r for r in self._records() if len(r[1]) != wanted)
             raise RefusalError(
                 f"{self.name}: line {line} has {len(record)} cells, but the header has {wanted}; "
-                "correct the line"
+                f"correct the line, or give {_word(delimiter)} cells without comments"
             )
         return table
 

@@ -35,7 +35,10 @@ _Yerr = Annotated[
 _Relative = Annotated[
     bool, typer.Option("--relative", help="yerr gives relative sizes of the noise.")
 ]
-_Orders = Annotated[list[int] | None, typer.Option(min=0, help="Orders to write; repeat.")]
+_Orders = Annotated[
+    list[int] | None,
+    typer.Option(min=0, help="Orders to write; repeat. By default 0, 1 and, of one curve, 2."),
+]
 _Level = Annotated[float, typer.Option(help="Probability of lower to upper.")]
 _Out = Annotated[str, typer.Option(help="Table to write; - for stdout.")]
 _Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]

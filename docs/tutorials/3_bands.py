@@ -69,7 +69,7 @@ print(f"{'the same, one model':20s} half width {factor:.2f} standard deviations"
 # Peaks
 # -----
 # ``maxima`` searches the mean curve, and joint draws of the curve tell how surely each peak is
-# there: a plateau gets a long interval, and a bump that may be noise a small probability.
+# there: a plateau gets a long interval, and a bump that may be noise a probability below one.
 
 print(post.maxima())
 print("steepest rise:")
