@@ -1,11 +1,12 @@
 """Values, slopes and curvatures of one curve: errors and coverage of f, f' and f''.
 
-    python benchmarks/mixed.py [--draws 200] [--noise known unknown]
+    python benchmarks/mixed.py [--draws 200] [--noise known unknown] [--places drawn]
 
 50 values (noise .1), 50 slopes (.5) and 20 curvatures (5) of sin 2 pi x + .5 sin 6 pi x, each at
-places of their own on [0, 1]. Root mean square errors at 201 places, medians over the draws with
-their standard errors (by the bootstrap: another set of draws would give others), and in brackets
-the share of places at which 95 % intervals hold the truth, means.
+places of their own on [0, 1], drawn at random or at equal steps. Root mean square errors at 201
+places, medians over the draws with their standard errors (by the bootstrap: another set of draws
+would give others), and in brackets the share of places at which 95 % intervals hold the truth,
+means.
 """
 
 import argparse
@@ -30,10 +31,10 @@ MODELS = {
 }
 
 
-def draw(seed, known):
+def draw(seed, known, places):
     rng, data = np.random.default_rng(seed), []
     for nu, (count, size) in enumerate(PARTS):
-        x = np.sort(rng.uniform(0, 1, count))
+        x = np.sort(rng.uniform(0, 1, count)) if places == "drawn" else np.linspace(0, 1, count)
         y = two_sines(x, nu) + size * rng.standard_normal(count)
         data.append(sd.observe(x, y, size if known else None, nu))
     return data[0] + data[1] + data[2]
@@ -61,6 +62,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--noise", nargs="*", default=["known", "unknown"])
+    parser.add_argument("--places", default="drawn", choices=["drawn", "even"])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     table = Table(title=f"errors (coverage) over {options.draws} draws")
@@ -70,7 +72,7 @@ def main():
         for name, model in track(MODELS.items(), console=Console(stderr=True)):
             scores = []
             for seed in range(options.draws):
-                data = draw(seed, noise == "known")
+                data = draw(seed, noise == "known", options.places)
                 scores.append(score(sd.smooth(data.of(0) if "alone" in name else data, model)))
             errors, held = np.moveaxis(scores, -1, 0)
             parts = (np.median(errors, axis=0), spread_of_median(errors), held.mean(axis=0))

@@ -79,6 +79,8 @@ class Columns:
             if name not in y:
                 _usage(f"--yerr {word}: {name!r} is not among the columns named by --y")
             yerr[name] = _size(word, size)
+        if self.relative and not yerr:
+            _usage("--relative: is about the sizes of the noise; give them by --yerr COLUMN=SD")
         return {"y": y, "yerr": yerr}
 
     def _long(self, source: Source) -> dict[str, Any]:

@@ -226,6 +226,7 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("data.csv", ["--x", "t"], "--y: name the columns of observations"),
         ("data.csv", ["--x", "t", "--y", "pos:first"], "--y pos:first: not COLUMN:ORDER"),
         ("data.csv", [*POS, "--y", "pos:1"], "--y pos:1: column 'pos' is named twice"),
+        ("data.csv", [*POS, "--relative"], "--relative: is about the sizes of the noise; give"),
         ("data.csv", [*POS, "--yerr", "pos"], "--yerr pos: not COLUMN=NUMBER or COLUMN=COLUMN"),
         ("data.csv", [*POS, "--yerr", "vel=1"], "--yerr vel=1: 'vel' is not among the columns"),
         ("data.csv", [*POS, "--yerr", "pos=-1"], "--yerr pos=-1: a standard deviation is a number"),

@@ -116,7 +116,7 @@ def _draw_candidates(ax: Axes, tuning: Tuning) -> None:
     ax.plot(0, 0, marker="o", ms=5, color=EXACT)
     ax.set_yticks(at, names, fontsize=7)
     ax.invert_yaxis()
-    ax.set_xlabel("nats from the best candidate")
+    ax.set_xlabel("nats from the best")
     dress(ax)
 
 

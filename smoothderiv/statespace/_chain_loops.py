@@ -1,4 +1,4 @@
-"""Compiled loops along a Markov chain of k places of which all is known: see ``markov.Chain``."""
+"""Compiled loops along a Markov chain of k places of which all is known: see ``states.Chain``."""
 
 import numpy as np
 from numba import njit

@@ -6,7 +6,7 @@ derivative::
     z(x + h) = A(h) z(x) + noise,   noise ~ N(0, Q(h)),   D^i f(x) = units[i] * z_i(x)
 
 z is nondimensional in x: `units` carries the unit of y / unit of x ** i. A new prior is one frozen
-class with `dimension`, `units`, `stationary()` and `steps()`; the loops do the rest.
+class with `dimension`, `units`, `diffusion`, `stationary()` and `steps()`; the loops do the rest.
 
 Two kinds of steps exist. An integrated Wiener process hands over the steps alone, since its
 transition is a Taylor shift and its noise factor is constant up to powers of h. Any other prior
@@ -144,8 +144,6 @@ class IntegratedWiener(MarkovPrior):
     Examples
     --------
     >>> prior = IntegratedWiener(order=2, q=3.0)
-    >>> step = prior.steps(np.array([2.0]))
-    >>> scale = np.array([4.0, 2.0])[:, None] ** 0.5 * 2.0 ** np.array([[1.0, 0.0], [0.0, 0.0]])
     >>> prior.covariance(2.0)  # q * [[h**3 / 3, h**2 / 2], [h**2 / 2, h]]
     array([[8., 6.],
            [6., 6.]])
