@@ -100,18 +100,21 @@ def calm_weights(data: Observations, calm: Model, model: Model) -> Array | None:
 
     An outlier may look like a place where the curve turns sharply, and a model whose smoothness
     varies follows it. Which it is, is told by the left-out rows: such a `model`, against a model of
-    one smoothness everywhere whose noise has heavy tails. None if there are no such tails, or
-    `model` predicts better.
+    one smoothness everywhere whose noise has heavy tails, and against itself with that noise. None
+    if there are no such tails, or `model` without them predicts better.
     """
     plain = fit_quietly(calm, data)
     orders = heavy_tailed(plain)
     if not orders:
         return None
     weight = robust_weights(data, calm, orders, plain)
-    robust = fit_quietly(calm, data.reweighted(weight))
     post = fit_quietly(model, data)
     here = float(post.loo().log_density.sum()) - post.model.flattery
-    return weight if _heavy_log_density(robust, data.weight, orders) > here else None
+    for one in (calm, model):
+        robust = fit_quietly(one, data.reweighted(weight))
+        if _heavy_log_density(robust, data.weight, orders) - robust.model.flattery > here:
+            return weight
+    return None
 
 
 def _heavy_log_density(post: Posterior, given: Array, orders: tuple[Order, ...]) -> float:

@@ -96,6 +96,18 @@ def test_outliers_lose_their_weight_and_only_they():
     assert "of weight below 0.5" in repr(post.data)
 
 
+def test_outliers_among_kinks_are_not_followed():
+    rng = np.random.default_rng(14)
+    t = np.linspace(0, 4, 400)
+    clean = 2 * np.abs((t / 3 + t**2 / 4.5) % 1 - 0.5)  # of slopes up to 4.2
+    noise = 0.1 * clean.std() * rng.standard_normal(400)
+    spoilt = rng.choice(400, 4, replace=False)
+    noise[spoilt] = rng.choice([-1.0, 1.0], 4) * (1 + rng.uniform(-0.5, 0.5, 4))
+    post = sd.smooth(sd.observe(t, clean + noise), nu=1)
+    assert set(np.flatnonzero(post.data.weight < 0.1)) == set(spoilt)
+    assert np.abs(post(t, nu=1)).max() < 8.0
+
+
 def test_clean_data_keep_all_their_weight():
     for kind in ("normal", "uniform"):
         for seed in range(5):
