@@ -12,13 +12,14 @@ from smoothderiv.smooth import smooth as smooth  # at once: its module shares it
 if TYPE_CHECKING:
     from smoothderiv import dynamics as dynamics
     from smoothderiv import splines as splines
+    from smoothderiv.answers.diagnosis import NoiseWarning as NoiseWarning
+    from smoothderiv.answers.storage import load as load
     from smoothderiv.average import ModelAverage as ModelAverage
-    from smoothderiv.diagnosis import NoiseWarning as NoiseWarning
     from smoothderiv.gp import kernels as kernels
     from smoothderiv.gp.process import GaussianProcess as GaussianProcess
     from smoothderiv.observations import Observations as Observations
     from smoothderiv.observations import observe as observe
-    from smoothderiv.panel import smooth_panel as smooth_panel
+    from smoothderiv.panels.panel import smooth_panel as smooth_panel
     from smoothderiv.plotting import plot as plot
     from smoothderiv.plotting import plot_field as plot_field
     from smoothderiv.plotting import plot_residuals as plot_residuals
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from smoothderiv.splines.regression import RegressionSpline as RegressionSpline
     from smoothderiv.statespace.adaptive import AdaptiveSpline as AdaptiveSpline
     from smoothderiv.statespace.smoother import SmoothingSpline as SmoothingSpline
-    from smoothderiv.storage import load as load
     from smoothderiv.tuning import TuningWarning as TuningWarning
     from smoothderiv.tuning import tune as tune
 
@@ -36,14 +36,14 @@ _HOME = {
     "AdaptiveSpline": "smoothderiv.statespace.adaptive",
     "GaussianProcess": "smoothderiv.gp.process",
     "ModelAverage": "smoothderiv.average",
-    "NoiseWarning": "smoothderiv.diagnosis",
+    "NoiseWarning": "smoothderiv.answers.diagnosis",
     "Observations": "smoothderiv.observations",
     "RegressionSpline": "smoothderiv.splines.regression",
     "SmoothingSpline": "smoothderiv.statespace.smoother",
     "TuningWarning": "smoothderiv.tuning",
     "dynamics": "smoothderiv.dynamics",
     "kernels": "smoothderiv.gp.kernels",
-    "load": "smoothderiv.storage",
+    "load": "smoothderiv.answers.storage",
     "observe": "smoothderiv.observations",
     "plot": "smoothderiv.plotting",
     "plot_field": "smoothderiv.plotting",
@@ -51,7 +51,7 @@ _HOME = {
     "plot_sizer": "smoothderiv.plotting",
     "plot_tuning": "smoothderiv.plotting",
     "sizer": "smoothderiv.scale_space",
-    "smooth_panel": "smoothderiv.panel",
+    "smooth_panel": "smoothderiv.panels.panel",
     "splines": "smoothderiv.splines",
     "tune": "smoothderiv.tuning",
 }

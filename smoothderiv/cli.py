@@ -1,6 +1,6 @@
 """The command line: a table of values and derivatives in, a fitted curve with bands out.
 
-What a command does is in ``_job.py``, imported when it runs, so that ``--help`` is quick.
+What a command does is in ``_command/job.py``, imported when it runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ def fit(
     The table written has x and, for each order, mean, std, lower and upper: mean_0, std_0,
     lower_0, upper_0, mean_1, ..
     """
-    from smoothderiv import _job
-    from smoothderiv._tables import RefusalError
+    from smoothderiv._command import job
+    from smoothderiv._command.tables import RefusalError
 
     try:
-        columns = _job.Columns(x, y or [], yerr or [], long, relative)
-        question = _job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level)
-        _job.run_fit(data, columns, question, _job.Target(out, plot, x_unit, y_unit), force)
+        columns = job.Columns(x, y or [], yerr or [], long, relative)
+        question = job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level)
+        job.run_fit(data, columns, question, job.Target(out, plot, x_unit, y_unit), force)
     except RefusalError as refusal:
         _refuse(refusal)
 
@@ -114,15 +114,15 @@ def panel(
     then error and warning. A run that was interrupted goes on where it was if it is repeated:
     finished series wait in a folder beside --out.
     """
-    from smoothderiv import _panel_job
-    from smoothderiv._job import Columns
-    from smoothderiv._tables import RefusalError
+    from smoothderiv._command import panel_job
+    from smoothderiv._command.job import Columns
+    from smoothderiv._command.tables import RefusalError
 
     try:
         columns = Columns(x, y or [], yerr or [], False, relative)
         orders = tuple(dict.fromkeys(nu or (0, 1)))
-        wanted = _panel_job.Wanted(orders, grid, level, order, share, workers)
-        _panel_job.run_panel(data, by, columns, wanted, out, force)
+        wanted = panel_job.Wanted(orders, grid, level, order, share, workers)
+        panel_job.run_panel(data, by, columns, wanted, out, force)
     except RefusalError as refusal:
         _refuse(refusal)
 
@@ -133,11 +133,11 @@ def demo(
     force: _Force = False,
 ) -> None:
     """Fit a simulated train ride (positions, speeds, accelerations) and write it into a folder."""
-    from smoothderiv import _job
-    from smoothderiv._tables import RefusalError
+    from smoothderiv._command import job
+    from smoothderiv._command.tables import RefusalError
 
     try:
-        _job.run_demo(folder, force)
+        job.run_demo(folder, force)
     except RefusalError as refusal:
         _refuse(refusal)
 

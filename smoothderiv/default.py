@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from smoothderiv.average import ModelAverage
-from smoothderiv.correlated import correlated_models
 from smoothderiv.gp import kernels
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process import GaussianProcess
 from smoothderiv.model import Model
+from smoothderiv.noise.correlated import correlated_models
 from smoothderiv.observations import Observations
 from smoothderiv.splines.regression import RegressionSpline
 from smoothderiv.statespace.adaptive import AdaptiveSpline
@@ -27,7 +27,7 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     tell no smoothness: they are met by a regression spline with as high a penalty as they
     determine. For x of more dimensions the average of Gaussian processes of Matern 5/2 and rational
     quadratic covariance, a mixture of squared exponentials of many lengths, which becomes the one
-    that suffices. With `correlated` noise :func:`smoothderiv.correlated.correlated_models`.
+    that suffices. With `correlated` noise :func:`smoothderiv.noise.correlated.correlated_models`.
     """
     if correlated:
         return ModelAverage(correlated_models(data))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from smoothderiv._threads import each
-from smoothderiv.leave_one_out import LeaveOneOut
+from smoothderiv.answers.leave_one_out import LeaveOneOut
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array, Orders, Posterior

@@ -11,15 +11,15 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv.diagnosis import Diagnosis, diagnose
-from smoothderiv.gradient import Gradient, Hessian
-from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
-from smoothderiv.limits import check_level, half_width, student_quantile
-from smoothderiv.locations import Locations, find_argmax, find_roots
+from smoothderiv.answers.diagnosis import Diagnosis, diagnose
+from smoothderiv.answers.gradient import Gradient, Hessian
+from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
+from smoothderiv.answers.limits import check_level, half_width, student_quantile
+from smoothderiv.answers.locations import Locations, find_argmax, find_roots
+from smoothderiv.answers.regions import Regions, find_regions
+from smoothderiv.answers.storage import save
+from smoothderiv.answers.summary import summary_html, summary_text
 from smoothderiv.moments import Moments
-from smoothderiv.regions import Regions, find_regions
-from smoothderiv.storage import save
-from smoothderiv.summary import summary_html, summary_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,12 +78,12 @@ class Posterior(Moments):
         a band for f and f' together. It is about the places asked, however many; with `within` it
         is about the whole curve over a range, seen at `x`: what finer and finer places tend to.
 
-        In one dimension c comes from the expected number of exits (:mod:`smoothderiv.bands`);
-        nothing is drawn. It is right for high levels and errs to the safe side where paths
-        oscillate: 95 % bands hold 94.5 to 96.5 % of paths, 50 % bands 49 to 65 %. It is
-        Student-like where a noise level was estimated. In several dimensions c is a quantile over
-        joint draws, so many that the standard error of the level is a twentieth of ``1 - level``;
-        `rng` is their seed.
+        In one dimension c comes from the expected number of exits
+        (:mod:`smoothderiv.answers.bands`); nothing is drawn. It is right for high levels and errs
+        to the safe side where paths oscillate: 95 % bands hold 94.5 to 96.5 % of paths, 50 % bands
+        49 to 65 %. It is Student-like where a noise level was estimated. In several dimensions c is
+        a quantile over joint draws, so many that the standard error of the level is a twentieth of
+        ``1 - level``; `rng` is their seed.
 
         Parameters
         ----------

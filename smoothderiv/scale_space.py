@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv.limits import check_level, critical_along
+from smoothderiv.answers.limits import check_level, critical_along
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 

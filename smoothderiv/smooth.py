@@ -48,19 +48,19 @@ def smooth(
         with kinks, is told better when only its slope is asked: ``nu=1``.
     robust : {"auto", True, False}
         Whether to give outlying rows less weight (noise of heavy tails, see
-        :func:`smoothderiv.robust.robust_weights`). "auto": for the default model, and for those
-        orders alone whose left-out residuals have heavier tails than Gaussian noise by 3 nats of
-        likelihood. The weights are in ``post.data.weight``.
+        :func:`smoothderiv.noise.robust.robust_weights`). "auto": for the default model, and for
+        those orders alone whose left-out residuals have heavier tails than Gaussian noise by 3 nats
+        of likelihood. The weights are in ``post.data.weight``.
     varying : {"auto", True, False}
         Whether an unknown noise level may vary along x, where the residuals tell so by 3 nats of
-        evidence (:func:`smoothderiv.heteroscedastic.varying_weights`); it is then a weight of each
-        row too. "auto": for the default model.
+        evidence (:func:`smoothderiv.noise.heteroscedastic.varying_weights`); it is then a weight
+        of each row too. "auto": for the default model.
     correlated : {"auto", True, False}
         Whether errors of neighbouring values hang together. True: the default is then the average
         of Gaussian processes of Matern 7/2 and squared exponential covariance with an
         Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise; of more than 1000 rows the
         Matern alone, in O(n). "auto": the default model warns where the data say so by evidence
-        (:func:`smoothderiv.correlated.correlation_gain`). A `model` given says so itself, by
+        (:func:`smoothderiv.noise.correlated.correlation_gain`). A `model` given says so itself, by
         :class:`.Nuisance`.
     circular : bool
         The values are angles in radians: whole turns are added to them so that a smooth curve
@@ -135,9 +135,9 @@ def _default(data: Observations, nu: int, correlated: bool) -> Model:
 
 def _warn(post: Posterior, correlated: bool) -> None:
     """Warn of noise that is not as it was said, or not as it was taken to be."""
-    from smoothderiv.correlated import correlation_gain
-    from smoothderiv.diagnosis import NoiseWarning
+    from smoothderiv.answers.diagnosis import NoiseWarning
     from smoothderiv.mixture import AveragedPosterior
+    from smoothderiv.noise.correlated import correlation_gain
 
     told = list(post.diagnose().of_noise)
     if correlated and isinstance(post, AveragedPosterior) and (gain := correlation_gain(post)) > 0:
@@ -159,7 +159,7 @@ def _weighed(
     are told afresh by that.
     """
     from smoothderiv.average import ModelAverage
-    from smoothderiv.heteroscedastic import varying_weights
+    from smoothderiv.noise.heteroscedastic import varying_weights
     from smoothderiv.tuning import fit_quietly
 
     data, inner = post.data, wanted
@@ -179,7 +179,7 @@ def _weighed(
 
 def _robust(post: Posterior, model: Model, every: bool) -> Observations:
     """Return the data with robust weights around a model, of every order or where tails tell so."""
-    from smoothderiv.robust import calm_weights, heavy_tailed, robust_weights
+    from smoothderiv.noise.robust import calm_weights, heavy_tailed, robust_weights
     from smoothderiv.statespace.adaptive import AdaptiveSpline
 
     data = post.data
@@ -302,7 +302,7 @@ def _differentiate(
     at: ArrayLike,
     options: dict[str, Any],
 ) -> DerivativeEstimate:
-    from smoothderiv.limits import student_quantile
+    from smoothderiv.answers.limits import student_quantile
 
     post = smooth(observe(x, y, yerr), nu=nu, **options)
     mean, std = post.mean(at, nu), post.std(at, nu)

@@ -8,7 +8,7 @@ from scipy import integrate, linalg, special, stats
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
-from smoothderiv import bands
+from smoothderiv.answers import bands
 
 RNG = np.random.default_rng(2)
 X = np.sort(RNG.uniform(0, 1, 60))

@@ -14,7 +14,8 @@ from pyarrow import parquet as pa_parquet
 from typer.testing import CliRunner
 
 import smoothderiv as sd
-from smoothderiv import _demo, _job, cli
+from smoothderiv import _demo, cli
+from smoothderiv._command import job
 
 WIDE = ["--x", "t", "--y", "pos:0", "--y", "vel:1", "--yerr", "pos=0.1", "--yerr", "vel=vel_err"]
 HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -265,7 +266,7 @@ def test_nothing_is_overwritten_without_force(here, monkeypatch):
     (here / "fit.csv").write_text("mine")
     options = [*WIDE, *SMALL, "--out", "fit.csv", "--plot", "fit.png"]
     with monkeypatch.context() as before_any_work:
-        before_any_work.delattr(_job, "smooth")
+        before_any_work.delattr(job, "smooth")
         words = refused(run("fit", "data.csv", *options))
     assert words.startswith("fit.csv: exists already; give --force")
     assert (here / "fit.csv").read_text() == "mine"
@@ -290,7 +291,7 @@ def test_a_run_that_fails_leaves_nothing(here, monkeypatch, fails, place):
     def smooth(data, nu):
         raise fails
 
-    monkeypatch.setattr(_job, place, {"table_writer": writer, "smooth": smooth}[place])
+    monkeypatch.setattr(job, place, {"table_writer": writer, "smooth": smooth}[place])
     assert run("fit", "data.csv", *options).exit_code != 0
     assert sorted(here.iterdir()) == before
 
@@ -301,7 +302,7 @@ def test_a_file_that_appears_meanwhile_is_kept(here, monkeypatch, name, other):
         (here / name).write_text("mine")
         return sd.smooth(data)
 
-    monkeypatch.setattr(_job, "smooth", smooth)
+    monkeypatch.setattr(job, "smooth", smooth)
     result = run("fit", "data.csv", *WIDE, *SMALL, "--out", "fit.csv", "--plot", "fit.png")
     assert refused(result).startswith(f"{name}: exists already")
     assert (here / name).read_text() == "mine"

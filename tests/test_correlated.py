@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
-from smoothderiv.correlated import correlation_gain
+from smoothderiv.noise.correlated import correlation_gain
 
 
 def curve(x, nu=0):

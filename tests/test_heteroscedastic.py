@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy import special
 
 import smoothderiv as sd
-from smoothderiv import heteroscedastic
+from smoothderiv.noise import heteroscedastic
 
 X = np.linspace(0, 4, 300)
 LEVELS = {

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from conftest import mixed_data
-from smoothderiv.limits import satterthwaite
+from smoothderiv.answers.limits import satterthwaite
 
 
 def test_satterthwaites_rule():

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import smoothderiv as sd
-from smoothderiv.panel import Panel
+from smoothderiv.panels.panel import Panel
 from smoothderiv.posterior import Posterior
 
 SPLINE = sd.SmoothingSpline(order=3)
@@ -127,7 +127,7 @@ def test_whatever_fails_in_a_series_stays_in_it(monkeypatch):
             raise ZeroDivisionError("a bug")
         return sd.smooth(data, model, nu=nu)
 
-    monkeypatch.setattr("smoothderiv._series.smooth", fails_on_few)
+    monkeypatch.setattr("smoothderiv.panels._series.smooth", fails_on_few)
     with pytest.warns(UserWarning, match="1 of 2 series could not be fitted"):
         out = smooth(panel((60, 30)), at=3, workers=1)
     assert list(out.error.dropna()) == ["ZeroDivisionError('a bug')"]
@@ -224,8 +224,8 @@ def test_sharing_the_tuning_of_equal_series_changes_nothing(model):
 
 
 def test_a_shared_tuning_is_one_model_at_the_least_sum():
-    from smoothderiv._together import tune_together
-    from smoothderiv.panel import Panel
+    from smoothderiv.panels._together import tune_together
+    from smoothderiv.panels.panel import Panel
 
     frame = panel((60, 50, 40))
     of = Panel.of(frame, "id", "t", {"pos": 0}, None, False)

@@ -13,7 +13,7 @@ import pytest
 from test_cli import HERE, refused, run
 
 import smoothderiv as sd
-from smoothderiv import _panel_job
+from smoothderiv._command import panel_job
 
 COLUMNS = ["--by", "id", "--x", "t", "--y", "pos:0", "--y", "vel:1", "--yerr", "vel=0.2"]
 QUICK = [*COLUMNS, "--order", 3, "--grid", 5, "--workers", 1]
@@ -89,13 +89,14 @@ def test_sharing_is_offered(here):
 
 SLOWLY = """
 import time
-from smoothderiv import _panel_job, cli
-honest = _panel_job.Panel.answers
+from smoothderiv import cli
+from smoothderiv._command import panel_job
+honest = panel_job.Panel.answers
 def answers(*arguments):
     for found in honest(*arguments):
         time.sleep(0.05)
         yield found
-_panel_job.Panel.answers, _panel_job._SERIES = answers, 2
+panel_job.Panel.answers, panel_job._SERIES = answers, 2
 cli.main()
 """
 
@@ -130,9 +131,9 @@ def test_finished_series_are_not_done_again(here, monkeypatch):
             asked.append(number)
             yield from honest(self, question, [number], 1)
 
-    honest = _panel_job.Panel.answers
-    monkeypatch.setattr(_panel_job, "_SERIES", 2)
-    monkeypatch.setattr(_panel_job.Panel, "answers", answers)
+    honest = panel_job.Panel.answers
+    monkeypatch.setattr(panel_job, "_SERIES", 2)
+    monkeypatch.setattr(panel_job.Panel, "answers", answers)
     words = refused(run("panel", "many.parquet", *QUICK, "--out", "out.parquet"))
     assert words == (
         "interrupted; 4 of 6 series are in out.parquet.parts, from which the same command goes on"
@@ -148,13 +149,13 @@ def test_finished_series_are_not_done_again(here, monkeypatch):
 
 def test_two_runs_at_once_count_once(here):
     frame = table(6)
-    columns = _panel_job.Columns("t", ["pos:0"], [], False, False)
-    panel = _panel_job._read(_panel_job.Source.read("many.parquet"), ["id"], columns)
-    wanted = _panel_job.Wanted((0,), 3, 0.95, 3, False, 1)
+    columns = panel_job.Columns("t", ["pos:0"], [], False, False)
+    panel = panel_job._read(panel_job.Source.read("many.parquet"), ["id"], columns)
+    wanted = panel_job.Wanted((0,), 3, 0.95, 3, False, 1)
     found = sorted(panel.answers(wanted.question(panel), range(6), 1))
-    parts = _panel_job.Parts.of("out.csv", "same", False)
+    parts = panel_job.Parts.of("out.csv", "same", False)
     for group in (found[:4], found[2:], found[:1]):
-        parts.add(_panel_job._labelled(panel, group, (0,)))
+        parts.add(panel_job._labelled(panel, group, (0,)))
     table_ = parts.table()
     assert table_["id"].to_pylist() == [name for name in frame.id.unique() for _ in range(3)]
     parts.remove()

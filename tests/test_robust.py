@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import smoothderiv as sd
-from smoothderiv.robust import heavy_tailed, robust_weights
-from smoothderiv.tails import Contaminated, law_of
+from smoothderiv.noise.robust import heavy_tailed, robust_weights
+from smoothderiv.noise.tails import Contaminated, law_of
 
 MODEL = sd.SmoothingSpline(3)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from smoothderiv import _workers
 from smoothderiv._threads import threaded
-from smoothderiv._workers import spread
+from smoothderiv.panels import _workers
+from smoothderiv.panels._workers import spread
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,7 +93,7 @@ def test_a_script_needs_no_guard_and_its_own_functions_stay_in_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os\n"
-        "from smoothderiv._workers import spread\n"
+        "from smoothderiv.panels._workers import spread\n"
         "def own(common, task): return os.getpid()\n"
         "import operator\n"
         "assert {d.result for d in spread(own, 1, range(5), 2)} == {os.getpid()}\n"

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv import _validate
+from smoothderiv.answers.limits import student_quantile
+from smoothderiv.answers.locations import Locations
 from smoothderiv.dynamics.moments import Moments
-from smoothderiv.limits import student_quantile
-from smoothderiv.locations import Locations
 from smoothderiv.model import Model
 from smoothderiv.observations import observe
 from smoothderiv.posterior import Posterior

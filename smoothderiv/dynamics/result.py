@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv.answers.limits import check_level, student_quantile
 from smoothderiv.dynamics.estimate import Estimate, collinearity
 from smoothderiv.dynamics.feedforward import Feedforward
 from smoothderiv.dynamics.problem import Problem, input_columns
 from smoothderiv.dynamics.simulate import basis, simulate
 from smoothderiv.dynamics.trajectory import Trajectory
-from smoothderiv.limits import check_level, student_quantile
 from smoothderiv.posterior import Posterior
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.leave_one_out import left_out
 from smoothderiv.gp import assembly
 from smoothderiv.gp.dense import (
     LARGEST_CONDITION,
@@ -18,7 +19,6 @@ from smoothderiv.gp.dense import (
     require_consistent,
 )
 from smoothderiv.gp.unknowns import Unknowns
-from smoothderiv.leave_one_out import left_out
 
 Array: TypeAlias = NDArray[np.float64]
 

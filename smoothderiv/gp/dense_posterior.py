@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from smoothderiv.diagnosis import NoiseWarning
+from smoothderiv.answers.diagnosis import NoiseWarning
+from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of, require_consistent
@@ -21,7 +22,6 @@ from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.trend import Trend
-from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 

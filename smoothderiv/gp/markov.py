@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.gp import _loops
 from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.kernel import Kernel, known
@@ -22,7 +23,6 @@ from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
-from smoothderiv.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _chain_loops

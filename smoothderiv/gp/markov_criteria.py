@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.leave_one_out import left_out
 from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.kernel import Kernel, known
 from smoothderiv.gp.markov import is_noise, prior_of, twice_the_loss
 from smoothderiv.gp.markov_trend import MarkovTrend, trend_information
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
-from smoothderiv.leave_one_out import left_out
 from smoothderiv.statespace.fisher import Score, matern_score, superposed_score
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import MarkovPrior, Matern

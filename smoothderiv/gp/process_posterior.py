@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.limits import student_dof
+from smoothderiv.answers.limits import student_dof
 from smoothderiv.posterior import Posterior
 
 if TYPE_CHECKING:

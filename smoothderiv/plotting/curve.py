@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv.answers.limits import check_level
+from smoothderiv.answers.locations import Locations
 from smoothderiv.derivative import Derivative
-from smoothderiv.limits import check_level
-from smoothderiv.locations import Locations
 from smoothderiv.observations import Observations
 from smoothderiv.plotting.style import (
     ABOVE_BAND,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from smoothderiv.gradient import Gradient
+from smoothderiv.answers.gradient import Gradient
 from smoothderiv.plotting.style import MARKERS, Array
 from smoothderiv.posterior import Posterior
 

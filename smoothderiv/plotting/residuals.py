@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy import special
 
-from smoothderiv.diagnosis import Diagnosis, OrderCheck
+from smoothderiv.answers.diagnosis import Diagnosis, OrderCheck
 from smoothderiv.plotting.style import (
     BINS,
     CURVE,

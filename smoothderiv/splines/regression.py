@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.interpolate import BSpline, PPoly
 
-from smoothderiv.limits import satterthwaite
+from smoothderiv.answers.limits import satterthwaite
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known, require_rows
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior

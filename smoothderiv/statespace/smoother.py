@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv._validate import asked_orders
-from smoothderiv.leave_one_out import log_predictive_exact
-from smoothderiv.limits import student_dof
+from smoothderiv.answers.leave_one_out import log_predictive_exact
+from smoothderiv.answers.limits import student_dof
 from smoothderiv.model import (
     Model,
     Noise,

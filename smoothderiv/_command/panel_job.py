@@ -26,11 +26,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import smoothderiv as sd
-from smoothderiv._job import Columns
-from smoothderiv._series import Answer, Question
-from smoothderiv._tables import STREAM, Outputs, RefusalError, Source, check_names, table_writer
+from smoothderiv._command.job import Columns
+from smoothderiv._command.tables import (
+    STREAM,
+    Outputs,
+    RefusalError,
+    Source,
+    check_names,
+    table_writer,
+)
 from smoothderiv._validate import RowError
-from smoothderiv.panel import Panel
+from smoothderiv.panels._series import Answer, Question
+from smoothderiv.panels.panel import Panel
 
 _NUMBER = "__series__"  # a column of the parts: which series of the input a row is of
 _SERIES = 500  # at most so many of them in a part

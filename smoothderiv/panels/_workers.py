@@ -179,7 +179,8 @@ def _payload(function: Any, common: Any) -> bytes | None:
 def _start(payload: bytes | None) -> subprocess.Popen[bytes]:
     """Start a process with the paths of this one, one thread each, and its payload."""
     path = [os.path.abspath(folder) for folder in sys.path]
-    code = f"import sys; sys.path[:] = {path!r}; from smoothderiv._workers import serve; serve()"
+    serving = "from smoothderiv.panels._workers import serve; serve()"
+    code = f"import sys; sys.path[:] = {path!r}; {serving}"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.leave_one_out import LeaveOneOut
+from smoothderiv.answers.leave_one_out import LeaveOneOut
 from smoothderiv.model import Model
+from smoothderiv.noise.tails import law_of
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
-from smoothderiv.tails import law_of
 from smoothderiv.tuning import fit_quietly
 
 Array = NDArray[np.float64]
@@ -57,7 +57,7 @@ def robust_weights(
 
     The noise of those orders is Gaussian of variance ``sd_i^2 / weight_i`` given weights that are
     drawn: Gamma-distributed, which makes it Student's of dof nu, or 1 but for a share of outliers
-    (:func:`smoothderiv.tails.law_of`, by likelihood). Their expectations, of Student's law
+    (:func:`smoothderiv.noise.tails.law_of`, by likelihood). Their expectations, of Student's law
 
         weight_i = (nu + 1) / (nu + (r_i^2 + Var f_i) / sd_i^2),
 

@@ -16,14 +16,21 @@ from rich.console import Console
 from rich.table import Table
 
 from smoothderiv import _demo, _validate
-from smoothderiv._tables import STREAM, Outputs, RefusalError, Source, check_names, table_writer
+from smoothderiv._command.tables import (
+    STREAM,
+    Outputs,
+    RefusalError,
+    Source,
+    check_names,
+    table_writer,
+)
 from smoothderiv._validate import RowError
+from smoothderiv.answers.summary import model_words
 from smoothderiv.average import ModelAverage
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
-from smoothderiv.summary import model_words
 
 PICTURES = (".png", ".pdf", ".svg")
 

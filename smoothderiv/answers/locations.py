@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv import _validate
-from smoothderiv.limits import resolve_range
+from smoothderiv.answers.limits import resolve_range
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior

@@ -15,7 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._frames import Part, Table, read_parts
-from smoothderiv._series import (
+from smoothderiv._threads import cores, threaded
+from smoothderiv._validate import asked_orders, coordinates
+from smoothderiv.answers.limits import check_level
+from smoothderiv.model import Model
+from smoothderiv.panels._series import (
     WORDS,
     Answer,
     Question,
@@ -24,12 +28,8 @@ from smoothderiv._series import (
     answer,
     answer_together,
 )
-from smoothderiv._threads import cores, threaded
-from smoothderiv._together import tune_together
-from smoothderiv._validate import asked_orders, coordinates
-from smoothderiv._workers import spread
-from smoothderiv.limits import check_level
-from smoothderiv.model import Model
+from smoothderiv.panels._together import tune_together
+from smoothderiv.panels._workers import spread
 
 _ROWS = 200_000  # of series that are smoothed side by side, at most
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv.bands import critical_value, ways_along, ways_through
+from smoothderiv.answers.bands import critical_value, ways_along, ways_through
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smoothderiv.diagnosis import Diagnosis, diagnose
+from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior

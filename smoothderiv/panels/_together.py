@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv._series import Series
 from smoothderiv.model import Model, UnsuitableError
 from smoothderiv.observations import Observations
+from smoothderiv.panels._series import Series
 from smoothderiv.tuning import Search, Tuning, _Minimiser, reported
 
 Array = NDArray[np.float64]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.limits import critical_along, resolve_range
-from smoothderiv.locations import as_asked, place_words
+from smoothderiv.answers.limits import critical_along, resolve_range
+from smoothderiv.answers.locations import as_asked, place_words
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import Model
+from smoothderiv.noise.robust import standardised
 from smoothderiv.observations import Observations, Order, observe
 from smoothderiv.posterior import Posterior
-from smoothderiv.robust import standardised
 from smoothderiv.statespace.smoother import SmoothingSpline
 from smoothderiv.tuning import fit_quietly
 

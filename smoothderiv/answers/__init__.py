@@ -1,0 +1,1 @@
+"""What is asked of a posterior: gradients, bands, places, regions, words, and files to keep it."""

@@ -1,0 +1,1 @@
+"""Many series at once: read from one table, tuned apart or together, by all cores."""
