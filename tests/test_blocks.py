@@ -53,6 +53,14 @@ def test_block_by_block_is_the_same_as_at_once(tmp_path, order, borders):
     assert {path.name[:6] for path in found.folder.iterdir()} == {"answer"}
 
 
+@pytest.mark.parametrize("order", [8, 12])
+def test_the_evidence_of_high_orders_keeps_its_digits(tmp_path, order):
+    """A Gram matrix of powers has none left at order 12."""
+    data, model = rows(), sd.SmoothingSpline(order=order, q=3.0)
+    found = model.smooth_blocks(cut(data, [100, 200]), tmp_path, (0,))
+    assert found.log_evidence == pytest.approx(model.condition(data).log_evidence, abs=1e-9)
+
+
 def test_exact_rows_pass_borders(tmp_path):
     data = rows(exact=True)
     same(sd.SmoothingSpline(order=3, q=3.0), data, cut(data, [37, 38, 120]), tmp_path)

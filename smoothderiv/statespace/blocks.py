@@ -25,6 +25,7 @@ from smoothderiv.observations import Observations
 from smoothderiv.statespace import _loops
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.nearby import restart
+from smoothderiv.statespace.polynomials import LogGram
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.states import NO_GAINS, States, diagonal, known
 
@@ -102,8 +103,8 @@ def smooth_blocks(
     if forward.count == 0:
         raise ValueError("blocks: there is no row to fit; give at least one observation")
     places = None if at is None else np.sort(_validate.coordinates(at, "at", forward.origin))
-    edf = _back(forward, nu, places)
-    evidence = forward.log_evidence()
+    edf, gram = _back(forward, nu, places)
+    evidence = forward.log_evidence(gram.value)
     return BlockwiseSmoothing(path, nu, forward.rows, forward.count, evidence, edf, forward.origin)
 
 
@@ -181,7 +182,6 @@ class _Forward:
         mean, factor, diffuse = self._filter.take(rows)
         if self.count == 0:
             self.diffuse = diffuse
-        self._sums += power_sums((rows.x - self._first) / self.prior.span, rows.nu, len(self._sums))
         columns = (rows.x, rows.y, rows.variance, rows.nu)
         np.save(_state(self.folder, self.count), np.column_stack((*columns, mean, factor)))
         self._last = float(rows.x[-1])
@@ -193,7 +193,6 @@ class _Forward:
         self.prior = IntegratedWiener(d, float(self.model.q), span)
         self._filter = _Filter(self.prior)
         self._first = float(x.min())
-        self._sums = np.zeros((d, 2 * d - 1))
 
     def _joined(self, rows: MarkovRows) -> MarkovRows:
         """Return rows whose first step is the one from the block before."""
@@ -203,40 +202,27 @@ class _Forward:
         out.__dict__["steps"] = steps
         return out
 
-    def log_evidence(self) -> float:
-        """Return Harville's restricted likelihood of all rows."""
+    @property
+    def range(self) -> tuple[float, float]:
+        """The first and the last x."""
+        return self._first, self._last
+
+    def log_evidence(self, information: float) -> float:
+        """Return Harville's restricted likelihood, given ``log|X'X|`` in powers from 0 to 1."""
         chi, logs, rank = self._filter.summary[:3]
+        d, span = self.model.order, self._last - self._first or 1.0
+        information -= d * (d - 1) * math.log(self.prior.span / span)
         constant = rank * math.log(2 * math.pi)
-        ratio = self.prior.span / ((self._last - self._first) or 1.0)
-        flat = log_gram(self._sums, ratio)
-        return float(-0.5 * (chi + logs + self._filter.logs + constant - flat))
+        return float(-0.5 * (chi + logs + self._filter.logs + constant - information))
 
 
-def power_sums(u: Array, nu: NDArray[np.int64], order: int) -> Array:
-    """Return ``sum u**p`` over the rows of each order below `order`: (order, 2 order - 1)."""
-    powers = np.vander(u, 2 * order - 1, increasing=True)
-    return np.array([powers[nu == k].sum(axis=0) for k in range(order)])
+def _back(forward: _Forward, nu: tuple[int, ...], places: Array | None) -> tuple[float, LogGram]:
+    """Smooth from the last block to the first; turn states on disk into answers.
 
-
-def log_gram(sums: Array, ratio: float) -> float:
-    """Return ``log|X'X|`` from sums of powers of u, rows of order nu scaled by ``ratio**-nu``.
-
-    X are the rows ``D^nu u**j``; the determinant is taken in powers of ``ratio u``, from 0 to 1.
+    Returns the effective degrees of freedom, and what the rows say of polynomials.
     """
-    d = len(sums)
-    gram = np.zeros((d, d))
-    for nu in range(d):
-        for j in range(nu, d):
-            for k in range(nu, d):
-                power = j + k - 2 * nu
-                weight = math.perm(j, nu) * math.perm(k, nu)
-                gram[j, k] += weight * ratio**power * sums[nu, power]
-    return float(np.linalg.slogdet(gram)[1]) - d * (d - 1) * math.log(ratio)
-
-
-def _back(forward: _Forward, nu: tuple[int, ...], places: Array | None) -> float:
-    """Smooth from the last block to the first; turn states on disk into answers; return edf."""
     after: _Border | None = None
+    gram = LogGram(*forward.range, forward.model.order)
     edf, end = 0.0, 0 if places is None else len(places)
     for number in range(forward.count - 1, -1, -1):
         table = np.load(_state(forward.folder, number))
@@ -254,8 +240,9 @@ def _back(forward: _Forward, nu: tuple[int, ...], places: Array | None) -> float
         explained = _loops.variances(states.factor[:n], states.spread[:n], component)
         share = np.ones(n)
         edf += float(np.divide(explained, variance, out=share, where=variance > 0).sum())
+        gram.take(table[:, 0], component)
         after = _Border(table[:1], states.smoothed[:1], states.spread[:1])
-    return edf
+    return edf, gram
 
 
 class _Border(NamedTuple):

@@ -1,13 +1,17 @@
-"""Which polynomial rows of values and derivatives leave free."""
+"""What rows of values and derivatives say of polynomials, and which they leave free."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 _FEW = 1000  # rows that are asked first, since they nearly always suffice
+_PART = 8000  # rows that are reduced at a time, within the processor's cache
 
 
 def free_polynomial(x: Array, nu: NDArray[np.int64], order: int) -> str:
@@ -54,3 +58,37 @@ def _surely_determined(x: Array, nu: NDArray[np.int64], order: int) -> bool:
             below = nu < k
             return _surely_determined(x[below], nu[below], k)
     return False
+
+
+class LogGram:
+    """``log|X'X|`` of rows that come in blocks: X are the monomials of u from 0 to 1, and more.
+
+    A row of order nu is ``d^nu/du^nu``. Rows are reduced (X = Q R) in Legendre polynomials of
+    ``2 u - 1``, which are nearly orthogonal, so that no digits are lost at high degrees; that of
+    degree j has the leading coefficient ``binomial(2 j, j)``.
+    """
+
+    def __init__(self, first: float, last: float, order: int) -> None:
+        self._first, self._span = first, last - first or 1.0
+        self._factor = np.zeros((0, order))
+
+    def take(self, x: Array, nu: NDArray[np.int64]) -> None:
+        """Add rows at some x, (n,), of orders nu, (n,)."""
+        place = 2.0 * (x - self._first) / self._span - 1.0
+        for k in np.unique(nu):
+            polynomials = legendre.legder(np.eye(self._factor.shape[1]), int(k), scl=2.0)
+            mine = place[nu == k]
+            for begin in range(0, len(mine), _PART):
+                rows = legendre.legval(mine[begin : begin + _PART], polynomials).T
+                joined = np.concatenate((self._factor, rows))
+                self._factor = np.asarray(np.linalg.qr(joined, mode="r"))
+
+    @property
+    def value(self) -> float:
+        """The logarithm of the determinant; minus infinity where a polynomial is free."""
+        order = self._factor.shape[1]
+        if len(self._factor) < order:
+            return -math.inf
+        leading = [math.comb(2 * j, j) for j in range(order)]
+        with np.errstate(divide="ignore"):
+            return 2.0 * float(np.log(np.abs(np.diag(self._factor))).sum() - np.log(leading).sum())
