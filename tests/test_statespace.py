@@ -139,6 +139,20 @@ def test_scipy_smoothing_spline_at_the_same_lam():
     assert_allclose(pieces(ask, nu=3), theirs(ask, nu=3), rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("order", [3, 12])
+@pytest.mark.parametrize("gap", [1e-20, 1e-30, 1e-310])
+def test_rows_hardly_apart_are_as_rows_at_one_place(order, gap):
+    """Powers of the gap are no numbers any more, the curve is."""
+    x = np.append([0.0, gap], np.linspace(0.05, 1.0, 30))
+    y, ask = np.sin(5 * x) + 0.01 * np.cos(70 * np.arange(32)), np.array([0, gap / 2, gap, 0.3])
+    model = sd.SmoothingSpline(order, q=100.0, noise={0: 0.01})
+    apart, one = (model.condition(sd.observe(np.append([0.0, g], x[2:]), y)) for g in (gap, 0.0))
+    for nu in range(0, order, 2):
+        scale = np.abs(one(ask, nu)).max()
+        assert_allclose(apart(ask, nu), one(ask, nu), atol=1e-9 * scale, rtol=0)
+        assert_allclose(apart.to_ppoly()(ask[[0, 3]], nu), one(ask[[0, 3]], nu), atol=1e-9 * scale)
+
+
 def test_no_noise_interpolates():
     x = np.array([0.0, 0.4, 1.0, 1.1, 2.0])
     y, slope = np.sin(x), np.cos(x)

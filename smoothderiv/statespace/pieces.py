@@ -1,7 +1,8 @@
 """The mean between the data: a polynomial of degree 2 order - 1 on each step.
 
-It starts at the smoothed state and is moved by the smoothed noise of the step, so that nothing
-is divided by small steps. It is the Hermite interpolant of the smoothed states.
+It starts at the smoothed state and is moved by the smoothed noise of the step, which is as small
+as the step, so that no differences are divided by it. It is the Hermite interpolant of the
+smoothed states.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ def pieces(states: States, rows: NDArray[np.intp]) -> Array:
     steps = states.rows.steps.h
     h = steps[(rows + 1) % len(steps)]  # none after the last row, as none before the first
     inside = np.flatnonzero(h > 0)
-    inverse, noise = 1.0 / h[inside], states.noises(rows[inside])
-    table = _noise_polynomials(d)
+    step, noise = h[inside], states.noises(rows[inside])
     for c in range(d):
-        noise[:, c] *= inverse ** (d - c)
-    scale = np.ones(len(inside))
-    for k in range(d):
-        out[inside, d + k] = (noise @ table[:, k]) * scale
-        scale *= inverse
+        for _ in range(d - c):
+            noise[:, c] /= step  # a power of it may be too small for a number, this is not
+    ahead = noise @ _noise_polynomials(d)
+    with np.errstate(over="ignore"):
+        for k in range(d):
+            for _ in range(k):
+                ahead[:, k] /= step
+    ahead[~np.isfinite(ahead)] = 0.0  # what it adds on so short a step is below all rounding
+    out[inside, d:] = ahead
     return out
 
 

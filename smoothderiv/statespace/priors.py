@@ -28,6 +28,8 @@ from smoothderiv.statespace import _step_loops
 
 Array = NDArray[np.float64]
 
+_SHORTEST = 1e-100  # of the span: shorter steps are none, since their powers leave all numbers
+
 
 class Steps(NamedTuple):
     """The n steps between sorted places, as the loops want them.
@@ -171,7 +173,8 @@ class IntegratedWiener(MarkovPrior):
     def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
         basis, weight = wiener_factor(self.order)
         scaled = self.q * self.span ** (2 * self.order - 1) * weight
-        return Steps(np.asarray(h, dtype=np.float64) / self.span, basis, scaled[None], None, None)
+        steps = np.asarray(h, dtype=np.float64) / self.span
+        return Steps(np.where(steps > _SHORTEST, steps, 0.0), basis, scaled[None], None, None)
 
     def earlier(self, h: Array) -> Array:
         """Return the basis that becomes the identity at the first place: (m, d, d).
