@@ -139,6 +139,15 @@ def test_scipy_smoothing_spline_at_the_same_lam():
     assert_allclose(pieces(ask, nu=3), theirs(ask, nu=3), rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_of_noise_next_to_nothing_rows_left_out_are_as_of_none(order):
+    x, y = np.linspace(0, 1, 12), np.cos(7 * np.arange(12.0))
+    model = sd.SmoothingSpline(order, q=1.0)
+    tiny, exact = (model.condition(sd.observe(x, y, yerr)) for yerr in (1e-13, 0.0))
+    assert_allclose(tiny.loo().log_density, exact.log_predictive(), rtol=1e-9)
+    assert_allclose(tiny.log_predictive(), exact.log_predictive(), rtol=1e-9)
+
+
 @pytest.mark.parametrize("order", [3, 12])
 @pytest.mark.parametrize("gap", [1e-20, 1e-30, 1e-310])
 def test_rows_hardly_apart_are_as_rows_at_one_place(order, gap):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv._validate import asked_orders
-from smoothderiv.answers.leave_one_out import log_predictive_exact
+from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.answers.limits import student_dof
 from smoothderiv.model import (
     Model,
@@ -329,6 +329,17 @@ class _SplinePosterior(Posterior):
 
     def _leverage(self) -> Array:
         return self.weight
+
+    def loo(self) -> LeaveOneOut:
+        """Return what the model predicts for each row without it; see :meth:`.Posterior.loo`.
+
+        Where leverages are so near 1 that what is left has lost half its digits, it is by the
+        diagonal of the inverse covariance, which keeps them.
+        """
+        if (1.0 - self._leverage()).min() > np.sqrt(np.finfo(float).eps):
+            return super().loo()
+        diagonal = self.rows.errors()[1].diagonal
+        return leave_one_out_by(self.pull, diagonal, self.data, self.noise)
 
     def _log_predictive_exact(self) -> Array:
         return log_predictive_exact(self.pull, self.rows.errors()[1].diagonal)
