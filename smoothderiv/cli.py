@@ -10,8 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from smoothderiv import __version__
+
 app = typer.Typer(
-    help="Fit a curve to noisy values and derivatives, with uncertainty.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -49,6 +50,22 @@ def main() -> None:
     app()
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"smoothderiv {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Tell the version.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Fit a curve to noisy values and derivatives, with uncertainty."""
+
+
 @app.command()
 def fit(
     data: _Data,
@@ -62,24 +79,34 @@ def fit(
     nu: _Orders = None,
     grid: Annotated[int, typer.Option(min=2, help="How many places to write.")] = 200,
     level: _Level = 0.95,
-    out: _Out = "-",
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="Table to write; - for stdout, the default unless --plot is given.",
+            show_default=False,
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write.")] = None,
-    x_unit: Annotated[str | None, typer.Option(help="Unit of x, for the picture.")] = None,
-    y_unit: Annotated[str | None, typer.Option(help="Unit of y, for the picture.")] = None,
+    x_unit: Annotated[
+        str | None, typer.Option(help="Unit of x, to be told; of datetimes it is s.")
+    ] = None,
+    y_unit: Annotated[str | None, typer.Option(help="Unit of y, to be told.")] = None,
     force: _Force = False,
 ) -> None:
     """Fit a curve to a table and write its derivatives with standard deviations and bands.
 
     The table written has x and, for each order, mean, std, lower and upper: mean_0, std_0,
-    lower_0, upper_0, mean_1, ..
+    lower_0, upper_0, mean_1, .. Derivatives are per unit of x, of datetimes per second.
     """
     from smoothderiv._command import job
+    from smoothderiv._command.columns import Columns
     from smoothderiv._command.tables import RefusalError
 
     try:
-        columns = job.Columns(x, y or [], yerr or [], long, relative)
+        columns = Columns(x, y or [], yerr or [], long, relative)
         question = job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level)
-        job.run_fit(data, columns, question, job.Target(out, plot, x_unit, y_unit), force)
+        table = "-" if out is None and plot is None else out
+        job.run_fit(data, columns, question, job.Target(table, plot, x_unit, y_unit), force)
     except RefusalError as refusal:
         _refuse(refusal)
 
@@ -115,7 +142,7 @@ def panel(
     finished series wait in a folder beside --out.
     """
     from smoothderiv._command import panel_job
-    from smoothderiv._command.job import Columns
+    from smoothderiv._command.columns import Columns
     from smoothderiv._command.tables import RefusalError
 
     try:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import smoothderiv as sd
 from smoothderiv import _demo, cli
 from smoothderiv._command import job
+from smoothderiv._command.columns import Columns
 
 WIDE = ["--x", "t", "--y", "pos:0", "--y", "vel:1", "--yerr", "pos=0.1", "--yerr", "vel=vel_err"]
 HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -145,6 +146,40 @@ def test_table_and_picture(here, ending):
     assert f"Written: fit.csv, {picture}" in result.stdout
 
 
+def test_a_picture_alone_writes_no_table(here):
+    result = run("fit", "data.csv", *WIDE, *SMALL, "--plot", "fit.png")
+    assert result.exit_code == 0, result.output
+    assert "t,mean_0" not in result.stdout
+    assert "Written: fit.png" in result.stdout
+    both = run("fit", "data.csv", *WIDE, *SMALL, "--plot", "fit.png", "--force", "--out", "-")
+    assert len(pa_csv.read_csv(io.BytesIO(both.stdout.encode()))) == 7
+    assert "Written: fit.png" in both.stderr
+
+
+def test_the_picture_names_columns_and_units(here, monkeypatch):
+    seen = []
+    monkeypatch.setattr("matplotlib.pyplot.close", seen.append)
+    words = ["--x-unit", "s", "--y-unit", "m"]
+    result = run("fit", "data.csv", *WIDE, *words, "--plot", "fit.png")
+    assert "Units: mean_0 m, mean_1 m/s, mean_2 m/s²" in result.stdout
+    (figure,) = seen
+    assert [ax.get_ylabel() for ax in figure.axes] == ["pos (m)", "vel (m/s)", "vel′ (m/s²)"]  # noqa: RUF001
+    assert figure.axes[-1].get_xlabel() == "t (s)"
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (Columns("t", ["a:0"], [], False, False), ["a", "a′", "a″"]),  # noqa: RUF001
+        (Columns("t", ["a:0", "b:0"], [], False, False), ["a, b", "f′", "f″"]),  # noqa: RUF001
+        (Columns("t", ["b:1"], [], False, False), ["f", "b", "b′"]),  # noqa: RUF001
+        (Columns("x", [], [], True, False), ["y", "y′", "y″"]),  # noqa: RUF001
+    ],
+)
+def test_derivatives_are_named_by_the_columns_that_observe_them(columns, names):
+    assert [columns.name(nu) for nu in range(3)] == names
+
+
 def test_the_summary_tells_noise_and_what_was_tuned(here):
     result = run("fit", "data.csv", *WIDE[:6], "--yerr", "pos=0.1", *SMALL, "--out", "fit.csv")
     assert "data.csv: 39 observations, 13 empty cells" in result.stdout
@@ -173,6 +208,18 @@ def test_times_come_back_as_times(here, first, step, written):
     assert result.stdout.splitlines()[1].startswith(f"{written},")
     answer = pa_csv.read_csv(io.BytesIO(result.stdout.encode()))
     np.testing.assert_array_equal(answer["x"].to_numpy().astype(times.dtype), times)
+    assert "Units: mean_1 per s, mean_2 per s² (column 'x' holds times" in result.stderr
+
+
+def test_derivatives_by_times_are_per_second(here):
+    times = np.datetime64("2024-03-01T00:00:00") + np.arange(20) * np.timedelta64(3600, "s")
+    table = pa.table({"x": times, "y": np.sin(np.arange(20) / 3)})
+    pa_parquet.write_table(table, "clock.parquet")
+    assert run("fit", "clock.parquet", "--y", "y", "--y-unit", "m").stderr.count("mean_1 m/s,") == 1
+    words = refused(run("fit", "clock.parquet", "--y", "y", "--x-unit", "h"))
+    assert words.startswith("--x-unit h: column 'x' holds times, and derivatives are then per sec")
+    pa_parquet.write_table(table.set_column(0, "x", pa.array(np.arange(20.0) / 3)), "plain.parquet")
+    assert "Units" not in run("fit", "plain.parquet", "--y", "y").stderr
 
 
 # Refusals: one line, status 2, nothing written
@@ -341,6 +388,12 @@ def test_the_packaged_ride_is_the_simulated_one():
 
 
 # The command itself
+
+
+def test_the_version_is_told():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"smoothderiv {sd.__version__}\n")
+    assert "Usage" in run().output, "without a command it tells those there are"
 
 
 def test_help_is_quick_and_unknown_options_are_refused():

@@ -67,6 +67,14 @@ def test_a_stream_gets_the_table_alone(here):
     assert "━" not in result.stderr
 
 
+def test_derivatives_by_times_are_per_second(here):
+    frame = table(2)
+    frame["t"] = pd.Timestamp("2024-03-01") + pd.to_timedelta(frame["t"], "s")
+    frame.to_parquet("clock.parquet")
+    result = run("panel", "clock.parquet", *QUICK)
+    assert "Units: mean_1 per s (column 't' holds times, which count in seconds)" in result.stderr
+
+
 def test_a_bad_series_is_noted(here):
     frame = table(3)
     frame.loc[50, "pos"] = np.inf

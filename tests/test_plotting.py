@@ -12,8 +12,8 @@ from matplotlib.quiver import Quiver
 
 import smoothderiv as sd
 from smoothderiv import plotting
+from smoothderiv._units import derivative_unit
 from smoothderiv.plotting import (
-    derivative_unit,
     plot,
     plot_field,
     plot_residuals,

@@ -7,7 +7,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from smoothderiv import _demo, _validate
+from smoothderiv._command.columns import Columns, unit_words, usage
 from smoothderiv._command.tables import (
     STREAM,
     Outputs,
     RefusalError,
     Source,
-    check_names,
     table_writer,
 )
-from smoothderiv._validate import RowError
+from smoothderiv._units import derivative_unit, with_unit
 from smoothderiv.answers.summary import model_words
 from smoothderiv.average import ModelAverage
 from smoothderiv.model import Model
@@ -33,71 +33,6 @@ from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
 
 PICTURES = (".png", ".pdf", ".svg")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table hold what, as typed."""
-
-    x: str
-    y: list[str]
-    yerr: list[str]
-    long: bool
-    relative: bool
-
-    def read(self, source: Source) -> Observations:
-        """Return the observations of a table, or refuse by file, line, column and remedy."""
-        arguments = self._long(source) if self.long else self.wide()
-        check_names(source, source.table.column_names)
-        try:
-            return Observations.from_frame(
-                source.table, x=self.x, relative=self.relative, **arguments
-            )
-        except RowError as error:
-            place = source.place(error.row)
-            raise RefusalError(f"{source.name}: {place}, {error.argument} {error.says}") from None
-        except ValueError as error:
-            raise RefusalError(f"{source.name}: {error}") from None
-
-    @property
-    def observed(self) -> list[str]:
-        """The columns of observations, for messages."""
-        return ["y"] if self.long and not self.y else [f"--y {word}" for word in self.y]
-
-    def wide(self) -> dict[str, Any]:
-        """Return the order of each column observed, and its noise, or refuse what was typed."""
-        if not self.y:
-            _usage("--y: name the columns of observations, such as --y pos:0 --y vel:1")
-        y: dict[str, int] = {}
-        for word in self.y:
-            name, colon, order = word.rpartition(":")
-            if not colon:
-                name, order = word, "0"
-            if not (name and order.isdecimal()):
-                _usage(f"--y {word}: not COLUMN:ORDER, with an order 0, 1, 2, ..")
-            if name in y:
-                _usage(f"--y {word}: column {name!r} is named twice")
-            y[name] = int(order)
-        yerr: dict[str, float | str] = {}
-        for word in self.yerr:
-            name, equals, size = word.partition("=")
-            if not (equals and name and size):
-                _usage(f"--yerr {word}: not COLUMN=NUMBER or COLUMN=COLUMN")
-            if name not in y:
-                _usage(f"--yerr {word}: {name!r} is not among the columns named by --y")
-            yerr[name] = _size(word, size)
-        if self.relative and not yerr:
-            _usage("--relative: is about the sizes of the noise; give them by --yerr COLUMN=SD")
-        return {"y": y, "yerr": yerr}
-
-    def _long(self, source: Source) -> dict[str, Any]:
-        if len(self.y) > 1 or len(self.yerr) > 1:
-            _usage("--long: a long table has one column of observations and one of yerr")
-        y = self.y[0] if self.y else "y"
-        yerr: float | str | None = "yerr" if "yerr" in source.table.column_names else None
-        if self.yerr:
-            yerr = _size(self.yerr[0], self.yerr[0])
-        return {"y": y, "nu": "nu", "yerr": yerr}
 
 
 @dataclass(frozen=True)
@@ -110,7 +45,7 @@ class Question:
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
-            _usage(f"--level {self.level}: not a probability between 0 and 1, such as 0.95")
+            usage(f"--level {self.level}: not a probability between 0 and 1, such as 0.95")
 
     def answer(self, post: Posterior, x: str, kind: pa.DataType) -> pa.Table:
         """Return the table of the curve: places, then mean, std, lower, upper of each order."""
@@ -129,19 +64,25 @@ class Question:
 
 @dataclass(frozen=True)
 class Target:
-    """Where to write, and the units for the picture."""
+    """Where to write, and the units to tell."""
 
-    out: str
+    out: str | None
     plot: Path | None
     x_unit: str | None
     y_unit: str | None
 
+    @property
+    def file(self) -> Path | None:
+        """The table's place on disk, if it has one."""
+        return None if self.out in (None, STREAM) else Path(str(self.out))
+
     def check(self, outputs: Outputs, source: str) -> None:
         """Refuse places that cannot be written before any work is done."""
-        table_writer(self.out, pa.table({}))
         given = None if source == STREAM else source
-        if self.out != STREAM:
-            outputs.check(Path(self.out), given)
+        if self.out is not None:
+            table_writer(self.out, pa.table({}))
+        if self.file is not None:
+            outputs.check(self.file, given)
         if self.plot is None:
             return
         if self.plot.suffix.lower() not in PICTURES:
@@ -149,22 +90,42 @@ class Target:
                 f"{self.plot}: the ending tells the format; use one of {', '.join(PICTURES)}"
             )
         outputs.check(self.plot, given)
-        if self.out != STREAM and self.plot.resolve() == Path(self.out).resolve():
+        if self.file is not None and self.plot.resolve() == self.file.resolve():
             raise RefusalError(f"{self.plot}: --out and --plot are the same file; name two")
 
-    def write(self, outputs: Outputs, post: Posterior, table: pa.Table, question: Question) -> None:
+    def write(
+        self,
+        outputs: Outputs,
+        post: Posterior,
+        table: pa.Table,
+        columns: Columns,
+        question: Question,
+    ) -> None:
         """Write table and picture: both or none."""
         if self.plot is not None:
-            x = table.column_names[0]
-            outputs.write(self.plot, lambda file: self._draw(file, post, question, x))
-        if self.out != STREAM:
-            outputs.write(Path(self.out), table_writer(self.out, table))
+            outputs.write(self.plot, lambda file: self._draw(file, post, columns, question))
+        if self.file is not None:
+            outputs.write(self.file, table_writer(str(self.file), table))
         outputs.commit()
         if self.out == STREAM:
             table_writer(STREAM, table)(sys.stdout.buffer)
             sys.stdout.buffer.flush()
 
-    def _draw(self, file: Any, post: Posterior, question: Question, x: str) -> None:
+    def in_seconds(self, x: str) -> Target:
+        """Return the same of a column of times, which count in seconds; refuse other units."""
+        if self.x_unit not in (None, "s"):
+            usage(
+                f"--x-unit {self.x_unit}: column {x!r} holds times, and derivatives are then per "
+                "second; leave it out, or give numbers in that unit"
+            )
+        return dataclasses.replace(self, x_unit="s")
+
+    def units(self, nu: tuple[int, ...]) -> dict[int, str]:
+        """Return the unit of each order, as far as it is known."""
+        units = {order: derivative_unit(self.x_unit, self.y_unit, order) for order in nu}
+        return {order: unit for order, unit in units.items() if unit}
+
+    def _draw(self, file: Any, post: Posterior, columns: Columns, question: Question) -> None:
         import matplotlib as mpl
 
         mpl.use("Agg")
@@ -174,7 +135,11 @@ class Target:
 
         levels = sorted({0.5, question.level})
         axes = plot(post, question.nu, level=levels, x_unit=self.x_unit, y_unit=self.y_unit)
-        axes[-1].set_xlabel(f"{x} ({self.x_unit})" if self.x_unit else x)
+        units = self.units(question.nu)
+        for ax, nu in zip(axes, question.nu, strict=True):
+            ax.set_ylabel(with_unit(columns.name(nu), units.get(nu)))
+        numbers = post.data.origin is None
+        axes[-1].set_xlabel(with_unit(columns.x, self.x_unit if numbers else None))
         figure = axes[0].figure
         figure.savefig(file, format=str(self.plot).rpartition(".")[2].lower(), dpi=150)
         pyplot.close(figure)
@@ -220,16 +185,21 @@ def _fit(
             f"{source.name}: no cell to fit in {', '.join(columns.observed)}{missing}; "
             "give at least a few rows"
         )
+    kind = source.table.schema.field(columns.x).type
+    timed = pa.types.is_temporal(kind)
+    if timed:
+        target = target.in_seconds(columns.x)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             post = smooth(data, nu=max(2, *question.nu))
-            table = question.answer(post, columns.x, source.table.schema.field(columns.x).type)
-            target.write(outputs, post, table, question)
+            table = question.answer(post, columns.x, kind)
+            target.write(outputs, post, table, columns, question)
         except ValueError as error:
             raise RefusalError(f"{source.name}: {error}") from None
-    notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-    _summarise(source.name, post, target, notes)
+    units = unit_words(target.units(question.nu), columns.x if timed else None)
+    notes = [f"Note: {w.message}" for w in caught if issubclass(w.category, UserWarning)]
+    _summarise(source.name, post, target, [*units, *notes])
     return post
 
 
@@ -246,11 +216,11 @@ def _summarise(name: str, post: Posterior, target: Target, notes: list[str]) -> 
     missing = f", {data.n_missing} empty cells" if data.n_missing else ""
     console.print(f"{name}: {len(data)} observations{missing}", soft_wrap=True, markup=False)
     console.print(table)
-    files = [str(path) for path in (target.out, target.plot) if path not in (STREAM, None)]
+    files = [str(path) for path in (target.file, target.plot) if path is not None]
     lines = [
         _model_words(post.model),
         f"Effective degrees of freedom: {post.edf:.3g}",
-        *(f"Note: {note}" for note in notes),
+        *notes,
         *([f"Written: {', '.join(files)}"] if files else []),
     ]
     for line in lines:
@@ -285,18 +255,3 @@ def _noise_words(part: Observations, level: tuple[float, float] | None) -> str:
     if part.exact.any():
         words.append(f"{int(part.exact.sum())} exact")
     return ", ".join(words)
-
-
-def _size(word: str, text: str) -> float | str:
-    """Return a standard deviation: a number, or the name of a column."""
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    if not 0 <= value < float("inf"):
-        _usage(f"--yerr {word}: a standard deviation is a number from 0 on")
-    return value
-
-
-def _usage(words: str) -> NoReturn:
-    raise RefusalError(words)

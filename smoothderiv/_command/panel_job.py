@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import smoothderiv as sd
-from smoothderiv._command.job import Columns
+from smoothderiv._command.columns import Columns, unit_words
 from smoothderiv._command.tables import (
     STREAM,
     Outputs,
@@ -35,6 +35,7 @@ from smoothderiv._command.tables import (
     check_names,
     table_writer,
 )
+from smoothderiv._units import derivative_unit
 from smoothderiv._validate import RowError
 from smoothderiv.panels._series import Answer, Question
 from smoothderiv.panels.panel import Panel
@@ -88,7 +89,8 @@ def run_panel(
             outputs.write(Path(out), table_writer(out, table))
             outputs.commit()
             parts.remove()
-    _summarise(console, source.name, len(panel), before, table, out)
+    notes = _units(source, columns, wanted)
+    _summarise(console, source.name, len(panel), before, table, notes, out)
 
 
 def _read(source: Source, by: list[str], columns: Columns) -> Panel:
@@ -234,6 +236,14 @@ def _in_one_step(path: Path, write: Any) -> None:
     os.replace(passing, path)
 
 
+def _units(source: Source, columns: Columns, wanted: Wanted) -> list[str]:
+    """Tell the units of derivatives where the column of places holds times."""
+    if not pa.types.is_temporal(source.table.schema.field(columns.x).type):
+        return []
+    units = {nu: derivative_unit("s", None, nu) for nu in wanted.nu if nu}
+    return unit_words(units, columns.x)
+
+
 def _fingerprint(source: Source, by: list[str], columns: Columns, wanted: Wanted) -> str:
     """Return what tells one run from another: the bytes read, the options, the version."""
     typed = (sd.__version__, by, columns, dict(vars(wanted), workers=None))
@@ -241,12 +251,19 @@ def _fingerprint(source: Source, by: list[str], columns: Columns, wanted: Wanted
 
 
 def _summarise(
-    console: Console, name: str, count: int, before: int, table: pa.Table, out: str
+    console: Console,
+    name: str,
+    count: int,
+    before: int,
+    table: pa.Table,
+    notes: list[str],
+    out: str,
 ) -> None:
     failed = len(table) - table["error"].null_count
     lines = [f"{name}: {count} series" + (f", {before} of them done before" if before else "")]
     if failed:
         lines.append(f"Note: {failed} could not be fitted; column 'error' says why")
+    lines += notes
     if out != STREAM:
         lines.append(f"Written: {out}")
     for line in lines:

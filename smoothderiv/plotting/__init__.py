@@ -4,12 +4,11 @@ from smoothderiv.plotting.curve import plot
 from smoothderiv.plotting.field import plot_field
 from smoothderiv.plotting.residuals import plot_residuals
 from smoothderiv.plotting.scales import plot_sizer
-from smoothderiv.plotting.style import BINS, derivative_unit
+from smoothderiv.plotting.style import BINS
 from smoothderiv.plotting.tuner import plot_tuning
 
 __all__ = [
     "BINS",
-    "derivative_unit",
     "plot",
     "plot_field",
     "plot_residuals",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv.answers.limits import check_level
@@ -372,6 +373,8 @@ def _finish(ax: Axes, limits: list[tuple[float, float]], label: str) -> None:
     ax.set_ylim(low - margin, high + margin)
     ax.margins(x=0.02)
     ax.set_ylabel(label)
+    if isinstance(ax.yaxis.get_major_formatter(), ScalarFormatter):  # axes given may have others
+        ax.ticklabel_format(axis="y", scilimits=(-4, 5), useMathText=True)
     dress(ax)
 
 

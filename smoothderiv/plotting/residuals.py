@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy import special
 
+from smoothderiv._units import derivative_name
 from smoothderiv.answers.diagnosis import Diagnosis, OrderCheck
 from smoothderiv.plotting.style import (
     BINS,
@@ -21,7 +22,6 @@ from smoothderiv.plotting.style import (
     Style,
     as_given,
     date_axis,
-    derivative_name,
     dress,
 )
 from smoothderiv.posterior import Posterior

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
+from smoothderiv._units import derivative_name
 from smoothderiv.plotting.style import (
     FALLING,
     RISING,
@@ -15,7 +16,6 @@ from smoothderiv.plotting.style import (
     Style,
     as_given,
     date_axis,
-    derivative_name,
 )
 from smoothderiv.scale_space import Sizer
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from smoothderiv import _validate
+from smoothderiv._units import derivative_name, derivative_unit, with_unit
 from smoothderiv.observations import Observations
 
 Array = NDArray[np.float64]
@@ -20,7 +21,6 @@ CURVE, EXACT, DATA, EVENT = "#0072B2", "#D55E00", "#262626", "#009E73"
 RISING, FALLING, UNSURE = "#0072B2", "#E69F00", "0.93"
 SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
-PRIMES = ("", "\N{PRIME}", "\N{DOUBLE PRIME}", "\N{TRIPLE PRIME}")
 MARKERS = 1000  # more rows of one order than this are drawn as means over bins
 BINS = 80
 BELOW_BAND, ABOVE_BAND, ON_TOP = 1.0, 2.0, 3.0
@@ -37,37 +37,11 @@ class Labels:
             )
         self._x_unit = "s" if data.origin is not None else x_unit
         self._y_unit = y_unit
-        self.x = "time" if data.origin is not None else "x"
-        if data.origin is None and x_unit:
-            self.x += f" ({x_unit})"
+        self.x = with_unit("x", x_unit) if data.origin is None else "time"
 
     def y(self, nu: int) -> str:
         """Return the label of a derivative with its unit, such as ``f″ (m/s²)``."""
-        unit = derivative_unit(self._x_unit, self._y_unit, nu)
-        return f"{derivative_name(nu)} ({unit})" if unit else derivative_name(nu)
-
-
-def derivative_name(nu: int) -> str:
-    """Return f with its primes, or with its order raised beyond three."""
-    return "f" + (PRIMES[nu] if nu < len(PRIMES) else f"⁽{_raised(nu)}⁾")
-
-
-def derivative_unit(x_unit: str | None, y_unit: str | None, nu: int) -> str:
-    """Return the unit of the derivative of order `nu`, such as ``m/s²``; empty if unknown."""
-    if nu == 0:
-        return y_unit or ""
-    if not x_unit:
-        return ""
-    below = f"({x_unit})" if any(c in x_unit for c in " /·*") else x_unit
-    below += "" if nu == 1 else _raised(nu)
-    if y_unit is None:
-        return f"per {below}"
-    above = f"({y_unit})" if any(c in y_unit for c in " /·*") else y_unit
-    return f"{above}/{below}"
-
-
-def _raised(number: int) -> str:
-    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return with_unit(derivative_name(nu), derivative_unit(self._x_unit, self._y_unit, nu))
 
 
 def as_given(data: Observations, x: Array) -> NDArray[Any]:

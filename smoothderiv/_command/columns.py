@@ -1,0 +1,111 @@
+"""Which columns of a table hold what, as typed on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from smoothderiv._command.tables import RefusalError, Source, check_names
+from smoothderiv._units import derivative_name
+from smoothderiv._validate import RowError
+from smoothderiv.observations import Observations
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what, as typed."""
+
+    x: str
+    y: list[str]
+    yerr: list[str]
+    long: bool
+    relative: bool
+
+    def read(self, source: Source) -> Observations:
+        """Return the observations of a table, or refuse by file, line, column and remedy."""
+        arguments = self._long(source) if self.long else self.wide()
+        check_names(source, source.table.column_names)
+        try:
+            return Observations.from_frame(
+                source.table, x=self.x, relative=self.relative, **arguments
+            )
+        except RowError as error:
+            place = source.place(error.row)
+            raise RefusalError(f"{source.name}: {place}, {error.argument} {error.says}") from None
+        except ValueError as error:
+            raise RefusalError(f"{source.name}: {error}") from None
+
+    @property
+    def observed(self) -> list[str]:
+        """The columns of observations, for messages."""
+        return ["y"] if self.long and not self.y else [f"--y {word}" for word in self.y]
+
+    def name(self, nu: int) -> str:
+        """Name a derivative by its columns, or by one of a lower order with primes."""
+        if self.long:
+            return derivative_name(nu, self.y[0] if self.y else "y")
+        order = {name: known for name, known in self.wide()["y"].items() if known <= nu}
+        nearest = max(order.values(), default=0)
+        names = [name for name, known in order.items() if known == nearest]
+        if nearest == nu and names:
+            return ", ".join(names)
+        return derivative_name(nu - nearest, names[0]) if len(names) == 1 else derivative_name(nu)
+
+    def wide(self) -> dict[str, Any]:
+        """Return the order of each column observed, and its noise, or refuse what was typed."""
+        if not self.y:
+            usage("--y: name the columns of observations, such as --y pos:0 --y vel:1")
+        y: dict[str, int] = {}
+        for word in self.y:
+            name, colon, order = word.rpartition(":")
+            if not colon:
+                name, order = word, "0"
+            if not (name and order.isdecimal()):
+                usage(f"--y {word}: not COLUMN:ORDER, with an order 0, 1, 2, ..")
+            if name in y:
+                usage(f"--y {word}: column {name!r} is named twice")
+            y[name] = int(order)
+        yerr: dict[str, float | str] = {}
+        for word in self.yerr:
+            name, equals, size = word.partition("=")
+            if not (equals and name and size):
+                usage(f"--yerr {word}: not COLUMN=NUMBER or COLUMN=COLUMN")
+            if name not in y:
+                usage(f"--yerr {word}: {name!r} is not among the columns named by --y")
+            yerr[name] = _size(word, size)
+        if self.relative and not yerr:
+            usage("--relative: is about the sizes of the noise; give them by --yerr COLUMN=SD")
+        return {"y": y, "yerr": yerr}
+
+    def _long(self, source: Source) -> dict[str, Any]:
+        if len(self.y) > 1 or len(self.yerr) > 1:
+            usage("--long: a long table has one column of observations and one of yerr")
+        y = self.y[0] if self.y else "y"
+        yerr: float | str | None = "yerr" if "yerr" in source.table.column_names else None
+        if self.yerr:
+            yerr = _size(self.yerr[0], self.yerr[0])
+        return {"y": y, "nu": "nu", "yerr": yerr}
+
+
+def unit_words(units: dict[int, str], times: str | None) -> list[str]:
+    """Tell the units of the means written, and why, if a column holds times."""
+    if not units:
+        return []
+    why = "" if times is None else f" (column {times!r} holds times, which count in seconds)"
+    return [f"Units: {', '.join(f'mean_{nu} {unit}' for nu, unit in units.items())}{why}"]
+
+
+def _size(word: str, text: str) -> float | str:
+    """Return a standard deviation: a number, or the name of a column."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if not 0 <= value < float("inf"):
+        usage(f"--yerr {word}: a standard deviation is a number from 0 on")
+    return value
+
+
+def usage(words: str) -> NoReturn:
+    """Refuse what was typed."""
+    raise RefusalError(words)
