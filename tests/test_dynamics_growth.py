@@ -19,6 +19,20 @@ def counts(level, seed=0, n=60):
     return t, logistic(t) * np.exp(level * np.random.default_rng(seed).standard_normal(n))
 
 
+def test_counts_that_follow_the_logistic_are_told_from_those_that_do_not():
+    """A baseline makes r too small, a lag r and K both; their limits alone would not tell."""
+    t, noise = np.linspace(0, 12, 100), np.exp(0.05 * np.random.default_rng(1).normal(size=100))
+    late = 100 / (1 + 99 * np.exp(-0.9 * np.maximum(t - 4, 0)))
+    plain, based, lagging = (
+        sd.dynamics.growth_rate(t, n * noise).logistic for n in (logistic(t), logistic(t) + 5, late)
+    )
+    assert plain.p_value > 0.01
+    assert "law" not in repr(plain)
+    for found in (based, lagging):
+        assert found.p_value < 1e-9
+        assert "does not grow by this law" in repr(found)
+
+
 def test_exponential_growth_has_one_rate():
     t = np.linspace(0, 5, 30)
     n = 3.0 * np.exp(0.4 * t) * np.exp(0.01 * np.random.default_rng(0).standard_normal(30))

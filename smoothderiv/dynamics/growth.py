@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtrc
 
 from smoothderiv import _validate
 from smoothderiv.answers.limits import student_quantile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _MOST = 120  # cells
+_CHANCE = 1e-3  # below it, the data do not follow a law
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Logistic:
         infinite where the data do not say that growth stops.
     start : float
         n at the first time.
+    p_value : float
+        How often the rates of a curve that does follow the law would lie as far from it (chi-square
+        of the regression). Where that is small, as with a lag before the growth, a baseline under
+        it or another law, r and K mean little, whatever their limits; the rates stand.
     """
 
     r: float
@@ -53,6 +59,7 @@ class Logistic:
     covariance: Array
     interval: dict[str, tuple[float, float]]
     start: float
+    p_value: float
 
     def simulate(self, t: ArrayLike) -> Array:
         """Return n a time t after the first time: ``K / (1 + (K / start - 1) exp(-r t))``."""
@@ -62,7 +69,14 @@ class Logistic:
         return np.asarray(self.K / (1.0 + (self.K / self.start - 1.0) * decay))
 
     def __repr__(self) -> str:
-        return f"Logistic: r {self.r:.6g} ± {self.r_std:.2g}, K {self.K:.6g} ± {self.K_std:.2g}"
+        numbers = f"r {self.r:.6g} ± {self.r_std:.2g}, K {self.K:.6g} ± {self.K_std:.2g}"
+        return f"Logistic: {numbers}{self._doubts()}"
+
+    def _doubts(self) -> str:
+        """Say that the counts do not follow the law, where that is sure."""
+        if self.p_value >= _CHANCE:
+            return ""
+        return f"; but n does not grow by this law (p = {self.p_value:.1g})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,7 +125,7 @@ class GrowthRate:
                 f"({top.lower[0]:.6g} to {top.upper[0]:.6g}), doubling in "
                 f"{math.log(2) / top.height[0]:.4g}",
                 f"logistic r {logistic.r:.6g} ± {logistic.r_std:.2g}, K {logistic.K:.6g} "
-                f"({low:.6g} to {high:.6g})",
+                f"({low:.6g} to {high:.6g}){logistic._doubts()}",
             )
         )
 
@@ -153,7 +167,8 @@ def growth_rate(
     GrowthRate
         The rate with limits, its largest value and when, and r and K of ``n'/n = r (1 - n/K)``:
         the mean rate over cells of time regressed on the mean of n over them, by generalised least
-        squares with their joint posterior covariance, so that noise in n does not dilute K.
+        squares with their joint posterior covariance, so that noise in n does not dilute K. Its
+        `p_value` tells whether n grows by that law at all.
 
     Raises
     ------
@@ -243,6 +258,7 @@ def _logistic(post: Posterior) -> Logistic:
             "K": (float(limits[0] * size), float(limits[1] * size)),
         },
         start=float(np.exp(logs[0])),
+        p_value=float(chdtrc(found.dof, found.dof * found.notes["misfit"])),
     )
 
 
