@@ -191,6 +191,39 @@ def test_paths_peaks_and_signs(post):
         plot(post, show="dots")
 
 
+@pytest.mark.parametrize("names", [["mean"], ["quintic", "cubic"]])
+def test_signs_neither_hide_the_mean_nor_share_its_colour(post, names):
+    other = sd.RegressionSpline(knots=3, degree=3, noise={0: 0.1}).condition(post.data)
+    posts = post if names == ["mean"] else dict(zip(names, (post, other), strict=True))
+    axes = plot(posts, (0, 1), show="signs")
+    for ax in axes:
+        drawn = {a.get_label(): a for a in ax.lines}
+        shown = {*names, "surely rises", "surely falls"}
+        assert len({drawn[name].get_color() for name in shown}) == len(shown)
+        assert {a.get_label() for a in ax.lines if len(a.get_xdata()) == 400} == shown
+        feet = [a.get_ydata() for a in ax.lines if a.get_label().startswith("surely")]
+        low, high = ax.get_ylim()
+        top = low + np.nanmax(feet) * (high - low)
+        assert top < min(line(ax, name)[1].min() for name in names)
+    (legend,) = axes[0].figure.legends
+    entries = zip(legend.get_texts(), legend.legend_handles, strict=True)
+    colours = {text.get_text(): handle for text, handle in entries}
+    assert all(colours[name].get_color() == drawn[name].get_color() for name in shown)
+
+
+def test_limits_that_the_line_hides_are_told():
+    t = np.linspace(0, 1, 50)
+    exact, noisy = (
+        sd.RegressionSpline(3, 5).condition(sd.observe(t, np.sin(6 * t), yerr))
+        for yerr in (1e-4, 0.3)
+    )
+    (ax,) = plot(exact, 0, level=(0.5, 0.9), y_unit="V")
+    low, high = exact.interval(line(ax, "mean")[0], level=0.9)
+    words = f"90 % limits, hidden by the line: about ± {np.median(high - low) / 2:.2g} V"
+    assert ax.get_title(loc="right") == words
+    assert plot(noisy, 0)[0].get_title(loc="right") == ""
+
+
 def test_several_posteriors_are_compared_in_the_same_panels(post):
     other = sd.RegressionSpline(knots=3, degree=3, noise={0: 0.1}).condition(post.data)
     axes = plot({"quintic": post, "cubic": other}, show="band")
@@ -255,6 +288,32 @@ def test_the_tuner_is_drawn_with_every_point_it_saw(post):
         plot_tuning(sd.RegressionSpline(3))
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_names_of_candidates_are_whole_and_in_sight(post, several):
+    matern, bell = sd.kernels.Matern52(), sd.kernels.SquaredExponential()
+    model = sd.RegressionSpline(degree=5, lam=None, order=3)
+    names = None
+    if not several:
+        nuisance = sd.kernels.Nuisance(sd.kernels.Matern12())
+        members = sd.GaussianProcess(matern), sd.GaussianProcess(bell + nuisance)
+        model = sd.ModelAverage(members)
+        names = {
+            "GaussianProcess(Matern52)",
+            "GaussianProcess(SquaredExponential + Nuisance(Matern12))",
+        }
+    axes = plot_tuning(sd.tune(model, post.data))
+    figure = axes[0].figure
+    figure.canvas.draw()
+    words = axes[-1].get_yticklabels()
+    assert names is None or {word.get_text() for word in words} == names
+    for word in words:
+        box = word.get_window_extent()
+        assert box.x0 >= 0, "cut at the edge of the figure"
+        assert box.x1 <= axes[-1].get_window_extent().x0
+        for other in axes[:-1]:
+            assert not box.overlaps(other.get_tightbbox())
+
+
 def test_fields_tell_sure_slopes_from_others():
     rng = np.random.default_rng(1)
     X = rng.uniform(size=(40, 2))
@@ -268,6 +327,11 @@ def test_fields_tell_sure_slopes_from_others():
         counts.append([len(c.U) for c in arrows])
         assert sum(counts[-1]) == 14 * 14
         assert ax.get_xlabel() == "x₁ (km)"
+        words = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert words[-1] == "data"
+        for count, word in zip(counts[-1], ("uphill, less sure", "uphill, 95 % sure"), strict=True):
+            assert (word in words) == (count > 0)
+        assert ax.figure.axes[-1].get_ylabel() == "mean of f (K)"
     assert counts[0][1] > 150
     assert counts[1][1] == 0
     box = plot_field(steep, bounds=((0, 2), (0, 1)))

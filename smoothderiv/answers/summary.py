@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import html
 import math
@@ -105,6 +106,34 @@ def model_words(model: Any) -> str:
     return f"{type(model).__name__}({', '.join(words)})"
 
 
+def candidate_words(name: str) -> str:
+    """Return a candidate's class with its kernel, or with the first of its whole numbers."""
+    try:
+        call = ast.parse(name, mode="eval").body
+    except SyntaxError:
+        return name.partition("(")[0]
+    return _call_words(call)
+
+
+def _call_words(node: ast.expr) -> str:
+    if not isinstance(node, ast.Call):
+        return ast.unparse(node)
+    head = ast.unparse(node.func)
+    inner = [item.value for item in node.keywords if isinstance(item.value, ast.Call)]
+    parts = [item.value for item in node.keywords if item.arg == "parts"]
+    if parts and isinstance(parts[0], ast.Tuple):
+        sign = " * " if head == "Product" else " + "
+        return sign.join(_call_words(part) for part in parts[0].elts)
+    kernels = [_call_words(call) for call in inner if ast.unparse(call.func)[0].isupper()]
+    whole = [
+        f"{item.arg}={item.value.value}"
+        for item in node.keywords
+        if isinstance(item.value, ast.Constant) and type(item.value.value) is int
+    ]
+    words = kernels[:1] or whole[:1]
+    return f"{head}({words[0]})" if words else head
+
+
 def _same(value: Any, default: Any) -> bool:
     return type(value) is type(default) and not isinstance(value, np.ndarray) and value == default
 
@@ -169,7 +198,7 @@ def _tried(tried: Any) -> Rows:
     ranked = sorted(tried, key=lambda pair: -pair[1])
     rows: Rows = []
     for name, merit in ranked[:_SHOWN]:
-        shown = name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "..."
+        shown = candidate_words(name)
         rows.append((f"{merit - ranked[0][1]:+.2f} nats" if rows else f"{merit:.2f} nats", shown))
     if len(ranked) > _SHOWN:
         rows.append((f"and {len(ranked) - _SHOWN} more",))

@@ -42,6 +42,8 @@ from smoothderiv.posterior import Posterior
 
 GRID_POINTS = 400
 PATHS = 12
+LINE = 1.6  # points: the width of a mean
+STRIP = 0.055  # of a panel's height: a strip of signs
 SHOWN = ("band", "paths", "peaks", "signs")
 
 
@@ -61,7 +63,8 @@ def plot(
     Data stand in the panel of their order with error bars of one standard deviation, the
     estimated one where the noise was unknown; exact rows are open squares. More than 1000 rows of
     an order are drawn as means over 80 bins with bars over the central 95 % of their rows.
-    A panel shows all means and all data, but may cut off limits that flare at the ends.
+    A panel shows all means and all data, but may cut off limits that flare at the ends; limits
+    that the line hides, being so narrow, are told above it.
 
     Parameters
     ----------
@@ -84,8 +87,9 @@ def plot(
         What else: ``"band"``, the limits of the highest level for the whole curve
         (:meth:`.Posterior.band`), as lines; ``"paths"``, 12 curves that it could be; ``"peaks"``,
         maxima and minima with 95 % intervals of place and height, hollow where the probability
-        that there is one is below 0.95; ``"signs"``, where the curve surely rises or falls
-        (:meth:`.Posterior.regions`).
+        that there is one is below 0.95; ``"signs"``, strips along the foot of each panel where
+        its curve surely rises or falls (:meth:`.Posterior.regions`), as far as it has a slope; of
+        several fits one strip each, with a dot of its colour.
 
     Returns
     -------
@@ -132,7 +136,9 @@ def plot(
             _draw_more(panel, each, curve, look, words)
             limits.append(curve.span())
         _shade_beyond(panel, data, grid)
-        _finish(panel, limits, labels.y(order))
+        _finish(panel, limits, labels.y(order), strips=len(posts) if "signs" in words else 0)
+        if len(posts) == 1:
+            _tell_thin_limits(panel, curve, labels.unit(order))
     _label_places(axes, labels, data, own=given is None)
     legend(axes, own=given is None)
     return axes
@@ -143,6 +149,7 @@ class _Look:
     """How one of the curves is drawn."""
 
     name: str
+    row: int
     colour: str
     dashes: Any
     alone: bool
@@ -254,9 +261,9 @@ def _grid(data: Observations, x: ArrayLike | None) -> Array:
 
 def _looks(names: list[str]) -> list[_Look]:
     if len(names) == 1:
-        return [_Look(names[0], CURVE, "-", True)]
+        return [_Look(names[0], 0, CURVE, "-", True)]
     return [
-        _Look(name, SEVERAL[i % len(SEVERAL)], DASHES[i % len(DASHES)], False)
+        _Look(name, len(names) - 1 - i, SEVERAL[i % len(SEVERAL)], DASHES[i % len(DASHES)], False)
         for i, name in enumerate(names)
     ]
 
@@ -281,7 +288,7 @@ def _draw_curve(ax: Axes, curve: _Curve, look: _Look) -> None:
         ax.plot(curve.places, curve.whole[0], **style)
         label = f"{100 * p:g} % for the whole curve" if look.alone else None
         ax.plot(curve.places, curve.whole[1], label=label, **style)
-    line: Style = {"color": look.colour, "lw": 1.6, "ls": look.dashes, "zorder": ABOVE_BAND}
+    line: Style = {"color": look.colour, "lw": LINE, "ls": look.dashes, "zorder": ABOVE_BAND}
     ax.plot(curve.places, curve.mean, label=look.name, **line)
 
 
@@ -296,22 +303,30 @@ def _draw_more(
         for i, path in enumerate(paths):
             ax.plot(curve.places, path, label="sample paths" if i == 0 else None, **style)
     if "signs" in words and here.highest_order >= 1:
-        _draw_signs(ax, here, curve)
+        _draw_signs(ax, here, curve, look)
     if "peaks" in words and here.highest_order >= 1:
         within = (curve.places[0], curve.places[-1])
         _draw_peaks(ax, here.maxima(within, rng=0), "^", "maxima")
         _draw_peaks(ax, here.minima(within, rng=0), "v", "minima")
 
 
-def _draw_signs(ax: Axes, post: Posterior, curve: _Curve) -> None:
-    """Thicken the mean where it surely rises, or falls."""
+def _draw_signs(ax: Axes, post: Posterior, curve: _Curve, look: _Look) -> None:
+    """Draw a strip along the foot of the panel, coloured where the curve surely rises or falls."""
     found = post.regions(1, within=(curve.places[0], curve.places[-1]))
-    sign = found.at(curve.places)
+    sign, height = found.at(curve.places), STRIP * (look.row + 0.5)
+    style: Style = {"lw": 4.0, "solid_capstyle": "butt", "zorder": ON_TOP}
     for value, colour, word in ((1, RISING, "surely rises"), (-1, FALLING, "surely falls")):
-        mean = np.where(sign == value, curve.mean, np.nan)
-        style: Style = {"color": colour, "lw": 4.5, "solid_capstyle": "butt"}
-        ax.plot(curve.places, mean, label=word, zorder=ABOVE_BAND + 0.1, **style)
-    ax.plot(curve.places, curve.mean, color="black", lw=0.8, zorder=ABOVE_BAND + 0.2)
+        foot = np.where(sign == value, height, np.nan)
+        ax.plot(
+            curve.places,
+            foot,
+            label=word,
+            color=colour,
+            transform=ax.get_xaxis_transform(),
+            **style,
+        )
+    if not look.alone and sign.any():
+        ax.plot(0.006, height, "o", ms=4.0, mew=0, color=look.colour, transform=ax.transAxes)
 
 
 def _draw_peaks(ax: Axes, found: Locations, marker: str, word: str) -> None:
@@ -367,15 +382,29 @@ def _draw_data(ax: Axes, data: Observations, nu: int, post: Posterior) -> list[t
     return limits
 
 
-def _finish(ax: Axes, limits: list[tuple[float, float]], label: str) -> None:
+def _finish(ax: Axes, limits: list[tuple[float, float]], label: str, strips: int) -> None:
     low, high = min(low for low, _ in limits), max(high for _, high in limits)
     margin = 0.06 * (high - low) or 0.5
-    ax.set_ylim(low - margin, high + margin)
+    foot = max(margin, strips * STRIP * (high - low + 2.0 * margin))
+    ax.set_ylim(low - foot, high + margin)
     ax.margins(x=0.02)
     ax.set_ylabel(label)
     if isinstance(ax.yaxis.get_major_formatter(), ScalarFormatter):  # axes given may have others
         ax.ticklabel_format(axis="y", scilimits=(-4, 5), useMathText=True)
     dress(ax)
+
+
+def _tell_thin_limits(ax: Axes, curve: _Curve, unit: str) -> None:
+    """Say above the panel how wide the limits are, if the line of the mean hides them."""
+    if not curve.limits:
+        return
+    p, low, high = curve.limits[0]
+    half = 0.5 * float(np.median(high - low))
+    span = np.ptp(ax.get_ylim())
+    points = 72.0 * ax.get_window_extent().height / ax.figure.dpi
+    if 0.0 < 2.0 * half < 1.2 * LINE / points * span:
+        words = f"{100 * p:g} % limits, hidden by the line: about ± {half:.2g} {unit}".rstrip()
+        ax.set_title(words, loc="right", fontsize="small", color="0.35")
 
 
 def _label_places(axes: NDArray[Any], labels: Labels, data: Observations, own: bool) -> None:

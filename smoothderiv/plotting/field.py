@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from smoothderiv._units import with_unit
 from smoothderiv.answers.gradient import Gradient
-from smoothderiv.plotting.style import MARKERS, Array
+from smoothderiv.plotting.style import MARKERS, ON_TOP, Array, Style
 from smoothderiv.posterior import Posterior
 
 FINE, ARROWS = 60, 14
+FAINT, BOLD = ("0.25", 0.35), ("black", 1.0)  # arrows: colour and opacity
 
 
 def plot_field(
@@ -72,12 +74,14 @@ def plot_field(
     filled = ax.contourf(a, b, mean, levels=14, cmap="cividis", alpha=0.85)
     ax.contour(a, b, mean, levels=filled.levels, colors="white", linewidths=0.5, linestyles="-")
     bar = ax.figure.colorbar(filled, ax=ax)
-    bar.set_label(f"f ({y_unit})" if y_unit else "f")
+    bar.set_label(with_unit("mean of f", y_unit))
     _draw_arrows(ax, post, box, level)
     shown = data.x[:: 1 + len(data) // MARKERS]
-    ax.plot(*shown.T, ls="none", marker="o", ms=3, mfc="white", mec="black", mew=0.5)
-    for i, name in enumerate(("x₁", "x₂")):
-        (ax.set_xlabel if i == 0 else ax.set_ylabel)(f"{name} ({x_unit})" if x_unit else name)
+    style: Style = {"ls": "none", "marker": "o", "ms": 3.5, "mfc": "white", "mec": "black"}
+    ax.plot(*shown.T, mew=0.5, label="data", zorder=ON_TOP + 1, **style)
+    ax.set(xlabel=with_unit("x₁", x_unit), ylabel=with_unit("x₂", x_unit))
+    where: Style = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
+    ax.legend(frameon=False, fontsize="small", **where)
     ax.set_xlim(*box[0])
     ax.set_ylim(*box[1])
     return ax
@@ -91,7 +95,11 @@ def _draw_arrows(ax: Axes, post: Posterior, box: Array, level: float) -> None:
     longest = float(np.hypot(*(shown / np.ptp(box, axis=1)).T).max()) or 1.0
     arrows = shown / longest / ARROWS * 1.3
     sure = is_sure(gradient, level)
-    for mask, colour, alpha in ((~sure, "0.25", 0.35), (sure, "black", 1.0)):
+    kinds = (~sure, *FAINT, "uphill, less sure"), (sure, *BOLD, f"uphill, {100 * level:g} % sure")
+    for mask, colour, alpha, word in kinds:
+        if mask.any():
+            style: Style = {"ls": "none", "marker": r"$\rightarrow$", "ms": 11, "mew": 0}
+            ax.plot([], [], label=word, color=colour, alpha=alpha, **style)
         ax.quiver(
             *places[mask].T,
             *arrows[mask].T,

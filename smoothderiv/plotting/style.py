@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 Style = dict[str, Any]
 
 # Okabe and Ito's colours, told apart by everybody; RISING and FALLING also differ in grey
-CURVE, EXACT, DATA, EVENT = "#0072B2", "#D55E00", "#262626", "#009E73"
-RISING, FALLING, UNSURE = "#0072B2", "#E69F00", "0.93"
+CURVE, EXACT, DATA, EVENT = "#0072B2", "#D55E00", "#262626", "#CC79A7"
+RISING, FALLING, UNSURE = "#009E73", "#E69F00", "0.93"
 SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 MARKERS = 1000  # more rows of one order than this are drawn as means over bins
@@ -41,7 +41,11 @@ class Labels:
 
     def y(self, nu: int) -> str:
         """Return the label of a derivative with its unit, such as ``f″ (m/s²)``."""
-        return with_unit(derivative_name(nu), derivative_unit(self._x_unit, self._y_unit, nu))
+        return with_unit(derivative_name(nu), self.unit(nu))
+
+    def unit(self, nu: int) -> str:
+        """Return the unit of a derivative, empty if it is unknown."""
+        return derivative_unit(self._x_unit, self._y_unit, nu)
 
 
 def as_given(data: Observations, x: Array) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from smoothderiv.answers.summary import candidate_words
 from smoothderiv.model import Model
 from smoothderiv.plotting.style import CURVE, DATA, EXACT, Array, dress
 from smoothderiv.posterior import Posterior
@@ -17,6 +18,7 @@ from smoothderiv.tuning import Tuning
 
 NATS = 25.0  # how far below the best the panels reach
 CANDIDATES = 12
+PANEL, LETTER = 3.1, 0.06  # inches: the width of a panel, and of a letter of a name
 WIDE = 3.5  # range of a logarithm from which an axis is one of powers of ten
 
 
@@ -61,15 +63,7 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     if not panels:
         raise ValueError("model: its parameters were found together, and no candidates were tried")
     columns = min(panels, 3)
-    lines = -(-panels // columns)
-    _, axes = pyplot.subplots(
-        lines,
-        columns,
-        squeeze=False,
-        figsize=(3.1 * columns + 0.6, 2.7 * lines + 0.3),
-        layout="constrained",
-    )
-    every = axes.ravel()
+    every = _new_axes(panels, columns, [name for name, _ in _ranked(tuning)])
     for ax in every[panels:]:
         ax.set_visible(False)
     for j, ax in enumerate(every[:parameters]):
@@ -79,6 +73,22 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     if len(tuning.tried) > 1:
         _draw_candidates(every[panels - 1], tuning)
     return np.asarray(every[:panels])
+
+
+def _new_axes(panels: int, columns: int, names: list[str]) -> NDArray[Any]:
+    """Return axes in rows, the column of the last panel wider by the names of candidates."""
+    lines = -(-panels // columns)
+    widths = np.full(columns, PANEL)
+    widths[(panels - 1) % columns] += LETTER * max(map(len, names), default=0)
+    _, axes = pyplot.subplots(
+        lines,
+        columns,
+        squeeze=False,
+        figsize=(widths.sum() + 0.6, 2.7 * lines + 0.3),
+        width_ratios=widths.tolist(),
+        layout="constrained",
+    )
+    return np.asarray(axes.ravel())
 
 
 def _draw_parameter(ax: Axes, tuning: Tuning, j: int, log_value: Array, worse: Array) -> None:
@@ -106,8 +116,8 @@ def _draw_parameter(ax: Axes, tuning: Tuning, j: int, log_value: Array, worse: A
 
 
 def _draw_candidates(ax: Axes, tuning: Tuning) -> None:
-    ranked = sorted(tuning.tried, key=lambda pair: -pair[1])[:CANDIDATES]
-    names = [_short(name) for name, _ in ranked]
+    ranked = _ranked(tuning)
+    names = [name for name, _ in ranked]
     merit = np.array([value for _, value in ranked])
     lacks = merit - merit[0]
     at = np.arange(len(merit))
@@ -115,13 +125,15 @@ def _draw_candidates(ax: Axes, tuning: Tuning) -> None:
     ax.plot(np.maximum(lacks, -NATS), at, ls="none", marker="o", ms=5, color=CURVE)
     ax.plot(0, 0, marker="o", ms=5, color=EXACT)
     ax.set_yticks(at, names, fontsize=7)
-    ax.invert_yaxis()
+    ax.set_ylim(len(merit) - 0.5, -0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
     ax.set_xlabel("nats from the best")
     dress(ax)
 
 
-def _short(name: str) -> str:
-    """Return the head of a candidate's words: its class, and the first of its fields."""
-    head, _, rest = name.partition("(")
-    field = rest.rstrip(")").partition(", ")[0]
-    return (f"{head}({field})" if field else head)[:32]
+def _ranked(tuning: Tuning) -> list[tuple[str, float]]:
+    """Return the best of the candidates with their merits, if there were several."""
+    if len(tuning.tried) < 2:
+        return []
+    ranked = sorted(tuning.tried, key=lambda pair: -pair[1])[:CANDIDATES]
+    return [(candidate_words(name), merit) for name, merit in ranked]
