@@ -15,11 +15,12 @@ from scipy import special
 
 from smoothderiv._threads import each
 from smoothderiv.binning import telling
+from smoothderiv.minimiser import Search
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model, Noise, UnsuitableError, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
-from smoothderiv.tuning import Search, Spread, Tuning, TuningWarning, tune_spread
+from smoothderiv.tuning import Spread, Tuning, TuningWarning, tune_spread
 
 _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answer
 

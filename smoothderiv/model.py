@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from smoothderiv.observations import Observations, Order
 
 if TYPE_CHECKING:
+    from smoothderiv.minimiser import Search
     from smoothderiv.posterior import Posterior
-    from smoothderiv.tuning import Search, Tuning
+    from smoothderiv.tuning import Tuning
 
 Noise = Mapping[Order, float]
 """From the order of a derivative to its noise level (yerr=None) or scale (relative=True)."""

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from conftest import mixed_data
+from smoothderiv.minimiser import Search
 from smoothderiv.model import Model, UndeterminedError
-from smoothderiv.tuning import Search
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from smoothderiv.dynamics import _loops
 from smoothderiv.dynamics.likelihood import Likelihood, Point
 from smoothderiv.dynamics.timeline import Timeline, tables
+from smoothderiv.minimiser import Search
 from smoothderiv.model import Model, Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
-from smoothderiv.tuning import Search, Tuning
+from smoothderiv.tuning import Tuning
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]

@@ -16,11 +16,12 @@ from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.criteria import MOST_LEFT_OUT
 from smoothderiv.gp.kernel import Kernel, LogNormal
 from smoothderiv.gp.trend import Mean, check_mean
+from smoothderiv.minimiser import Search
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace._loops import MAX_DIMENSION
-from smoothderiv.tuning import Search, Tuning
+from smoothderiv.tuning import Tuning
 
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]

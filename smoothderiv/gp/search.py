@@ -17,9 +17,9 @@ from smoothderiv.gp.criteria import MOST_LEFT_OUT, DenseCriterion
 from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.stages import NATS, optimum_in_stages
 from smoothderiv.gp.unknowns import Unknowns, neighbours, stretches, thinned
+from smoothderiv.minimiser import Search
 from smoothderiv.newton import newton, promise
 from smoothderiv.observations import Observations
-from smoothderiv.tuning import Search
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
@@ -74,7 +74,7 @@ def process_search(
 
 @dataclass(frozen=True)
 class _Found:
-    """Where a search begins: see :class:`smoothderiv.tuning.Search`."""
+    """Where a search begins: see :class:`smoothderiv.minimiser.Search`."""
 
     starts: Array
     ends: Ends

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.model import Model, UnsuitableError
+from smoothderiv.minimiser import Minimiser, Search
+from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.panels._series import Series
-from smoothderiv.tuning import Search, Tuning, _Minimiser, reported
+from smoothderiv.tuning import Tuning, best_candidate, reported
 
 Array = NDArray[np.float64]
 
 _MOST = 32  # series that say what is common to all
-_EQUAL = 0.05  # nats by which a finer candidate must be better
 _KIND = "evidence"
 
 
@@ -40,23 +39,11 @@ def tune_together(model: Model | None, series: Sequence[Series]) -> Model:
     data = [rows for rows in data if _suits(model, rows)]
     if not data:
         raise ValueError("share: no series to tune on; without share each one's error says why")
-    best, best_merit = model, -math.inf
-    tried = []
-    for batch in model.candidates(data[0], _KIND):
-        last = best_merit
-        for candidate in batch:
-            try:
-                tuned, merit = _tuned(candidate, data)
-            except UnsuitableError:
-                continue
-            tried.append((repr(candidate), merit))
-            if merit > best_merit + _EQUAL:
-                best, best_merit = tuned, merit
-        if not best_merit > last + 1.0:
-            break
-    if best is model:
+    batches = model.candidates(data[0], _KIND)
+    best, tried, _ = best_candidate(batches, lambda candidate: _tuned(candidate, data))
+    if best is None:
         raise ValueError(f"share: the series do not tune {model} together; leave share out")
-    return reported(best, tuple(tried))
+    return reported(best, tried)
 
 
 def _usable(series: Series) -> Observations | None:
@@ -84,7 +71,7 @@ def _tuned(model: Model, data: list[Observations]) -> tuple[Model, float]:
     if model.unknown(data[0]):
         searches = [model.search(rows, _KIND) for rows in data]
         joint = _joint(searches)
-        optimum = _Minimiser(joint).run()
+        optimum = Minimiser(joint).run()
         point = optimum.point
         report = Tuning(
             _KIND,

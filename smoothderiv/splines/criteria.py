@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.minimiser import Search
 from smoothderiv.model import UndeterminedError, UnsuitableError, missing_noise
 from smoothderiv.observations import Observations
 from smoothderiv.splines import _loops
 from smoothderiv.splines.basis import held
 from smoothderiv.splines.system import EPS, Solution, System
-from smoothderiv.tuning import Search
 
 if TYPE_CHECKING:
     from smoothderiv.splines.regression import RegressionSpline

@@ -14,6 +14,7 @@ from scipy import linalg
 from scipy.interpolate import BSpline, PPoly
 
 from smoothderiv.answers.limits import satterthwaite
+from smoothderiv.minimiser import Search
 from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known, require_rows
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -21,7 +22,7 @@ from smoothderiv.splines import _loops
 from smoothderiv.splines.basis import BSplineBasis, held
 from smoothderiv.splines.criteria import Criterion
 from smoothderiv.splines.system import Solution, System
-from smoothderiv.tuning import Search, Tuning
+from smoothderiv.tuning import Tuning
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]

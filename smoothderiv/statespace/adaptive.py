@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.minimiser import Search
 from smoothderiv.model import Model, Noise, missing_noise, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.smoother import SmoothingSpline, spline_posterior
 from smoothderiv.statespace.varying import VaryingWiener
-from smoothderiv.tuning import Search, Tuning
+from smoothderiv.tuning import Tuning
 
 Array = NDArray[np.float64]
 

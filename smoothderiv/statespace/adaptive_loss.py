@@ -242,7 +242,7 @@ class Objective:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is searched, as in :class:`smoothderiv.tuning.Search`."""
+        """What is searched, as in :class:`smoothderiv.minimiser.Search`."""
         levels = (f"noise[{order}]" for order in self.levels)
         return (*(f"q[{k}]" for k in range(self.knots)), *levels)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.minimiser import NEAR_NATS
 from smoothderiv.model import Model
 from smoothderiv.newton import SETTLED
 from smoothderiv.observations import Observations
@@ -25,7 +26,6 @@ from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.search import _FEW, reach
 from smoothderiv.statespace.states import diagonal
-from smoothderiv.tuning import _NEAR_NATS
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline
@@ -93,7 +93,7 @@ def _settled(low: float, high: float, free: bool) -> Asking[float | None]:
     ends = seen[0].value, seen[-1].value if free else math.inf
     least = min(one.value for one in seen)
     clear = best.curvature > 0.0 and abs(best.slope) < SETTLED * best.curvature
-    if not clear or min(ends) <= best.value + _NEAR_NATS or least < best.value:
+    if not clear or min(ends) <= best.value + NEAR_NATS or least < best.value:
         return None
     return best.place - best.slope / best.curvature
 

@@ -84,7 +84,7 @@ class Criterion:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What is searched, as in :class:`smoothderiv.tuning.Search`."""
+        """What is searched, as in :class:`smoothderiv.minimiser.Search`."""
         levels = self.unknown_levels
         if self.free_scale:
             first = f"noise[{levels[0]}]"

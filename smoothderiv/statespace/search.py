@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.minimiser import Search
 from smoothderiv.model import UndeterminedError
 from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
@@ -17,7 +18,6 @@ from smoothderiv.statespace import line
 from smoothderiv.statespace.criteria import Criterion
 from smoothderiv.statespace.levels import rough_levels
 from smoothderiv.statespace.priors import IntegratedWiener
-from smoothderiv.tuning import Search
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.smoother import SmoothingSpline

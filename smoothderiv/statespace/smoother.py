@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from smoothderiv._validate import asked_orders
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.answers.limits import student_dof
+from smoothderiv.minimiser import Search
 from smoothderiv.model import (
     Model,
     Noise,
@@ -33,7 +34,7 @@ from smoothderiv.statespace.pieces import pieces, taylor
 from smoothderiv.statespace.polynomials import free_polynomial
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.states import States, diagonal, in_parts, joint
-from smoothderiv.tuning import Search, Tuning
+from smoothderiv.tuning import Tuning
 
 if TYPE_CHECKING:
     from scipy.interpolate import PPoly
