@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Choice = Literal["auto", True, False]
 
+_LIGHT, _MANY = 0.2, 0.1  # that share of the rows, of less weight than that, is doubtful
+
 
 def smooth(
     data: Observations,
@@ -82,7 +84,8 @@ def smooth(
     -----
     NoiseWarning
         Of the default model: a stated noise that the residuals contradict, noise that hangs
-        together (see :meth:`.Posterior.diagnose`).
+        together (see :meth:`.Posterior.diagnose`), so many outliers (a tenth of the rows) that
+        they may be the curve.
 
     Examples
     --------
@@ -174,7 +177,24 @@ def _weighed(
             calm = data = data.reweighted(data.weight * trend)
             if tails:
                 calm = _robust(fit_quietly(inner, data), inner, robust is True)
+    if robust == "auto":
+        _warn_of_many(calm.weight / data.weight)
     return calm
+
+
+def _warn_of_many(weight: Array) -> None:
+    """Warn where so many rows are taken for outliers that they may be the curve."""
+    from smoothderiv.answers.diagnosis import NoiseWarning
+
+    light = int(np.count_nonzero(weight < _LIGHT))
+    if light >= _MANY * len(weight):
+        warnings.warn(
+            f"{light} of {len(weight)} rows count for less than a fifth each, as outliers. Features "
+            "that few rows see, such as narrow peaks, look the same: robust=False takes all rows "
+            "for the curve's own; robust=True says that they are outliers",
+            NoiseWarning,
+            stacklevel=4,
+        )
 
 
 def _robust(post: Posterior, model: Model, every: bool) -> Observations:

@@ -183,3 +183,18 @@ def test_weights_go_with_their_rows(tmp_path):
         data[:2].reweighted([1.0, 0.0])
     with pytest.raises(ValueError, match="robust: 'yes' is unknown"):
         sd.smooth(data, robust="yes")
+
+
+def test_features_that_few_rows_see_are_not_taken_for_outliers_in_silence():
+    """Of a narrow peak three rows of 30 tell: to reject them may be right, and is said."""
+    x = np.linspace(0, 1, 30)
+    y = np.exp(-(((x - 0.5) / 0.02) ** 2)) + 0.01 * np.random.default_rng(0).standard_normal(30)
+    y[[4, 5, 20]] += 1
+    with pytest.warns(sd.NoiseWarning, match=r"of 30 rows count for less .* robust=False") as told:
+        post = sd.smooth(sd.observe(x, y))
+    assert told[0].filename == __file__
+    light = int((post.data.weight < 0.2).sum())
+    assert light >= 3
+    assert f"{light} of 30" in str(told[0].message)
+    sd.smooth(sd.observe(x, y), robust=True)
+    sd.smooth(sd.observe(x, y), robust=False)
