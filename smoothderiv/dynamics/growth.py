@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from scipy.special import chdtrc
 
 from smoothderiv import _validate
 from smoothderiv.answers.limits import student_quantile
-from smoothderiv.answers.locations import Locations
+from smoothderiv.answers.locations import Locations, place_words
 from smoothderiv.dynamics.moments import Moments
 from smoothderiv.model import Model
 from smoothderiv.observations import observe
@@ -36,8 +35,8 @@ class Logistic:
     Attributes
     ----------
     r, K : float
-        Rate at n = 0, per unit of t; the count at which growth stops, infinite where the rate does
-        not fall with n.
+        Rate at n = 0, per unit of t (per second for datetimes); the count at which growth stops,
+        infinite where the rate does not fall with n.
     r_std, K_std : float
     covariance : (2, 2) array
         Of r and K.
@@ -93,8 +92,7 @@ class GrowthRate:
         Of log n: ``posterior(t, nu=1)`` is the rate anywhere, ``posterior.band(t, nu=1)`` its
         simultaneous limits.
     largest : Locations
-        Where the rate is largest (in seconds from the first time for datetimes), and the rate
-        there (``height``).
+        When the rate is largest, a datetime where the times are, and the rate then (``height``).
     logistic : Logistic
         r and K of a logistic curve.
     """
@@ -108,29 +106,42 @@ class GrowthRate:
     largest: Locations
     logistic: Logistic
 
+    @property
+    def x(self) -> Any:
+        """The times, by the name that they have in what :func:`.differentiate` returns."""
+        return self.t
+
     def __repr__(self) -> str:
-        return (
-            f"GrowthRate: largest {self.largest.height[0]:.6g} ± {self.largest.height_std[0]:.2g} "
-            f"at t = {self.largest.x[0]:.6g} ± {self.largest.std[0]:.2g}\n{self.logistic}"
-        )
+        top, (unit, per) = self.largest, self._units()
+        rate = f"{top.height[0]:.6g} ± {top.height_std[0]:.2g}{per}"
+        when = f"{place_words(top.x[0])} ± {top.std[0]:.2g}{unit}"
+        return f"GrowthRate: largest {rate} at t = {when}\n{self.logistic}"
 
     def summary(self) -> str:
         """Return rate, doubling time and logistic curve as text."""
-        top, logistic = self.largest, self.logistic
+        top, logistic, (unit, per) = self.largest, self.logistic, self._units()
         low, high = logistic.interval["K"]
+        when, first, last = (place_words(v[0]) for v in (top.x, top.lower, top.upper))
         return "\n".join(
             (
                 f"per-capita growth from {len(self.posterior.data)} counts",
-                f"largest rate {top.height[0]:.6g} ± {top.height_std[0]:.2g} at t = {top.x[0]:.6g} "
-                f"({top.lower[0]:.6g} to {top.upper[0]:.6g}), doubling in "
-                f"{math.log(2) / top.height[0]:.4g}",
-                f"logistic r {logistic.r:.6g} ± {logistic.r_std:.2g}, K {logistic.K:.6g} "
+                f"largest rate {top.height[0]:.6g} ± {top.height_std[0]:.2g}{per} at t = {when} "
+                f"({first} to {last}), doubling in {math.log(2) / top.height[0]:.4g}{unit}",
+                f"logistic r {logistic.r:.6g} ± {logistic.r_std:.2g}{per}, K {logistic.K:.6g} "
                 f"({low:.6g} to {high:.6g}){logistic._doubts()}",
             )
         )
 
+    def _units(self) -> tuple[str, str]:
+        """Return the words for the unit of time and of the rate, known for datetimes."""
+        return ("", "") if self.posterior.data.origin is None else (" s", " per s")
+
     def plot(self, t_unit: str | None = None, n_unit: str | None = None) -> Figure:
-        """Draw n, its rate along time, and the rate against n with the logistic's line."""
+        """Draw n, its rate along time, and the rate against n with the logistic's line.
+
+        Limits hold 95 % at each time. For datetimes the rate is drawn per `t_unit`: "s", the
+        default, "min", "h" or "d". Returns the matplotlib figure.
+        """
         from smoothderiv.dynamics.pictures import draw_growth
 
         return draw_growth(self, t_unit, n_unit)
@@ -208,16 +219,9 @@ def growth_rate(
         lower=lower,
         upper=upper,
         posterior=post,
-        largest=_in_seconds(post).argmax(nu=1, rng=rng),
+        largest=post.argmax(nu=1, rng=rng),
         logistic=_logistic(post),
     )
-
-
-def _in_seconds(post: Posterior) -> Posterior:
-    """Return the same curve over seconds where it is over datetimes."""
-    if post.data.origin is None:
-        return post
-    return post.model.condition(dataclasses.replace(post.data, origin=None))
 
 
 def _logistic(post: Posterior) -> Logistic:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv import _validate
+from smoothderiv._units import derivative_name, derivative_unit, with_unit
+from smoothderiv.observations import Observations
+from smoothderiv.plotting.style import CURVE, DATA, as_given, date_axis, dress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
     from smoothderiv.dynamics.growth import GrowthRate
     from smoothderiv.dynamics.result import DynamicsFit
 
-CURVE, MODEL, DATA, INPUT = "#0072B2", "#D55E00", "#262626", "#009E73"  # Okabe and Ito's
-_PRIMES = ("x", "x\N{PRIME}", "x\N{DOUBLE PRIME}")
-_RAISED = ("", "", "²")
+MODEL, INPUT = "#D55E00", "#009E73"  # Okabe and Ito's
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def draw_fit(fit: DynamicsFit, t_unit: str | None, x_unit: str | None) -> Figure:
@@ -25,6 +26,7 @@ def draw_fit(fit: DynamicsFit, t_unit: str | None, x_unit: str | None) -> Figure
     from matplotlib import pyplot
 
     problem, order = fit.problem, fit.order
+    per, t_label, scale = _clock(problem.data, t_unit)
     has_input = problem.u.shape[1] > 0
     heights = [1.0] * (order + 1) + [0.6] * has_input
     figure, axes = pyplot.subplots(
@@ -43,13 +45,17 @@ def draw_fit(fit: DynamicsFit, t_unit: str | None, x_unit: str | None) -> Figure
     for nu in range(order + 1):
         ax = axes[nu]
         if fit._lowest <= nu <= fit.trajectory.highest_order:
-            mean = fit.trajectory.mean(places, nu)
-            low, high = fit.trajectory.interval(places, nu)
-            ax.fill_between(places, low, high, color=CURVE, alpha=0.25, lw=0, label="95 % band")
+            mean = scale**nu * fit.trajectory.mean(places, nu)
+            low, high = (scale**nu * limit for limit in fit.trajectory.interval(places, nu))
+            ax.fill_between(
+                places, low, high, color=CURVE, alpha=0.25, lw=0, label="95 % at each place"
+            )
             ax.plot(places, mean, color=CURVE, lw=1.6, label="smoothed")
-        ax.plot(places, model[nu], color=MODEL, lw=1.1, ls="--", label="re-simulated")
-        _samples(ax, fit, nu)
-        ax.set_ylabel(_label(_PRIMES[nu], x_unit, t_unit, nu))
+        resimulated = scale**nu * model[nu]
+        ax.plot(places, resimulated, color=MODEL, lw=1.1, ls="--", label="re-simulated")
+        _samples(ax, fit, nu, scale**nu)
+        unit = derivative_unit(per if x_unit else None, x_unit, nu)
+        ax.set_ylabel(with_unit(derivative_name(nu, "x"), unit))
     if has_input:
         for j in range(problem.u.shape[1]):
             values = problem.u[:, j] * problem.inputs[j]
@@ -57,26 +63,35 @@ def draw_fit(fit: DynamicsFit, t_unit: str | None, x_unit: str | None) -> Figure
                 places, values, where="post", lw=1.2, color=INPUT, alpha=1.0 - 0.4 * (j % 2)
             )
         axes[-1].set_ylabel("u")
-    axes[-1].set_xlabel("t" + (f" ({t_unit})" if t_unit else ""))
+    axes[-1].set_xlabel(t_label)
+    date_axis(axes[-1], problem.data)
     _finish(figure, axes)
     return figure
 
 
-def _samples(ax: Any, fit: DynamicsFit, nu: int) -> None:
+def _clock(data: Observations, t_unit: str | None) -> tuple[str | None, str, float]:
+    """Return the unit that derivatives are per, the label of times, and the seconds of that unit.
+
+    Times that are numbers are in the unit given, whatever it is; datetimes count in seconds, and
+    derivatives by them are drawn per second unless another unit of time is asked.
+    """
+    if data.origin is None:
+        return t_unit, with_unit("t", t_unit), 1.0
+    unit = t_unit or "s"
+    if unit not in _SECONDS:
+        raise ValueError(
+            f"t_unit: {t_unit!r}, but the times are datetimes; use one of {', '.join(_SECONDS)}"
+        )
+    return unit, "time", _SECONDS[unit]
+
+
+def _samples(ax: Any, fit: DynamicsFit, nu: int, scale: float) -> None:
     data = fit.problem.data
     here = data.is_of(nu)
     if here.any():
-        x = fit.problem.as_given(data.x[here])
-        few = here.sum() < 200
-        ax.plot(
-            x, data.y[here], "o", ms=3 if few else 1.5, mew=0, color=DATA, label="data", zorder=1.5
-        )
-
-
-def _label(name: str, unit: str | None, t_unit: str | None, nu: int) -> str:
-    if not unit or (nu and not t_unit):
-        return name
-    return f"{name} ({unit}{f'/{t_unit}{_RAISED[nu]}' if nu else ''})"
+        x, few = fit.problem.as_given(data.x[here]), here.sum() < 200
+        size = 3 if few else 1.5
+        ax.plot(x, scale * data.y[here], "o", ms=size, mew=0, color=DATA, label="data", zorder=1.5)
 
 
 def _finish(figure: Figure, axes: Any) -> None:
@@ -84,9 +99,7 @@ def _finish(figure: Figure, axes: Any) -> None:
     for ax in axes:
         handles, labels = ax.get_legend_handles_labels()
         entries.update(zip(labels, handles, strict=True))
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(color="0.9", lw=0.6)
-        ax.set_axisbelow(True)
+        dress(ax)
         ax.margins(x=0.02)
     figure.align_ylabels(list(axes))
     figure.legend(
@@ -103,34 +116,40 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
     """Draw the counts on a logarithmic axis, the rate with its band, and the rate against n."""
     from matplotlib import pyplot
 
-    post = growth.posterior
+    post, data = growth.posterior, growth.posterior.data
+    per, t_label, scale = _clock(data, t_unit)
+    n_label = with_unit("n", n_unit)
+    rate_label = with_unit(f"{derivative_name(1, 'n')}/n", derivative_unit(per, None, 1))
     figure, axes = pyplot.subplots(1, 3, figsize=(11.0, 3.6), layout="constrained")
-    grid: NDArray[Any] = np.linspace(post.data.x.min(), post.data.x.max(), 300)
-    places = grid if post.data.origin is None else _validate.times(grid, post.data.origin)
+    grid: NDArray[Any] = np.linspace(data.x.min(), data.x.max(), 300)
+    places = as_given(data, grid)
     middle, (low, high) = np.exp(post.mean(places)), np.exp(post.interval(places))
-    own = (
-        post.data.x if post.data.origin is None else _validate.times(post.data.x, post.data.origin)
-    )
-    axes[0].fill_between(places, low, high, color=CURVE, alpha=0.25, lw=0, label="95 % band")
-    axes[0].plot(places, middle, color=CURVE, lw=1.6, label="smoothed")
-    axes[0].plot(own, np.exp(post.data.y), "o", ms=3.5, mew=0, color=DATA, label="data")
-    axes[0].set(yscale="log", ylabel="n" + (f" ({n_unit})" if n_unit else ""))
-    rate, (below, above) = post.mean(places, 1), post.interval(places, 1)
-    axes[1].fill_between(places, below, above, color=CURVE, alpha=0.25, lw=0)
-    axes[1].plot(places, rate, color=CURVE, lw=1.6)
-    axes[1].axhline(0.0, color="0.6", lw=0.8)
-    per = f" (per {t_unit})" if t_unit else ""
-    axes[1].set_ylabel("n\N{PRIME}/n" + per)
-    for ax in axes[:2]:
-        ax.set_xlabel("t" + (f" ({t_unit})" if t_unit else ""))
-    axes[2].plot(middle, rate, color=CURVE, lw=1.6)
-    axes[2].fill_between(middle, below, above, color=CURVE, alpha=0.25, lw=0)
+    rate = scale * post.mean(places, 1)
+    below, above = (scale * limit for limit in post.interval(places, 1))
+    _band(axes[0], places, middle, low, high, "smoothed")
+    _band(axes[1], places, rate, below, above)
+    _band(axes[2], middle, rate, below, above)
+    counts = np.exp(data.y)
+    axes[0].plot(as_given(data, data.x), counts, "o", ms=3.5, mew=0, color=DATA, label="data")
     if growth.logistic is not None:
-        line = np.array([0.0, growth.logistic.K])
-        axes[2].plot(line, [growth.logistic.r, 0.0], color=MODEL, lw=1.2, ls="--", label="logistic")
-        count = growth.logistic.simulate(grid - grid[0])
-        axes[0].plot(places, count, color=MODEL, lw=1.2, ls="--")
-    axes[2].axhline(0.0, color="0.6", lw=0.8)
-    axes[2].set(xlabel="n" + (f" ({n_unit})" if n_unit else ""), ylabel="n\N{PRIME}/n" + per)
+        style: dict[str, Any] = {"color": MODEL, "lw": 1.2, "ls": "--"}
+        r, K = growth.logistic.r, growth.logistic.K
+        axes[0].plot(places, growth.logistic.simulate(grid - grid[0]), **style)
+        axes[2].plot([0.0, K], [scale * r, 0.0], label="logistic", **style)
+    axes[0].set(yscale="log", xlabel=t_label, ylabel=n_label)
+    axes[1].set(xlabel=t_label, ylabel=rate_label)
+    axes[2].set(xlabel=n_label, ylabel=rate_label)
+    for ax in axes[:2]:
+        date_axis(ax, data)
+    for ax in axes[1:]:
+        ax.axhline(0.0, color="0.6", lw=0.8)
+        ax.ticklabel_format(axis="y", scilimits=(-4, 5), useMathText=True)
     _finish(figure, axes)
     return figure
+
+
+def _band(ax: Any, x: Any, mean: Any, low: Any, high: Any, name: str | None = None) -> None:
+    """Draw a mean with its 95 % limits."""
+    label = "95 % at each place" if name else None
+    ax.fill_between(x, low, high, color=CURVE, alpha=0.25, lw=0, label=label)
+    ax.plot(x, mean, color=CURVE, lw=1.6, label=name)

@@ -277,7 +277,8 @@ class DynamicsFit:
     def plot(self, t_unit: str | None = None, x_unit: str | None = None) -> Figure:
         """Draw samples, motion and its derivatives, the re-simulated motion, and the input.
 
-        Bands hold 95 % at each time. Returns the matplotlib figure.
+        Limits hold 95 % at each time. For datetimes derivatives are drawn per `t_unit`: "s", the
+        default, "min", "h" or "d". Returns the matplotlib figure.
         """
         from smoothderiv.dynamics.pictures import draw_fit
 
