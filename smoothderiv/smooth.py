@@ -189,9 +189,9 @@ def _warn_of_many(weight: Array) -> None:
     light = int(np.count_nonzero(weight < _LIGHT))
     if light >= _MANY * len(weight):
         warnings.warn(
-            f"{light} of {len(weight)} rows count for less than a fifth each, as outliers. Features "
-            "that few rows see, such as narrow peaks, look the same: robust=False takes all rows "
-            "for the curve's own; robust=True says that they are outliers",
+            f"{light} of {len(weight)} rows count for less than a fifth each, as outliers. "
+            "Features that few rows see, such as narrow peaks, look the same: robust=False takes "
+            "all rows for the curve's own; robust=True says that they are outliers",
             NoiseWarning,
             stacklevel=4,
         )
