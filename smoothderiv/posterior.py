@@ -68,7 +68,7 @@ class Posterior(Moments):
         x: ArrayLike,
         nu: ArrayLike = 0,
         level: float = 0.95,
-        rng: int | np.random.Generator | None = None,
+        rng: int | np.random.Generator | None = 0,
         *,
         within: tuple[Any, Any] | None = None,
     ) -> tuple[Array, Array]:
@@ -83,10 +83,12 @@ class Posterior(Moments):
         to the safe side where paths oscillate: 95 % bands hold 94.5 to 96.5 % of paths, 50 % bands
         49 to 65 %. It is Student-like where a noise level was estimated. In several dimensions c is
         a quantile over joint draws, so many that the standard error of the level is a twentieth of
-        ``1 - level``; `rng` is their seed.
+        ``1 - level``.
 
         Parameters
         ----------
+        rng : int, Generator or None
+            Of these draws: by default the same at each call, and so is the answer; None draws anew.
         within : (low, high), optional
             The band shall hold all along this range, datetimes if the data are at datetimes.
 
@@ -231,7 +233,7 @@ class Posterior(Moments):
         value: float = 0.0,
         within: tuple[Any, Any] | None = None,
         level: float = 0.95,
-        rng: int | np.random.Generator | None = None,
+        rng: int | np.random.Generator | None = 0,
     ) -> Locations:
         """Return where ``D^nu f = value``, with standard deviations, intervals, probabilities.
 
@@ -245,8 +247,9 @@ class Posterior(Moments):
             Range searched; by default that of the data.
         level : float
             Of the intervals.
-        rng : int or Generator, optional
-            Of the 2000 joint paths that tell how surely each root is there, and where.
+        rng : int, Generator or None
+            Of the 2000 joint paths that tell how surely each root is there, and where: by default
+            the same at each call, and so is the answer; None draws anew.
         """
         return find_roots(self, nu, value, within, check_level(level), rng)
 
@@ -254,7 +257,7 @@ class Posterior(Moments):
         self,
         within: tuple[Any, Any] | None = None,
         level: float = 0.95,
-        rng: int | np.random.Generator | None = None,
+        rng: int | np.random.Generator | None = 0,
     ) -> Locations:
         """Return the peaks inside a range: falling roots of f', their heights, as :meth:`roots`."""
         return find_roots(self, 1, 0.0, within, check_level(level), rng, direction=-1)
@@ -263,7 +266,7 @@ class Posterior(Moments):
         self,
         within: tuple[Any, Any] | None = None,
         level: float = 0.95,
-        rng: int | np.random.Generator | None = None,
+        rng: int | np.random.Generator | None = 0,
     ) -> Locations:
         """Return the troughs inside a range: rising roots of f', their depths, as :meth:`roots`."""
         return find_roots(self, 1, 0.0, within, check_level(level), rng, direction=1)
@@ -272,7 +275,7 @@ class Posterior(Moments):
         self,
         within: tuple[Any, Any] | None = None,
         level: float = 0.95,
-        rng: int | np.random.Generator | None = None,
+        rng: int | np.random.Generator | None = 0,
     ) -> Locations:
         """Return the roots of f'', where the curve changes its turn, as :meth:`roots`."""
         return find_roots(self, 2, 0.0, within, check_level(level), rng)
@@ -282,7 +285,7 @@ class Posterior(Moments):
         nu: int = 0,
         within: tuple[Any, Any] | None = None,
         level: float = 0.95,
-        rng: int | np.random.Generator | None = None,
+        rng: int | np.random.Generator | None = 0,
     ) -> Locations:
         """Return where ``D^nu f`` is largest in a range, its height there, and their intervals.
 

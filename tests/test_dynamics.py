@@ -560,6 +560,20 @@ def test_summary_repr_and_picture(motor):
         fit.order = 3
 
 
+def test_the_picture_of_datetimes_is_per_second_or_another_unit_of_time(motor):
+    t, u, (x, _) = motor
+    when = np.datetime64("2026-03-01") + np.rint(1e6 * t).astype("m8[us]")
+    fit = sd.dynamics.fit(when, noisy(x, 1e-3), u)
+    plain, by_minute = fit.plot(x_unit="m"), fit.plot("min", "m")
+    assert [ax.get_ylabel() for ax in plain.axes[:2]] == ["x (m)", "x\N{PRIME} (m/s)"]
+    assert by_minute.axes[1].get_ylabel() == "x\N{PRIME} (m/min)"
+    for nu in range(2):
+        one, other = (f.axes[nu].lines[0].get_ydata() for f in (plain, by_minute))
+        assert_allclose(other, 60**nu * one, rtol=1e-12)
+    with pytest.raises(ValueError, match="t_unit: 'week'"):
+        fit.plot("week")
+
+
 def test_gradient_takes_any_posterior(motor):
     t, u, (x, _) = motor
     data = sd.observe(t, noisy(x, 1e-3))

@@ -253,6 +253,17 @@ def test_the_gradient_of_the_variance_is_another_question(plane):
     assert np.abs(slopes - plane.gradient(x).std ** 2).min() > 0.01
 
 
+def test_gradients_and_hessians_are_told_with_their_stds(plane):
+    x = np.full((9, 2), 0.3) + 0.05 * np.arange(9)[:, None]
+    for found in (plane.gradient(x), plane.hessian(x)):
+        words = repr(found)
+        assert len(words.splitlines()) == 8
+        assert f"shape {found.mean.shape}" in words
+        mean, std = found.mean[0].ravel(), found.std[0].ravel()
+        for m, s in zip(mean, std, strict=True):
+            assert f"{m:.6g} ± {s:.2g}" in words.splitlines()[1]
+
+
 def test_every_engine_answers_for_its_gradient(mixed):
     x = np.linspace(0.1, 0.9, 5)
     for model in (dense(ONE_D[0]), sd.RegressionSpline(knots=8, degree=5)):

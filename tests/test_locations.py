@@ -44,6 +44,32 @@ def test_sharp_data_find_every_root_peak_and_inflection():
     assert_allclose(post.maxima(within, rng=0).height, wave(true_roots(1, sign=-1)), atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["roots", "maxima", "minima", "inflections", "argmax"])
+def test_two_calls_say_the_same_unless_paths_are_drawn_anew(name):
+    ask = getattr(sharp(60, 0.1), name)
+    one, two, anew = ask(), ask(), ask(rng=None)
+    assert_allclose(one.std, two.std, rtol=0)
+    assert (one.std != anew.std).any()
+
+
+def test_bands_over_surfaces_are_the_same_at_each_call():
+    x = np.random.default_rng(0).uniform(size=(12, 2))
+    model = sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0))
+    post = model.condition(sd.observe(x, x[:, 0], 0.1))
+    assert_allclose(post.band(x)[1], post.band(x)[1], rtol=0)
+    assert (post.band(x)[1] != post.band(x, rng=None)[1]).any()
+
+
+def test_the_words_tell_how_surely_the_largest_value_is_at_an_end():
+    x = np.linspace(0, 1, 30)
+    rising = sd.RegressionSpline(0, 2).condition(sd.observe(x, x, 0.3)).argmax()
+    assert 0.5 < rising.at_edge[0] < 1
+    assert f"at an end of the range with probability {rising.at_edge[0]:.3f}" in repr(rising)
+    inner = sharp().argmax(within=(0.3, 0.98))
+    assert inner.at_edge[0] == 0
+    assert "end" not in repr(inner)
+
+
 def test_position_std_is_the_delta_methods_where_that_holds():
     post = sharp(noise=1e-3)
     found = post.maxima((0.02, 0.98), rng=1)

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+_SHOWN = 6  # places
+
 
 @dataclass(frozen=True, eq=False)
 class Gradient:
@@ -21,6 +23,8 @@ class Gradient:
     cov : (n, d, d) array
         Posterior covariance of the components at each place. It says how well the slope is known;
         how the variance of f changes from place to place is ``post.gradient_of_variance(x)``.
+    std : (n, d) array
+        Standard deviation of each component, the root of the diagonal of `cov`.
 
     Examples
     --------
@@ -29,9 +33,10 @@ class Gradient:
     >>> data = sd.observe(X, X @ [1.0, -2.0], yerr=0.01)
     >>> kernel = sd.kernels.Matern52(scale=1.0, sigma=0.1)
     >>> post = sd.GaussianProcess(kernel, mean="linear").condition(data)
-    >>> post.gradient([[0.5, 0.5]]).mean.round(6)
-    array([[ 1., -2.]])
-    >>> mean, std = post.gradient([[0.5, 0.5]]).along([0.6, -0.8])
+    >>> gradient = post.gradient([[0.5, 0.5]])
+    >>> gradient.mean.round(6), gradient.std.shape
+    (array([[ 1., -2.]]), (1, 2))
+    >>> mean, std = gradient.along([0.6, -0.8])
     >>> mean.round(6), bool(0 < std[0] < 0.1)
     (array([2.2]), True)
     """
@@ -43,6 +48,9 @@ class Gradient:
     def std(self) -> Array:
         """The standard deviation of each component: (n, d)."""
         return np.sqrt(np.maximum(self.cov.diagonal(axis1=1, axis2=2), 0.0))
+
+    def __repr__(self) -> str:
+        return _shown("Gradient", self.mean, self.std)
 
     def along(self, direction: ArrayLike) -> tuple[Array, Array]:
         """Return mean and standard deviation of ``v . grad f``, v (d,) or (n, d): (n,) each."""
@@ -61,6 +69,8 @@ class Hessian:
         In unit of y / unit of x ** 2.
     var : (n, d, d) array
         Posterior variance of each second derivative, mixed ones included.
+    std : (n, d, d) array
+        The roots of `var`.
 
     Examples
     --------
@@ -81,3 +91,16 @@ class Hessian:
     def std(self) -> Array:
         """The standard deviation of each second derivative: (n, d, d)."""
         return np.sqrt(self.var)
+
+    def __repr__(self) -> str:
+        return _shown("Hessian", self.mean, self.std)
+
+
+def _shown(name: str, mean: Array, std: Array) -> str:
+    """Return the first places as text, each component with its standard deviation."""
+    lines = [f"{name}: mean and std of shape {mean.shape}"]
+    for place, spread in zip(mean[:_SHOWN], std[:_SHOWN], strict=True):
+        rows = zip(np.atleast_2d(place), np.atleast_2d(spread), strict=True)
+        cells = (", ".join(f"{m:.6g} ± {s:.2g}" for m, s in zip(*row, strict=True)) for row in rows)
+        lines.append(f"  {'; '.join(cells)}")
+    return "\n".join(lines + ["  .."] * (len(mean) > _SHOWN))

@@ -38,7 +38,8 @@ class Locations:
     std : spread of the position over the paths that have the event, in seconds for datetimes
     lower, upper : limits of the position, as x; infinite (or NaT) where no path has the event
     probability : share of paths that have the event between its neighbours
-    height, height_std : value of f there on the mean curve, and its spread over the paths
+    height, height_std : value there on the mean curve, of f (of ``argmax`` that of ``D^nu f``), and
+        its spread over the paths
     at_edge : share of paths in which it is an end of the range (only for ``argmax``)
     """
 
@@ -57,9 +58,9 @@ class Locations:
     def __repr__(self) -> str:
         lines = [
             f"x = {place_words(x)} (std {s:.2g}, {place_words(lo)} to {place_words(up)}), "
-            f"f = {h:.6g} (std {hs:.2g}), "
-            f"probability {p:.3f}"
-            for x, s, lo, up, h, hs, p in zip(
+            f"height {h:.6g} (std {hs:.2g}), "
+            f"probability {p:.3f}{edge_words(edge)}"
+            for x, s, lo, up, h, hs, p, edge in zip(
                 self.x,
                 self.std,
                 self.lower,
@@ -67,6 +68,7 @@ class Locations:
                 self.height,
                 self.height_std,
                 self.probability,
+                self.at_edge,
                 strict=True,
             )
         ]
@@ -257,3 +259,8 @@ def as_asked(post: Posterior, x: Array) -> NDArray[Any]:
 def place_words(x: Any) -> str:
     """Return a place as text: a number, or a time to the millisecond."""
     return str(x.astype("datetime64[ms]")) if isinstance(x, np.datetime64) else f"{x:.6g}"
+
+
+def edge_words(share: float) -> str:
+    """Return words for the probability of being at an end of the range, none where it is small."""
+    return f", at an end of the range with probability {share:.3f}" if share >= 0.01 else ""

@@ -12,7 +12,7 @@ from scipy.special import chdtrc
 
 from smoothderiv import _validate
 from smoothderiv.answers.limits import student_quantile
-from smoothderiv.answers.locations import Locations, place_words
+from smoothderiv.answers.locations import Locations, edge_words, place_words
 from smoothderiv.dynamics.moments import Moments
 from smoothderiv.model import Model
 from smoothderiv.observations import observe
@@ -115,7 +115,8 @@ class GrowthRate:
         top, (unit, per) = self.largest, self._units()
         rate = f"{top.height[0]:.6g} ± {top.height_std[0]:.2g}{per}"
         when = f"{place_words(top.x[0])} ± {top.std[0]:.2g}{unit}"
-        return f"GrowthRate: largest {rate} at t = {when}\n{self.logistic}"
+        edge = edge_words(top.at_edge[0])
+        return f"GrowthRate: largest {rate} at t = {when}{edge}\n{self.logistic}"
 
     def summary(self) -> str:
         """Return rate, doubling time and logistic curve as text."""
@@ -126,7 +127,8 @@ class GrowthRate:
             (
                 f"per-capita growth from {len(self.posterior.data)} counts",
                 f"largest rate {top.height[0]:.6g} ± {top.height_std[0]:.2g}{per} at t = {when} "
-                f"({first} to {last}), doubling in {math.log(2) / top.height[0]:.4g}{unit}",
+                f"({first} to {last}{edge_words(top.at_edge[0])}), doubling in "
+                f"{math.log(2) / top.height[0]:.4g}{unit}",
                 f"logistic r {logistic.r:.6g} ± {logistic.r_std:.2g}{per}, K {logistic.K:.6g} "
                 f"({low:.6g} to {high:.6g}){logistic._doubts()}",
             )
@@ -171,7 +173,8 @@ def growth_rate(
     model : Model, optional
         What smooths log n; that of ``sd.smooth`` by default.
     rng : int, Generator or None
-        Of the paths that tell how surely the largest rate is where it is.
+        Of the paths that tell how surely the largest rate is where it is; see
+        :meth:`.Posterior.roots`.
 
     Returns
     -------
