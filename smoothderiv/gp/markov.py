@@ -25,16 +25,13 @@ from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
-from smoothderiv.statespace import _chain_loops
 from smoothderiv.statespace._loops import MAX_DIMENSION
+from smoothderiv.statespace.chain import covariance, drawn
+from smoothderiv.statespace.evidence import polynomial_information
 from smoothderiv.statespace.fisher import noise_shares
 from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
 from smoothderiv.statespace.priors import MarkovPrior, Matern
-from smoothderiv.statespace.smoother import (
-    SmoothingSpline,
-    polynomial_information,
-    psd_root,
-)
+from smoothderiv.statespace.smoother import SmoothingSpline
 from smoothderiv.statespace.states import States, diagonal, in_parts, joint
 from smoothderiv.statespace.superposition import Superposition
 
@@ -224,28 +221,20 @@ class MarkovPosterior(ProcessPosterior):
         return prior.diffusion_at(x) if nu == self.highest_order else np.zeros(len(x))
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
-        if not len(x) or not len(x2):
-            return np.zeros((len(x), len(x2)))
-        unit, says, says2 = self._rows.prior.units, self._answers[nu], self._answers[nu2]
-        places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
-        chain = self._states.chain(places)
-        cov = _chain_loops.joint_cov(chain.links, back[: len(x)], says, back[len(x) :], says2)
-        free = self._fit.free(x, nu) @ self._fit.free(x2, nu2).T
-        return np.asarray(unit[says][:, None] * cov * unit[says2] + free)
+        says, says2 = self._answers[nu], self._answers[nu2]
+        cov = covariance(self._states, x, says, x2, says2)
+        return np.asarray(cov + self._fit.free(x, nu) @ self._fit.free(x2, nu2).T)
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         if not len(x):
             return np.zeros((size, 0))
-        places, back = np.unique(x, return_inverse=True)
-        chain = self._states.chain(places)
-        roots = psd_root(np.concatenate((chain.noise[:-1], chain.cov[-1:])))
-        paths = rng.standard_normal((size, len(places), self._rows.prior.dimension))
-        means = self._states.at(places)[0]
-        _chain_loops.draw(means, roots, chain.basis, chain.transition, paths)
-        drawn = paths[:, back, self._answers[nu]] * self._rows.prior.units[self._answers[nu]]
+        paths = drawn(self._states, self._state_means, x, self._answers[nu], size, rng)
         free = self._fit.free(x, nu)
-        drawn += rng.standard_normal((size, free.shape[1])) @ free.T + self._fit.values(x, nu)
-        return np.asarray(drawn + self._trend.fixed(x[:, None], nu[:, None]))
+        paths += rng.standard_normal((size, free.shape[1])) @ free.T + self._fit.values(x, nu)
+        return np.asarray(paths + self._trend.fixed(x[:, None], nu[:, None]))
+
+    def _state_means(self, x: Array) -> Array:
+        return self._states.at(x)[0]
 
     def _integral(self, a: float, b: float) -> tuple[float, float]:
         """Sum over Gauss nodes between the places, where the mean is analytic."""

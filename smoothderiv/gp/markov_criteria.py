@@ -17,10 +17,11 @@ from smoothderiv.gp.markov import is_noise, prior_of, twice_the_loss
 from smoothderiv.gp.markov_trend import MarkovTrend, trend_information
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
+from smoothderiv.statespace.evidence import polynomial_information
 from smoothderiv.statespace.fisher import Score, matern_score, superposed_score
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import MarkovPrior, Matern
-from smoothderiv.statespace.smoother import SmoothingSpline, polynomial_information
+from smoothderiv.statespace.smoother import SmoothingSpline
 
 Array: TypeAlias = NDArray[np.float64]
 

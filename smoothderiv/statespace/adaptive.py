@@ -16,7 +16,8 @@ from smoothderiv.model import Model, Noise, missing_noise, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace.markov import MarkovRows
-from smoothderiv.statespace.smoother import SmoothingSpline, spline_posterior
+from smoothderiv.statespace.smoother import SmoothingSpline
+from smoothderiv.statespace.spline_posterior import spline_posterior
 from smoothderiv.statespace.varying import VaryingWiener
 from smoothderiv.tuning import Tuning
 

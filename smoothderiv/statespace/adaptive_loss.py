@@ -27,8 +27,8 @@ from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _adaptive_loops
 from smoothderiv.statespace.adaptive import AdaptiveSpline
+from smoothderiv.statespace.evidence import log_evidence, polynomial_information
 from smoothderiv.statespace.markov import MarkovRows
-from smoothderiv.statespace.smoother import log_evidence, polynomial_information
 from smoothderiv.statespace.varying import hats
 
 Array = NDArray[np.float64]

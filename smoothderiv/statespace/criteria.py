@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import UnsuitableError
 from smoothderiv.observations import Observations
+from smoothderiv.statespace.evidence import log_evidence, polynomial_information
 from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, Profile
 from smoothderiv.statespace.states import NO_GAINS, NO_STATES
 
@@ -103,8 +104,6 @@ class Criterion:
 
     @cached_property
     def _polynomials(self) -> float:
-        from smoothderiv.statespace.smoother import polynomial_information
-
         return polynomial_information(self._template)
 
     @cached_property
@@ -352,8 +351,6 @@ def _inverse(values: Array) -> Array:
 
 def spline_loss(model: SmoothingSpline, data: Observations, criterion: str) -> float:
     """Return the criterion of a model without unknowns."""
-    from smoothderiv.statespace.smoother import log_evidence
-
     if criterion == "evidence":
         rows = model.rows(data)
         return -log_evidence(rows, rows.likelihood())

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv._validate import asked_orders
-from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
-from smoothderiv.answers.limits import student_dof
 from smoothderiv.minimiser import Search
 from smoothderiv.model import (
     Model,
@@ -28,17 +23,14 @@ from smoothderiv.model import (
 )
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
-from smoothderiv.statespace import _chain_loops, _loops
-from smoothderiv.statespace.markov import Likelihood, MarkovRows
-from smoothderiv.statespace.pieces import pieces, taylor
+from smoothderiv.statespace import _loops
+from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.polynomials import free_polynomial
 from smoothderiv.statespace.priors import IntegratedWiener
-from smoothderiv.statespace.states import States, diagonal, in_parts, joint
+from smoothderiv.statespace.spline_posterior import spline_posterior
 from smoothderiv.tuning import Tuning
 
 if TYPE_CHECKING:
-    from scipy.interpolate import PPoly
-
     from smoothderiv.statespace.blocks import BlockwiseSmoothing
     from smoothderiv.statespace.stream import Stream
 
@@ -231,42 +223,6 @@ class SmoothingSpline(Model):
         return -spline_loss(self, data, criterion)
 
 
-def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Posterior:
-    """Return the posterior of a model of which nothing is unknown, whose rows these are."""
-    likelihood, pull, leverage = rows.leverages()
-    noise = {order: (model.noise or {})[order] for order in data.estimated_orders}
-    return _SplinePosterior(
-        data=data,
-        model=model,
-        noise=MappingProxyType(noise),
-        likelihood=likelihood,
-        edf=float(leverage.sum()),
-        dof=student_dof(data, leverage),
-        rows=rows,
-        pull=pull,
-        weight=leverage,
-    )
-
-
-def log_evidence(
-    rows: MarkovRows, likelihood: Likelihood, information: float | None = None
-) -> float:
-    """Return Harville's restricted log likelihood; see the notes of :class:`SmoothingSpline`."""
-    if information is None:
-        information = polynomial_information(rows)
-    constant = likelihood.rank * math.log(2 * math.pi)
-    return -0.5 * (likelihood.chi + likelihood.logs + constant - information)
-
-
-def polynomial_information(rows: MarkovRows) -> float:
-    """Return ``log|X'X|``, by filtering with q = 0 and unit noise."""
-    prior = rows.prior
-    flat = IntegratedWiener(prior.dimension, 0.0, prior.span)  # type: ignore[attr-defined]
-    scale = np.array([prior.span**-nu for nu in range(prior.dimension)])  # type: ignore[attr-defined]
-    found = rows.having(flat, ((scale / prior.units) ** 2)[rows.nu]).likelihood()
-    return found.logs - 2 * float(np.bincount(rows.nu, minlength=len(scale)) @ np.log(scale))
-
-
 def _advice(data: Observations, order: int) -> str:
     """Say what to add to rows that leave a polynomial free."""
     lowest = int(data.nu.min())
@@ -277,162 +233,3 @@ def _advice(data: Observations, order: int) -> str:
             f"nu - {lowest}"
         )
     return f"add rows at other places (order={order} needs {order} or more), or lower the order"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _SplinePosterior(Posterior):
-    data: Observations
-    model: Any
-    noise: Mapping[Any, float]
-    likelihood: Likelihood
-    edf: float
-    dof: float
-    rows: MarkovRows = field(repr=False)
-    pull: Array = field(repr=False)
-    weight: Array = field(repr=False)
-
-    @property
-    def highest_order(self) -> float:
-        return int(self.model.order) - 1
-
-    @cached_property
-    def log_evidence(self) -> float:  # type: ignore[override]
-        return log_evidence(self.rows, self.likelihood)
-
-    @cached_property
-    def states(self) -> States:
-        return self.rows.states()
-
-    @cached_property
-    def _pieces(self) -> Array:
-        return pieces(self.states, np.arange(len(self.states.rows.x)))
-
-    def to_ppoly(self) -> PPoly:
-        """Return the mean between the data as a piecewise polynomial, exactly.
-
-        Degree 2 order - 1, breakpoints at the distinct places. Beyond the data the mean is the
-        polynomial of degree order - 1 that :meth:`mean` gives; PPoly would continue its end pieces
-        instead, so ``extrapolate`` is off.
-        """
-        from scipy.interpolate import PPoly
-
-        x, steps = self.states.rows.x, np.append(np.diff(self.states.rows.x), 0.0)
-        inside = steps > 0
-        if not inside.any():
-            raise ValueError("to_ppoly: all rows are at one place; there is no piece")
-        span = self.rows.prior.span  # type: ignore[attr-defined]
-        power = np.arange(2 * self.model.order)
-        coefficients = (self._pieces[inside] / span**power).T[::-1]
-        return PPoly(coefficients, np.append(x[inside], x[-1]), extrapolate=False)
-
-    def residuals(self) -> Array:
-        return np.asarray(self.data.sd(self.noise) ** 2 * self.pull)
-
-    def _leverage(self) -> Array:
-        return self.weight
-
-    def loo(self) -> LeaveOneOut:
-        """Return what the model predicts for each row without it; see :meth:`.Posterior.loo`.
-
-        Where leverages are so near 1 that what is left has lost half its digits, it is by the
-        diagonal of the inverse covariance, which keeps them.
-        """
-        if (1.0 - self._leverage()).min() > np.sqrt(np.finfo(float).eps):
-            return super().loo()
-        diagonal = self.rows.errors()[1].diagonal
-        return leave_one_out_by(self.pull, diagonal, self.data, self.noise)
-
-    def _log_predictive_exact(self) -> Array:
-        return log_predictive_exact(self.pull, self.rows.errors()[1].diagonal)
-
-    def _mean(self, x: Array, nu: Orders) -> Array:
-        many = len(x) >= len(self.rows.x)
-
-        def mean(x: Array, nu: Orders) -> Array:
-            states = self.rows.about(x)
-            if states.miss(x):
-                return self._between(states, x, nu, many)
-            return states.at(x)[0][np.arange(len(x)), nu] * self.rows.prior.units[nu]
-
-        return in_parts(self.rows, mean, x, nu)
-
-    def _var(self, x: Array, nu: Orders) -> Array:
-        def var(x: Array, nu: Orders) -> Array:
-            _, factor = self.rows.about(x).at(x)
-            return diagonal(factor, nu) * self.rows.prior.units[nu] ** 2
-
-        return in_parts(self.rows, var, x, nu)
-
-    def _mean_and_var(self, x: Array, nu: Orders) -> tuple[Array, Array]:
-        many = len(x) >= len(self.rows.x)
-
-        def both(x: Array, nu: Orders) -> Array:
-            states, unit = self.rows.about(x), self.rows.prior.units[nu]
-            mean, factor, off = states.at_or_off(x)
-            own = self._between(states, x, nu, many) if off else mean[np.arange(len(x)), nu] * unit
-            return np.stack((own, diagonal(factor, nu) * unit**2))
-
-        mean, var = in_parts(self.rows, both, x, nu)
-        return mean, var
-
-    def _between(self, states: States, x: Array, nu: Orders, many: bool) -> Array:
-        """Return the mean from pieces between rows, of all of them if many places are asked."""
-        nodes, span = states.rows.x, self.rows.prior.span  # type: ignore[attr-defined]
-        if states.rows is self.rows and ("_pieces" in self.__dict__ or many):
-            return taylor(self._pieces, nodes, span, x, nu)
-        rows = np.unique(np.maximum(np.searchsorted(nodes, x, side="right") - 1, 0))
-        return taylor(pieces(states, rows), nodes[rows], span, x, nu)
-
-    def _joint(self, x: Array, orders: Orders) -> Array:
-        return joint(self.rows.about(x), self.rows.prior, x, orders)
-
-    def _diffusion(self, nu: int, x: Array) -> Array:
-        prior = self.rows.prior
-        return prior.diffusion_at(x) if nu == self.highest_order else np.zeros(len(x))
-
-    def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
-        unit = self.rows.prior.units
-        places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
-        if not len(x) or not len(x2):
-            return np.zeros((len(x), len(x2)))
-        chain = self.states.chain(places)
-        cov = _chain_loops.joint_cov(chain.links, back[: len(x)], nu, back[len(x) :], nu2)
-        return np.asarray(unit[nu][:, None] * cov * unit[nu2])
-
-    def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
-        if not len(x):
-            return np.zeros((size, 0))
-        places, back = np.unique(x, return_inverse=True)
-        chain = self.states.chain(places)
-        roots = psd_root(np.concatenate((chain.noise[:-1], chain.cov[-1:])))
-        paths = rng.standard_normal((size, len(places), self.model.order))
-        means = self._means(places)
-        _chain_loops.draw(means, roots, chain.basis, chain.transition, paths)
-        return np.asarray(paths[:, back, nu] * self.rows.prior.units[nu])
-
-    def _means(self, x: Array) -> Array:
-        """Return the mean of the state at places x: (m, d)."""
-        order = self.model.order
-        places, nu = np.repeat(x, order), np.tile(np.arange(order), len(x))
-        return self._mean(places, nu).reshape(-1, order) / self.rows.prior.units
-
-    def _integral(self, a: float, b: float) -> tuple[float, float]:
-        """Condition the integral of f, which is 0 at a: the prior of one more order."""
-        if a == b:
-            return 0.0, 0.0
-        data, prior = self.data, self.rows.prior
-        longer: Any = dataclasses.replace(prior, order=prior.dimension + 1)  # type: ignore[type-var]
-        x = np.append(data.x, a)
-        sd = np.append(data.sd(self.noise), 0.0)
-        nu = np.append(data.nu + 1, 0)
-        rows = MarkovRows.of(longer, x, np.append(data.y, 0.0), sd, nu)
-        mean, factor = rows.states().at(np.array([b]))
-        return float(mean[0, 0]), float(diagonal(factor, np.zeros(1, dtype=np.int64))[0])
-
-
-def psd_root(S: Array) -> Array:
-    """Return square roots of covariances (k, d, d), which may be singular."""
-    scale = np.sqrt(np.maximum(np.diagonal(S, axis1=1, axis2=2), 0.0))
-    safe = np.where(scale > 0, scale, 1.0)
-    value, vector = np.linalg.eigh(S / safe[:, :, None] / safe[:, None, :])
-    return np.asarray(scale[:, :, None] * vector * np.sqrt(np.maximum(value, 0.0))[:, None, :])

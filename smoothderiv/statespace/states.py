@@ -10,12 +10,13 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.statespace import _loops
+from smoothderiv.statespace.chain import Chain
 from smoothderiv.statespace.priors import MarkovPrior
 
 if TYPE_CHECKING:
@@ -25,23 +26,6 @@ Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 _PART = 65_536  # places that are asked about at a time
-
-
-class Chain(NamedTuple):
-    """Places in ascending order as a Markov chain given the data: see ``_loops.chain``.
-
-    The state at each is ``basis c``; cov, transition and noise are those of c.
-    """
-
-    basis: Array
-    cov: Array
-    transition: Array
-    noise: Array
-
-    @property
-    def links(self) -> tuple[Array, Array, Array]:
-        """What the loops along a chain ask for."""
-        return self.basis, self.cov, self.transition
 
 
 NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need not fill
