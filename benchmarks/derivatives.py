@@ -1,6 +1,6 @@
 """First derivatives of PyNumDiff's simulated systems, with nothing set by hand.
 
-    python benchmarks/derivatives.py [--seeds 1 7 31] [--method door ...]
+    python benchmarks/derivatives.py [--seeds 1 7 31] [--method default ...]
 
 Normal noise of 5, 10 and 25 % of the signal's standard deviation, 4 s at 0.01 s. Scored by the
 root mean square error of dx/dt over its standard deviation, median over the seeds. `truth-tuned`
@@ -42,7 +42,7 @@ BEST_BLIND = {
     "lorenz_x": (0.077, 0.124, 0.212),
 }
 METHODS = {
-    "door": None,
+    "default": None,
     "cubic regression": sd.RegressionSpline,
     "smoothing spline 2": lambda: sd.SmoothingSpline(order=2),
     "smoothing spline 3": lambda: sd.SmoothingSpline(order=3),
@@ -77,7 +77,7 @@ def score(name, level, seed, model):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 7, 31])
-    parser.add_argument("--method", nargs="*", default=["door"], choices=list(METHODS))
+    parser.add_argument("--method", nargs="*", default=["default"], choices=list(METHODS))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     table = Table(title="RMSE of dx/dt over its std at 5, 10, 25 % noise")

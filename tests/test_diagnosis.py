@@ -108,11 +108,24 @@ def test_the_summary_says_what_was_done():
         assert word in page
     assert f"{post.edf:.2f}" in text
     assert f"{post.noise[0]:.4g}" in text
-    assert "Tried" in text
-    assert "\n" in text
+    assert "Members" in text
     assert max(map(len, text.splitlines())) < 140
     assert page.count("<table>") == page.count("</table>")
     assert "Derivative" not in post.derivative(1).summary()
+
+
+def test_the_summary_tells_candidates_by_what_they_lack_to_the_best():
+    data = mixed_data(known=False)
+    knots = sd.tune(sd.RegressionSpline(degree=5), data)
+    average = sd.tune(sd.ModelAverage((sd.SmoothingSpline(3), sd.SmoothingSpline(4))), data)
+    for model, title, best in ((knots, "Tried", "best"), (average, "Members", "best on rows left")):
+        lines = model.condition(data).summary().splitlines()
+        first = next(i for i, line in enumerate(lines) if line.startswith(title))
+        (_, top), (name, second) = sorted(model.tuning.tried, key=lambda pair: pair[1])[-1:-3:-1]
+        assert best in lines[first]
+        assert f"{top - second:.2f} nats worse" in lines[first + 1]
+        assert name.partition("(")[0] in lines[first + 1]
+        assert f"{top:.2f} nats" not in lines[first], "an absolute number beside differences"
 
 
 def test_summaries_of_few_rows_and_of_several_dimensions():

@@ -128,6 +128,10 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
     done = run(script, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "curve.png").exists()
+    shown = re.findall(r"^print\(.*\n((?:# .*\n)+)", "\n".join(blocks), flags=re.M)
+    assert shown, "what is printed stands below some of the calls"
+    for words in shown:
+        assert re.sub("^# ", "", words, flags=re.M) in done.stdout
 
 
 def test_the_commands_of_the_readme_run_as_they_stand(tmp_path, monkeypatch):

@@ -80,7 +80,9 @@ def _sections(post: Posterior) -> list[tuple[str, Rows]]:
     if tuning is not None:
         sections.append(("Tuned", _tuned(tuning)))
         if tuning.tried:
-            sections.append(("Tried", _tried(tuning.tried)))
+            average = hasattr(post.model, "shares")
+            title = "Members" if average else "Tried"
+            sections.append((title, _tried(tuning.tried, " on rows left out" if average else "")))
     sections.append(("Warnings", [(sentence,) for sentence in words] or [("none",)]))
     return sections
 
@@ -174,8 +176,8 @@ def _fit(post: Posterior) -> Rows:
     loo = post.loo().log_density
     return [
         ("effective degrees of freedom", f"{post.edf:.2f}"),
-        ("log evidence", f"{post.log_evidence:.2f}"),
-        ("leave-one-out log density", f"{loo.sum():.2f}", f"({loo.mean():.3f} a row)"),
+        ("log evidence", f"{post.log_evidence:.2f} nats", "(to compare models of these rows)"),
+        ("leave-one-out log density", f"{loo.sum():.2f} nats", f"({loo.mean():.3f} a row)"),
     ]
 
 
@@ -193,13 +195,13 @@ def _tuned(tuning: Any) -> Rows:
     return rows
 
 
-def _tried(tried: Any) -> Rows:
-    """Return the best candidates with what they lack to the first, in nats."""
+def _tried(tried: Any, on: str) -> Rows:
+    """Return the best candidates, each with the nats of its merit that it lacks to the first."""
     ranked = sorted(tried, key=lambda pair: -pair[1])
     rows: Rows = []
     for name, merit in ranked[:_SHOWN]:
         shown = candidate_words(name)
-        rows.append((f"{merit - ranked[0][1]:+.2f} nats" if rows else f"{merit:.2f} nats", shown))
+        rows.append((f"{ranked[0][1] - merit:.2f} nats worse" if rows else f"best{on}", shown))
     if len(ranked) > _SHOWN:
         rows.append((f"and {len(ranked) - _SHOWN} more",))
     return rows
