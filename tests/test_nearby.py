@@ -31,7 +31,7 @@ def marked(monkeypatch):
     monkeypatch.setattr(markov, "_MANY", 1)
     monkeypatch.setattr(markov, "_MANY_WIENER", 1)
     monkeypatch.setattr(markov, "_LONG", 0)
-    monkeypatch.setattr(markov, "_STEPS", 64)
+    monkeypatch.setattr(nearby, "_STEPS", 64)
 
 
 def data_of(kind, dimension, n=500):

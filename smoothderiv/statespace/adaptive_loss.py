@@ -125,7 +125,8 @@ class Objective:
         density = np.exp((1.0 - share) * logs[knot] + share * logs[knot + 1])
         variance = self._rows.variances(self.data.sd(self.noise_at(point)))
         rows = self._rows.having(self._rows.prior, variance)
-        rows.__dict__["steps"] = rows.steps._replace(weight=rows.steps.weight * density[:, None])
+        steps = rows.steps._replace(weight=rows.steps.weight * density[:, None])
+        rows = dataclasses.replace(rows, given_steps=steps)
         gain, innovation, inverse, found = rows._gains
         back = _adaptive_loops.backward(rows._rows, rows.steps, gain, innovation, inverse)
         pull, diagonal, penalty, excess, *rest = back

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import UnsuitableError
 from smoothderiv.observations import Observations
-from smoothderiv.statespace.evidence import log_evidence, polynomial_information
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows, Profile
+from smoothderiv.statespace.evidence import Profile, log_evidence, polynomial_information
+from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
 from smoothderiv.statespace.states import NO_GAINS, NO_STATES
 
 if TYPE_CHECKING:

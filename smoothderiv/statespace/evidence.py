@@ -1,4 +1,4 @@
-"""The restricted likelihood of rows under an integrated Wiener process."""
+"""The restricted likelihood of rows under an integrated Wiener process, also as one of its q."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import math
 
 import numpy as np
 
-from smoothderiv.statespace.markov import Likelihood, MarkovRows
+from smoothderiv.statespace import _error_loops, _loops
+from smoothderiv.statespace.markov import NO_MARKS, Likelihood, MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
+from smoothderiv.statespace.states import NO_STATES
+
+_NOTHING = (np.empty(0), np.empty(0), *NO_MARKS)  # what a backward pass need not fill
 
 
 def log_evidence(
@@ -27,3 +31,26 @@ def polynomial_information(rows: MarkovRows) -> float:
     scale = np.array([prior.span**-nu for nu in range(prior.dimension)])  # type: ignore[attr-defined]
     found = rows.having(flat, ((scale / prior.units) ** 2)[rows.nu]).likelihood()
     return found.logs - 2 * float(np.bincount(rows.nu, minlength=len(scale)) @ np.log(scale))
+
+
+class Profile:
+    """What rows of fixed noise say as a function of q of their Wiener prior, with little ado."""
+
+    def __init__(self, rows: MarkovRows) -> None:
+        self._rows, self._start = rows, rows.prior.start()
+        self._weight = rows.steps.weight / rows.prior.diffusion
+        n, d = len(rows.y), rows.prior.dimension
+        self._gains = np.empty((n, d)), np.empty(n), np.empty(n)
+        self._logs, self._dims = 2 * rows._unit_logs, rows._dims
+
+    def __call__(self, q: float) -> tuple[Likelihood, float, float]:
+        """Return the likelihood, and `penalty` and `excess` of :class:`.Errors`."""
+        steps, rows = self._rows.steps._replace(weight=q * self._weight), self._rows._rows
+        settled = _loops.settle(rows, steps, self._start)
+        found = _loops.forward(rows, steps, settled, self._gains, NO_STATES, self._dims)
+        if found[4] > 0:
+            self._rows._checked(found)
+        chi, logs, rank = found[:3].tolist()
+        later = self._rows._nothing_later
+        found = _error_loops.errors(rows, steps, *self._gains, _NOTHING, later, self._dims)
+        return Likelihood(chi, logs + self._logs, int(rank)), *found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -32,15 +32,13 @@ Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 _EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
-_NO_MARKS = (np.empty((0, 0)), np.empty((0, 0, 0)))
-_NO_ERRORS = (np.empty(0), np.empty(0), *_NO_MARKS)
+NO_MARKS = (np.empty((0, 0)), np.empty((0, 0, 0)))
 _UNROLLED = 4  # state dimensions up to which loops are compiled for their dimension
 _UNROLLED_BACK = 6  # and those of what the gradient needs
 _MANY, _MANY_WIENER = 50_000, 200_000  # rows of which not all states are kept until asked for
 _LONG = 2_000_000  # and of which they never are all kept
 _FEW = 8  # rows for each place of which not all states are found
-_STEPS, _AT_ONCE = 2048, 65_536  # rows whose steps are made at a time: dense ones, and others
-_RUN, _RUN_QUICK = 25, 160  # rows that take as long as the start of a run of them
+_AT_ONCE = 65_536  # rows whose steps are made at a time, where they are not dense
 _ALL = slice(None)
 
 
@@ -66,6 +64,19 @@ class Errors(NamedTuple):
     excess: float
 
 
+@dataclass
+class _Kept:
+    """What passes over rows leave for later questions, None until then.
+
+    The filtered states of all rows, or marks of many rows; the places asked about last, and the
+    states about them.
+    """
+
+    filtered: tuple[Array, Array] | None = None
+    marks: nearby.Marks | None = None
+    asked: tuple[Array, States] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class MarkovRows:
     """Rows ``y_i = D^nu_i f(x_i) + e_i`` sorted by x, under a Markov prior.
@@ -81,6 +92,8 @@ class MarkovRows:
         The component that each row observes.
     sorting : (n,) array or slice
         Where each sorted row stood; a slice if rows were given in order.
+    given_steps : Steps or None
+        The step before each row where it is known already; None: as `x` and the prior say.
     """
 
     prior: MarkovPrior
@@ -89,6 +102,8 @@ class MarkovRows:
     variance: Array
     nu: Orders
     sorting: NDArray[np.intp] | slice
+    given_steps: Steps | None = field(default=None, repr=False)
+    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False)
 
     @classmethod
     def of(
@@ -112,10 +127,8 @@ class MarkovRows:
         unit = prior.units[nu] if nu.any() else prior.units[0]
         variance = sd / unit
         variance *= variance
-        out = cls(prior, x, y / unit, variance, nu, sorting)
-        if gaps is not None:
-            out.__dict__["steps"] = prior.steps(gaps, x)
-        return out
+        steps = None if gaps is None else prior.steps(gaps, x)
+        return cls(prior, x, y / unit, variance, nu, sorting, steps)
 
     def having(self, prior: MarkovPrior, variance: Array | None = None) -> MarkovRows:
         """Return the same rows under another prior of the same units, with other noise.
@@ -123,11 +136,10 @@ class MarkovRows:
         Its variances are those of the sorted rows, in units of the state.
         """
         variance = self.variance if variance is None else variance
-        out = dataclasses.replace(self, prior=prior, variance=variance)
-        out.__dict__["_plain"] = self._plain
+        steps = None
         if prior.is_uniform and self.steps.transition is None:
-            out.__dict__["steps"] = prior.steps(np.zeros(1))._replace(h=self.steps.h)
-        return out
+            steps = prior.steps(np.zeros(1))._replace(h=self.steps.h)
+        return dataclasses.replace(self, prior=prior, variance=variance, given_steps=steps)
 
     def variances(self, sd: Array) -> Array:
         """Return the variances of the sorted rows, in units of the state, from (n,) as given."""
@@ -137,13 +149,14 @@ class MarkovRows:
 
     def observing(self, y: Array) -> MarkovRows:
         """Return the same rows of other observations: (n,)."""
-        out = dataclasses.replace(self, y=y[self.sorting] / self.prior.units[self.nu])
-        out.__dict__["steps"] = self.steps
-        return out
+        y = y[self.sorting] / self.prior.units[self.nu]
+        return dataclasses.replace(self, y=y, given_steps=self.steps)
 
     @cached_property
     def steps(self) -> Steps:
         """The step before each row."""
+        if self.given_steps is not None:
+            return self.given_steps
         n = len(self.x)
         if n <= _AT_ONCE or self.is_dense:
             return self._made(slice(0, n))
@@ -279,7 +292,7 @@ class MarkovRows:
         return found, self._given(pull), self._given(left)
 
     def _errors(self) -> Errors:
-        out = np.empty(len(self.y)), np.empty(len(self.y)), *_NO_MARKS
+        out = np.empty(len(self.y)), np.empty(len(self.y)), *NO_MARKS
         found = _error_loops.errors(
             self._rows, self.steps, *self._gains[:3], out, self._nothing_later, self._dims
         )
@@ -296,7 +309,7 @@ class MarkovRows:
         found, *filtered = self._factors
         return found, self._score(filtered, (np.empty_like(self.y), np.empty_like(self.y)))
 
-    def _score(self, filtered: Any, out: tuple[Array, Array], marks: Any = _NO_MARKS) -> Errors:
+    def _score(self, filtered: Any, out: tuple[Array, Array], marks: Any = NO_MARKS) -> Errors:
         """Go back over what a filter found, (packed factor, innovation, inverse)."""
         d = self.prior.dimension
         state = np.zeros(d * d + d + 2)
@@ -312,67 +325,35 @@ class MarkovRows:
         Of few rows all filtered states are kept; of many, those of marked rows and what later rows
         say of them.
         """
-        n, d, many = len(self.y), self.prior.dimension, self._has_many
+        n, d, many = len(self.y), self.prior.dimension, self.has_many
         k = n // _loops.APART if many else 0
         states, later = room(k if many else n, d), (np.empty((k, d)), np.empty((k, d, d)))
-        go = self._mark_dense if self.is_dense else self._mark_wiener
-        found, errors = go(states, later)
-        self.__dict__["_marks" if many else "_filtered"] = (
-            nearby.Marks(*states, *later) if many else states
-        )
+        if self.is_dense:
+            summary, out = nearby.mark_dense(self, states, later)
+            found, errors = self._checked(summary), Errors(*out)
+        else:
+            found, errors = self._mark_wiener(states, later)
+        if many:
+            self._kept.marks = nearby.Marks(*states, *later)
+        else:
+            self._kept.filtered = states
         return found, errors
 
     def _mark_wiener(self, states: Any, later: Any) -> tuple[Likelihood, Errors]:
         n, (mean, marked) = len(self.y), states
         e, inverse, factor = np.empty(n), np.empty(n), marked
-        if self._has_many:
+        if self.has_many:
             factor = np.empty((n, marked.shape[1]))
         found = self._checked(self.filter((NO_STATES[0], e, inverse), (mean, factor)))
         errors = self._score((factor, e, inverse), (e, inverse), later)  # written over them
-        if self._has_many:
+        if self.has_many:
             marked[:] = factor[_loops.APART - 1 :: _loops.APART]
         return found, errors
 
-    def _mark_dense(self, states: Any, later: Any) -> tuple[Likelihood, Errors]:
-        """Do it in parts, whose steps are made twice rather than kept."""
-        n, d, apart = len(self.y), self.prior.dimension, _loops.APART
-        gain, e, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
-        parts = self._parts
-        steps = self._steps_of(parts[0])
-        settled = _loops.settle(self._columns(parts[0]), steps, self.prior.start())
-        found = settled[2]
-        for part in parts:
-            marks = slice(part.start // apart, part.stop // apart) if len(parts) > 1 else _ALL
-            if part.start:
-                steps, last = self._steps_of(part), part.start // apart - 1
-                settled = nearby.restart(states[0][last], states[1][last], found)
-            gains, clash = (gain[part], e[part], inverse[part]), found[4] > 0
-            kept = states[0][marks], states[1][marks]
-            found = _loops.forward(self._columns(part), steps, settled, gains, kept, self._dims)
-            if found[4] > 0 and not clash:
-                found[4] += part.start
-        state, penalty, excess = self._nothing_later, 0.0, 0.0
-        for part in reversed(parts):
-            marks = slice(part.start // apart, part.stop // apart)
-            steps = steps if part.stop == n else self._steps_of(part)
-            out = e[part], inverse[part], later[0][marks], later[1][marks]
-            more = _error_loops.errors(
-                self._columns(part), steps, gain[part], e[part], inverse[part], out, state,
-                self._dims,
-            )  # fmt: skip
-            penalty, excess = penalty + more[0], excess + more[1]
-        return self._checked(found), Errors(e, inverse, penalty, excess)
-
-    @property
-    def _parts(self) -> list[slice]:
-        """The parts of rows whose dense steps are made at a time."""
-        n = len(self.y)
-        size = _STEPS if self._has_many and not self.prior.diffuse else n
-        return slices(n, size)
-
     def _steps_of(self, part: Any) -> Steps:
         """Return the steps before some rows, in order."""
-        if "steps" in self.__dict__ or not self.is_dense:
+        known = self.given_steps is not None or "steps" in self.__dict__
+        if known or not self.is_dense:
             return self.steps.of(part)
         return self._made(part)
 
@@ -395,8 +376,14 @@ class MarkovRows:
         return self.y[part], self.variance[part], self.nu[part]
 
     @property
-    def _has_many(self) -> bool:
+    def has_many(self) -> bool:
+        """Whether not all states are kept until many places are asked about."""
         return len(self.y) >= (_MANY if self.is_dense else _MANY_WIENER)
+
+    @property
+    def has_most(self) -> bool:
+        """Whether they never are all kept."""
+        return len(self.y) >= _LONG
 
     @cached_property
     def _factors(self) -> tuple[Likelihood, Array, Array, Array]:
@@ -474,21 +461,15 @@ class MarkovRows:
 
     def about(self, x: Array) -> States:
         """Return the states of the rows about places x: of all rows, if that is quicker."""
-        if not self._has_many or "_states" in self.__dict__:
+        if not self.has_many or "_states" in self.__dict__:
             return self._states
         x = x if len(x) else self.x[:1]
-        found: States | None
-        asked, found = self.__dict__.get("_asked", (x[:0], None))
-        if found is None or not np.array_equal(asked, x):
-            runs = nearby.runs_about(self, self._marks, x)
-            each = _RUN_QUICK if self.is_quick else _RUN  # in rows
-            work = int((runs[:, 1] - runs[:, 0]).sum()) + each * len(runs)
-            if work > len(self.y) and len(self.y) < _LONG:
-                return self._states
-            if work > runs[-1, 1] - runs[0, 0]:
-                runs = np.array([[runs[0, 0], runs[-1, 1]]])
-            found = nearby.states_of(self, self._marks, runs)
-            self.__dict__["_asked"] = x.copy(), found
+        if self._kept.asked is not None and np.array_equal(self._kept.asked[0], x):
+            return self._kept.asked[1]
+        found = nearby.states_about(self, self._marks, x)
+        if found is None:
+            return self._states
+        self._kept.asked = x.copy(), found
         return found
 
     def prepare(self, places: int) -> None:
@@ -496,25 +477,27 @@ class MarkovRows:
         if len(self.y) < min(_LONG, _FEW * places):
             self.states()
 
-    @cached_property
+    @property
     def _marks(self) -> nearby.Marks:
-        self._marked()
-        marks: nearby.Marks = self.__dict__["_marks"]
-        return marks
+        if self._kept.marks is None:
+            self._marked()
+        assert self._kept.marks is not None
+        return self._kept.marks
 
     def part(self, rows: NDArray[np.intp]) -> MarkovRows:
         """Return some of the rows, ascending, with the steps before them."""
         y, variance, nu = self._columns(rows)
-        out = MarkovRows(self.prior, self.x[rows], y, variance, nu, slice(None))
-        out.__dict__["steps"] = self._steps_of(rows)
-        return out
+        steps = self._steps_of(rows)
+        return MarkovRows(self.prior, self.x[rows], y, variance, nu, slice(None), steps)
 
-    @cached_property
+    @property
     def _filtered(self) -> tuple[Array, Array]:
         """Means and factors of the filtered states."""
-        states = room(len(self.y), self.prior.dimension)
-        self.filter(NO_GAINS, states)
-        return states
+        if self._kept.filtered is None:
+            states = room(len(self.y), self.prior.dimension)
+            self.filter(NO_GAINS, states)
+            self._kept.filtered = states
+        return self._kept.filtered
 
     @cached_property
     def _states(self) -> States:
@@ -549,26 +532,3 @@ class MarkovRows:
             mean[:rest], factor[:rest], diffuse, steps, data, beyond, smoothed, spread, beside, 1,
             rolled(mean.shape[1]),
         )  # fmt: skip
-
-
-class Profile:
-    """What rows of fixed noise say as a function of q of their Wiener prior, with little ado."""
-
-    def __init__(self, rows: MarkovRows) -> None:
-        self._rows, self._start = rows, rows.prior.start()
-        self._weight = rows.steps.weight / rows.prior.diffusion
-        n, d = len(rows.y), rows.prior.dimension
-        self._gains = np.empty((n, d)), np.empty(n), np.empty(n)
-        self._logs, self._dims = 2 * rows._unit_logs, rows._dims
-
-    def __call__(self, q: float) -> tuple[Likelihood, float, float]:
-        """Return the likelihood, and `penalty` and `excess` of :class:`Errors`."""
-        steps, rows = self._rows.steps._replace(weight=q * self._weight), self._rows._rows
-        settled = _loops.settle(rows, steps, self._start)
-        found = _loops.forward(rows, steps, settled, self._gains, NO_STATES, self._dims)
-        if found[4] > 0:
-            self._rows._checked(found)
-        chi, logs, rank = found[:3].tolist()
-        later = self._rows._nothing_later
-        found = _error_loops.errors(rows, steps, *self._gains, _NO_ERRORS, later, self._dims)
-        return Likelihood(chi, logs + self._logs, int(rank)), *found

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.statespace import _error_loops, _loops
 from smoothderiv.statespace._loops import APART
-from smoothderiv.statespace.states import NO_GAINS, States, known, room, unpacked
+from smoothderiv.statespace.states import NO_GAINS, States, known, room, slices, unpacked
 
 if TYPE_CHECKING:
     from smoothderiv.statespace.markov import MarkovRows
@@ -28,6 +29,9 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 _CROWDED = 4  # rows for each place, up to which all rows between the ends are taken
+_RUN, _RUN_QUICK = 25, 160  # rows that take as long as the start of a run of them
+_STEPS = 2048  # rows whose dense steps are made at a time
+_ALL = slice(None)
 _LEFT = 1e-3  # of a variance, at least, so that the difference keeps all but three digits
 
 
@@ -55,6 +59,62 @@ def restart(mean: Array, factor: Array, summary: Array) -> Any:
     state[d] = mean
     table, column = np.empty((0, d)), np.empty(0)
     return (table, column, column, table, np.empty((0, len(factor))), table), state, summary
+
+
+def mark_dense(
+    rows: MarkovRows, states: Any, later: Any
+) -> tuple[Array, tuple[Array, Array, float, float]]:
+    """Filter and go back, marking rows; return what ``forward`` and :class:`.Errors` say.
+
+    States (mean, factor) and what later rows say (score, information) of marked rows are filled in.
+    Steps are made in parts, twice rather than kept.
+    """
+    n, d = len(rows.y), rows.prior.dimension
+    gain, e, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
+    parts = _parts(rows)
+    steps = rows._steps_of(parts[0])
+    settled = _loops.settle(rows._columns(parts[0]), steps, rows.prior.start())
+    found = settled[2]
+    for part in parts:
+        marks = slice(part.start // APART, part.stop // APART) if len(parts) > 1 else _ALL
+        if part.start:
+            steps, last = rows._steps_of(part), part.start // APART - 1
+            settled = restart(states[0][last], states[1][last], found)
+        gains, clash = (gain[part], e[part], inverse[part]), found[4] > 0
+        kept = states[0][marks], states[1][marks]
+        found = _loops.forward(rows._columns(part), steps, settled, gains, kept, rows._dims)
+        if found[4] > 0 and not clash:
+            found[4] += part.start
+    state, penalty, excess = rows._nothing_later, 0.0, 0.0
+    for part in reversed(parts):
+        marks = slice(part.start // APART, part.stop // APART)
+        steps = steps if part.stop == n else rows._steps_of(part)
+        out = e[part], inverse[part], later[0][marks], later[1][marks]
+        more = _error_loops.errors(
+            rows._columns(part), steps, gain[part], e[part], inverse[part], out, state,
+            rows._dims,
+        )  # fmt: skip
+        penalty, excess = penalty + more[0], excess + more[1]
+    return found, (e, inverse, penalty, excess)
+
+
+def _parts(rows: MarkovRows) -> list[slice]:
+    """Return the parts of rows whose dense steps are made at a time."""
+    n = len(rows.y)
+    size = _STEPS if rows.has_many and not rows.prior.diffuse else n
+    return slices(n, size)
+
+
+def states_about(rows: MarkovRows, marks: Marks, x: Array) -> States | None:
+    """Return the states of the rows about places x; None if those of all rows are quicker."""
+    runs = runs_about(rows, marks, x)
+    each = _RUN_QUICK if rows.is_quick else _RUN  # in rows
+    work = int((runs[:, 1] - runs[:, 0]).sum()) + each * len(runs)
+    if work > len(rows.y) and not rows.has_most:
+        return None
+    if work > runs[-1, 1] - runs[0, 0]:
+        runs = np.array([[runs[0, 0], runs[-1, 1]]])
+    return states_of(rows, marks, runs)
 
 
 def runs_about(rows: MarkovRows, marks: Marks, x: Array) -> Places:
