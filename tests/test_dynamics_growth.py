@@ -42,6 +42,10 @@ def test_exponential_growth_has_one_rate():
     assert ((growth.lower < 0.4) & (growth.upper > 0.4)).mean() > 0.8
     assert abs(growth.logistic.r - 0.4) < 4 * growth.logistic.r_std
     assert growth.logistic.interval["K"][1] == np.inf  # nothing says that it stops
+    law = growth.plot().axes[2].lines[1]
+    r, K, end = growth.logistic.r, growth.logistic.K, law.get_xdata()[1]
+    assert n.max() < end < 3 * n.max(), "the law is in sight where K is not"
+    assert_allclose(law.get_ydata(), [r, r * (1 - end / K)])
 
 
 def test_limits_hold_rate_and_capacity():

@@ -86,7 +86,7 @@ print(post.regions(nu=1))
 
 # %%
 # The plot shows all of it: the band as lines, peaks with their intervals (hollow where unsure), and
-# where f surely rises or falls, in colour along it.
+# where f surely rises or falls, in strips along the foot of its panel.
 
 axes = sd.plot(post, nu=(0, 1), show=("band", "peaks", "signs"))
 

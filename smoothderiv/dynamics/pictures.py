@@ -135,7 +135,9 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
         style: dict[str, Any] = {"color": MODEL, "lw": 1.2, "ls": "--"}
         r, K = growth.logistic.r, growth.logistic.K
         axes[0].plot(places, growth.logistic.simulate(grid - grid[0]), **style)
-        axes[2].plot([0.0, K], [scale * r, 0.0], label="logistic", **style)
+        end = min(K, 2.0 * float(middle.max()))  # K may be far away, or infinite
+        line = scale * r * np.array([1.0, 1.0 - end / K])
+        axes[2].plot([0.0, end], line, label="logistic", **style)
     axes[0].set(yscale="log", xlabel=t_label, ylabel=n_label)
     axes[1].set(xlabel=t_label, ylabel=rate_label)
     axes[2].set(xlabel=n_label, ylabel=rate_label)
