@@ -36,6 +36,19 @@ def raises_at_two(_, task):
     return task
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """Return a list to which every process is added that is started."""
+    found, start = [], _workers._start
+    monkeypatch.setattr(_workers, "_start", lambda given: found.append(start(given)) or found[-1])
+    return found
+
+
+def have_ended(processes):
+    """Tell whether all have ended and were waited for: of others the code is not known."""
+    return all(process.returncode is not None for process in processes)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3, None])
 def test_every_task_is_done_once(workers):
     done = list(spread(times_and_who, 3, range(17), workers))
@@ -55,7 +68,7 @@ def test_no_task_is_no_work():
     assert list(spread(times_and_who, 3, [], 2)) == []
 
 
-def test_a_process_that_dies_takes_one_task_with_it():
+def test_a_process_that_dies_takes_one_task_with_it(started):
     tasks = [0, *range(4, 40), 3]
     done = {d.task: d for d in spread(dies_of_three, os.getpid(), tasks, 2)}
     assert len(done) == len(tasks)
@@ -65,12 +78,16 @@ def test_a_process_that_dies_takes_one_task_with_it():
             assert "SIGKILL" in done[index].died
         else:
             assert done[index].result == 10 * task
+    assert started
+    assert have_ended(started)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_a_task_raises_is_raised_and_ends_the_processes(workers):
+def test_what_a_task_raises_is_raised_and_ends_the_processes(workers, started):
     with pytest.raises(KeyError, match="two"):
         list(spread(raises_at_two, None, range(3), workers))
+    assert len(started) == workers - 1
+    assert have_ended(started)
 
 
 def test_an_error_on_the_way_keeps_its_kind_and_its_traceback():
@@ -81,12 +98,15 @@ def test_an_error_on_the_way_keeps_its_kind_and_its_traceback():
     assert isinstance(_workers._sendable(odd), RuntimeError)
 
 
-def test_a_call_that_is_left_ends_its_processes():
+def test_a_call_that_is_left_ends_its_processes(started):
     results = spread(times_and_who, 1, range(1000), 2)
     next(results)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        assert len(started) == 1
+        assert not have_ended(started)
         results.close()
+    assert have_ended(started)
 
 
 def test_a_script_needs_no_guard_and_its_own_functions_stay_in_it(tmp_path):
