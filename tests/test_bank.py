@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import smoothderiv as sd
-from smoothderiv.statespace import _error_loops, _loops
+from smoothderiv.statespace import _bank_loops, _loops
 from smoothderiv.statespace.bank import smooth_bank
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -114,7 +114,7 @@ def test_values_sent_through_the_gains_of_others_say_what_their_own_filter_does(
     every = [MarkovRows.of(prior, x, y - 1e3, noise, np.zeros(80, dtype=int)) for _, y in both]
     gain, _, inverse, _ = every[0]._gains
     values = np.stack([rows.y for rows in every], axis=1)
-    chi, spent = _error_loops.follow(values, noise**2, every[0].steps.h, gain, inverse)
+    chi, spent = _bank_loops.follow(values, noise**2, every[0].steps.h, gain, inverse)
     for k, rows in enumerate(every):
         likelihood, errors = rows.errors()
         assert_allclose(chi[k], likelihood.chi, rtol=1e-9)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import ContradictionError
 from smoothderiv.observations import Observations
-from smoothderiv.splines import _loops
+from smoothderiv.splines import _constraint_loops, _loops
 from smoothderiv.splines.basis import BSplineBasis
 
 Array = NDArray[np.float64]
@@ -77,7 +77,7 @@ class Coordinates:
         _refuse_blind(norm, data, index)
         width = rows.shape[1]
         tolerance = 64 * np.finfo(float).eps * width
-        *rotations, locked, known, log_det, contradiction = _loops.lock_constraints(
+        *rotations, locked, known, log_det, contradiction = _constraint_loops.lock_constraints(
             first, rows / norm[:, None], data.y[index] / norm, n_inner, tolerance
         )
         if contradiction >= 0:
@@ -144,10 +144,10 @@ def _null_space(
     start = np.full(n_inner, n_free, dtype=np.int64)
     extent = np.full(n_inner, -1, dtype=np.int64)
     state = (rotations, first, width, locked, known)
-    _loops.null_band(*state, start, extent, np.empty((n_inner, 0)))
+    _constraint_loops.null_band(*state, start, extent, np.empty((n_inner, 0)))
     start = np.minimum.accumulate(start[::-1])[::-1].copy()
     rows = np.zeros((n_inner, max(int((extent - start).max(initial=0)) + 1, 1)))
-    shift = _loops.null_band(*state, start, extent, rows)
+    shift = _constraint_loops.null_band(*state, start, extent, rows)
     return shift, np.minimum(start, max(n_free - 1, 0)), rows
 
 

@@ -20,7 +20,7 @@ from smoothderiv.minimiser import NEAR_NATS
 from smoothderiv.model import Model
 from smoothderiv.newton import SETTLED
 from smoothderiv.observations import Observations
-from smoothderiv.statespace import _error_loops, _loops
+from smoothderiv.statespace import _bank_loops, _error_loops, _loops
 from smoothderiv.statespace.line import Asking, lowest
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -163,7 +163,7 @@ class _Group:
         every = len(columns) == len(self.column)
         values = self.values if every else np.ascontiguousarray(self.values[:, columns])
         rows = self.first.rows
-        chi, spent = _error_loops.follow(values, rows.variance, rows.steps.h, gain, inverse)
+        chi, spent = _bank_loops.follow(values, rows.variance, rows.steps.h, gain, inverse)
         return {
             k: found._replace(chi=one, penalty=one - two)  # y'Py = y'P (K + R) P y
             for k, one, two in zip(members, chi.tolist(), spent.tolist(), strict=True)

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from smoothderiv import _validate
 from smoothderiv.model import UndeterminedError
 from smoothderiv.observations import Observations
-from smoothderiv.statespace import _loops
+from smoothderiv.statespace import _factor_loops, _loops
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.nearby import restart
 from smoothderiv.statespace.polynomials import LogGram
@@ -237,7 +237,7 @@ def _back(forward: _Forward, nu: tuple[int, ...], places: Array | None) -> tuple
         np.save(_answer(forward.folder, number), _answers(states, asked, nu))
         _state(forward.folder, number).unlink()
         component, variance = states.rows.nu[:n], states.rows.variance[:n]
-        explained = _loops.variances(states.factor[:n], states.spread[:n], component)
+        explained = _factor_loops.variances(states.factor[:n], states.spread[:n], component)
         share = np.ones(n)
         edf += float(np.divide(explained, variance, out=share, where=variance > 0).sum())
         gram.take(table[:, 0], component)

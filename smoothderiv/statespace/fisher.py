@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
-from smoothderiv.statespace import _error_loops, _superposition_loops
+from smoothderiv.statespace import _error_loops, _stretch_loops, _superposition_loops
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import Matern
 from smoothderiv.statespace.states import room, slices
@@ -140,7 +140,7 @@ def matern_stretch(rows: MarkovRows, y: Array) -> tuple[Array, Array]:
     data = np.ascontiguousarray(y[rows.sorting] / unit[:, None])
     steps, (drift, density) = rows.steps, prior.drift()
     observed = (data, nu[:, None] * data, rows.variance, 2.0 * nu * rows.variance, nu)
-    pull, dpull, diagonal, ddiagonal = _error_loops.stretch(
+    pull, dpull, diagonal, ddiagonal = _stretch_loops.stretch(
         observed, (steps.h, steps.transition, steps.root), prior.stationary(), drift, density
     )
     by_pull = (dpull + nu[:, None] * pull) / unit[:, None]

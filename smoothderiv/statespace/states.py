@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _loops
+from smoothderiv.statespace import _factor_loops, _loops
 from smoothderiv.statespace.chain import Chain
 from smoothderiv.statespace.priors import MarkovPrior
 
@@ -124,7 +124,7 @@ class States:
         some = bool(off.any())
         if some:
             mean[off], factor[off], spread[off] = self._between(x[off])
-        _loops.express(mean, factor, spread)
+        _factor_loops.express(mean, factor, spread)
         return mean, spread, some
 
     def _between(self, x: Array) -> tuple[Array, Array, Array]:
