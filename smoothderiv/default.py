@@ -15,6 +15,7 @@ from smoothderiv.splines.regression import RegressionSpline
 from smoothderiv.statespace.adaptive import AdaptiveSpline
 
 _TELLING = 8  # distinct rows from which on smoothness is weighed
+_SEEN = 1.5  # times the distance of neighbours: below it, scales pass for noise
 
 
 def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> ModelAverage:
@@ -23,7 +24,8 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     For x of one dimension the average of all that has the derivatives observed and asked: adaptive
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
     ones), and Gaussian processes about the mean of the values, squared exponential and Matern 5/2
-    (7/2 for third derivatives: both would say almost the same twice). Fewer than 8 distinct rows
+    (7/2 for third derivatives: both would say almost the same twice), of scales that the places can
+    see. Fewer than 8 distinct rows
     tell no smoothness: they are met by a regression spline with as high a penalty as they
     determine. For x of more dimensions the average of Gaussian processes of Matern 5/2 and rational
     quadratic covariance, a mixture of squared exponentials of many lengths, which becomes the one
@@ -43,12 +45,23 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, _TELLING)]
     values = data.y[data.is_of(0)]
     if len(values):
-        beliefs: list[Kernel] = [kernels.SquaredExponential()]
+        scale = _seen(data)
+        beliefs: list[Kernel] = [kernels.SquaredExponential(scale)]
         if highest <= 3:
-            beliefs.append(kernels.Matern52() if highest <= 2 else kernels.Matern72())
+            beliefs.append((kernels.Matern52 if highest <= 2 else kernels.Matern72)(scale))
         mean = float(np.mean(values))
         models.extend(GaussianProcess(kernel, mean=mean) for kernel in beliefs)
     return ModelAverage(tuple(models))
+
+
+def _seen(data: Observations) -> kernels.AtLeast | None:
+    """Return the least scale of a process that these places see: what is quicker is noise to them.
+
+    A process of a scale below the distance of neighbours fits white noise as well as noise does,
+    with slopes without bound. None where all places are one.
+    """
+    gaps = np.diff(np.unique(data.x))
+    return kernels.AtLeast(_SEEN * float(np.median(gaps))) if len(gaps) else None
 
 
 def _regression(highest: int, rows: int) -> Model:

@@ -171,6 +171,7 @@ def test_priors_and_given_numbers_are_tuned_too():
     data = mixed_data(known=False)
     for kernel in (
         kernels.SquaredExponential(kernels.LogNormal(0.2, 2.0)),
+        kernels.SquaredExponential(kernels.AtLeast(0.2)),
         kernels.SquaredExponential(0.2),
         kernels.SquaredExponential(sigma=1.0),
         kernels.SquaredExponential((None,), 1.0),

@@ -63,6 +63,8 @@ SOLVED = [
     (kernels.Wiener(3), "markov", "evidence"),
     (kernels.SquaredExponential(kernels.LogNormal(0.2, 2.0)), "band", "evidence"),
     (kernels.SquaredExponential(kernels.LogNormal(0.2, 2.0)), "band", "loo"),
+    (kernels.SquaredExponential(kernels.AtLeast(0.2)), "band", "evidence"),
+    (kernels.Matern52(kernels.AtLeast(0.3)), "markov", "loo"),
 ]
 
 

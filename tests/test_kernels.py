@@ -216,6 +216,7 @@ def test_an_order_that_does_not_exist_is_refused_with_a_kernel_that_has_it():
         (lambda: kernels.Wiener(0), "order: 0"),
         (lambda: kernels.Polynomial(degree=0), "degree: 0"),
         (lambda: kernels.LogNormal(1.0, 0.5), "factor above 1"),
+        (lambda: kernels.AtLeast(0.0), "value must be positive"),
         (lambda: kernels.Matern52().cov([0.0]), "scale: unknown"),
         (lambda: -1.0 * kernels.Matern52(1.0, 1.0), "positive number"),
         (lambda: 2.0 * kernels.Matern52(), "is tuned"),

@@ -231,3 +231,13 @@ def test_in_several_dimensions_orders_are_multi_indices():
     assert list(post.frame(x[:3], nu=(1, 0)).to_pydict()) == ["x"] + [
         f"{word}_1_0" for word in ("mean", "std", "lower", "upper")
     ]
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_noise_about_a_constant_has_next_to_no_slope(even):
+    """A process quicker than the samples would fit as well, with slopes of any size."""
+    x = np.arange(300.0) if even else np.sort(np.random.default_rng(9).uniform(0, 300, 300))
+    for seed in range(4):
+        est = sd.differentiate(x, np.random.default_rng(seed).standard_normal(300))
+        assert (np.abs(est.mean) < 3 * est.std).all()
+        assert np.median(est.std) < 0.05  # white noise would pass for slopes of about 1

@@ -17,8 +17,21 @@ Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
 
+class Prior(ABC):
+    """What is known of an unknown positive number before the data; in place of None."""
+
+    @abstractmethod
+    def loss(self, log: float) -> tuple[float, float]:
+        """Return minus the log density at a value of that logarithm, and its derivative in it."""
+
+    @property
+    def typical(self) -> float | None:
+        """A value to start from; None for where one without a prior starts."""
+        return None
+
+
 @dataclass(frozen=True)
-class LogNormal:
+class LogNormal(Prior):
     """An unknown positive number with a prior: its logarithm is normal.
 
     In place of None it says what is known before the data, so that few of them do not send the
@@ -42,8 +55,44 @@ class LogNormal:
                 "LogNormal(0.3, 2) for 0.3 give or take a factor of 2"
             )
 
+    @property
+    def typical(self) -> float:  # noqa: D102
+        return self.median
 
-Number: TypeAlias = float | LogNormal | None
+    def loss(self, log: float) -> tuple[float, float]:  # noqa: D102
+        width = math.log(self.factor)
+        away = (log - math.log(self.median)) / width
+        return 0.5 * away**2, away / width
+
+
+@dataclass(frozen=True)
+class AtLeast(Prior):
+    """An unknown positive number that is hardly smaller than some value.
+
+    Tuning adds ``(value / number)^4 / 2`` to its loss: half a nat at the value, 8 at half of it,
+    nothing to speak of at twice. A scale that is at least the distance of neighbours keeps a
+    process from passing for white noise, which samples cannot tell from one that is quicker than
+    they are.
+
+    Examples
+    --------
+    >>> from smoothderiv import kernels
+    >>> kernels.Matern52(scale=kernels.AtLeast(0.01)).scale
+    AtLeast(value=0.01)
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < math.inf:
+            raise ValueError(f"{self}: the value must be positive, in the unit of the number")
+
+    def loss(self, log: float) -> tuple[float, float]:  # noqa: D102
+        steep = math.exp(4.0 * (math.log(self.value) - log))
+        return 0.5 * steep, -2.0 * steep
+
+
+Number: TypeAlias = float | Prior | None
 """A positive number of a kernel: given, unknown with a prior, or unknown."""
 
 
@@ -232,14 +281,14 @@ class Kernel(ABC):
 
 def known(value: Number, name: str) -> float:
     """Return a number that must be given by now."""
-    if value is None or isinstance(value, LogNormal):
+    if value is None or isinstance(value, Prior):
         raise ValueError(f"{name}: unknown; give it, or estimate it with sd.tune(model, data)")
     return float(value)
 
 
 def check_number(value: Any, name: str) -> None:
     """Refuse what is neither None, a prior, nor a positive number."""
-    if value is None or isinstance(value, LogNormal):
+    if value is None or isinstance(value, Prior):
         return
     if not isinstance(value, int | float | np.integer | np.floating) or not 0 < value < math.inf:
         raise ValueError(f"{name}: {value!r}, but a positive number is needed, or None to tune it")

@@ -30,6 +30,7 @@ import numpy as np
 from smoothderiv.gp.composite import Product, Sum
 from smoothderiv.gp.kernel import (
     Array,
+    AtLeast,
     Kernel,
     LogNormal,
     Number,
@@ -43,6 +44,7 @@ from smoothderiv.gp.radial import Radial
 from smoothderiv.gp.wiener import Wiener
 
 __all__ = [
+    "AtLeast",
     "Constant",
     "Kernel",
     "Linear",

@@ -31,10 +31,10 @@ from smoothderiv.gp.assembly import Tile
 from smoothderiv.gp.kernel import (
     Array,
     Kernel,
-    LogNormal,
     Number,
     Orders,
     Parameter,
+    Prior,
     check_number,
     known,
 )
@@ -51,7 +51,7 @@ def scale_parameters(scale: Scale, isotropic: bool, ndim: int) -> tuple[Paramete
     if isinstance(scale, tuple):
         return tuple(Parameter(f"scale[{a}]", "length", a, s) for a, s in enumerate(scale))
     number = cast(Number, scale)
-    free = number is None or isinstance(number, LogNormal)
+    free = number is None or isinstance(number, Prior)
     if free and not isotropic and ndim > 1:
         return tuple(Parameter(f"scale[{a}]", "length", a, number) for a in range(ndim))
     return (Parameter("scale", "length", -1, number),)
@@ -60,7 +60,7 @@ def scale_parameters(scale: Scale, isotropic: bool, ndim: int) -> tuple[Paramete
 def frozen_scale(scale: Scale) -> Scale:
     """Check a scale and return it as a number or a tuple."""
     if isinstance(scale, Sequence | np.ndarray):
-        settled = tuple(s if s is None or isinstance(s, LogNormal) else float(s) for s in scale)
+        settled = tuple(s if s is None or isinstance(s, Prior) else float(s) for s in scale)
         for a, number in enumerate(settled):
             check_number(number, f"scale[{a}]")
         return settled

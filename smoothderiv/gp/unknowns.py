@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
-from smoothderiv.gp.kernel import Kernel, LogNormal, Number, Parameter
+from smoothderiv.gp.kernel import Kernel, Number, Parameter, Prior
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
 from smoothderiv.model import missing_noise
@@ -90,11 +90,9 @@ class Unknowns:
         """Return minus the log of the priors of numbers that have one, and its gradient."""
         loss, gradient = 0.0, np.zeros(len(point))
         for i, parameter in enumerate(self.free):
-            if isinstance(parameter.value, LogNormal):
-                width = math.log(parameter.value.factor)
-                away = (point[i] - math.log(parameter.value.median)) / width
-                loss += 0.5 * away**2
-                gradient[i] = away / width
+            if isinstance(parameter.value, Prior):
+                own, gradient[i] = parameter.value.loss(point[i])
+                loss += own
         return loss, gradient
 
     # From a point to a model; values are the exponentials of a point.
@@ -172,8 +170,9 @@ class Unknowns:
         """Return values of the free kernel numbers for one choice of lengths."""
         values = np.array([self._unit(parameter) for parameter in self.free])
         for i, parameter in enumerate(self.free):
-            if isinstance(parameter.value, LogNormal):
-                values[i] = parameter.value.median
+            prior = parameter.value
+            if isinstance(prior, Prior) and prior.typical is not None:
+                values[i] = prior.typical
             elif parameter.kind == "length":
                 values[i] = multiple * self._length(parameter)
             elif parameter.kind == "offset":
