@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 
 Noise = Mapping[Order, float]
 """From the order of a derivative to its noise level (yerr=None) or scale (relative=True)."""
+
+
+class Levels(Mapping[Any, float]):
+    """Noise levels by order that were used: a mapping that does not change and can be pickled."""
+
+    def __init__(self, levels: Mapping[Any, float]) -> None:
+        self._levels: dict[Any, float] = dict(levels)
+
+    def __getitem__(self, order: Any) -> float:
+        return self._levels[order]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._levels)
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def __repr__(self) -> str:
+        return repr(self._levels)
 
 
 class UnsuitableError(ValueError):

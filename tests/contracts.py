@@ -3,10 +3,12 @@
 Each function takes what it judges and asserts; an engine's own tests call them.
 """
 
+import copy
+import pickle
 import warnings
 
 import numpy as np
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import smoothderiv as sd
 from smoothderiv.observations import Observations
@@ -32,6 +34,16 @@ def check_posterior(post, orders=(0, 1), rng=0):
     check_joint(post, x, orders)
     check_bands(post, x, orders, rng)
     check_rows(post)
+    check_copies(post, x, orders)
+
+
+def check_copies(post, x, orders):
+    """A posterior goes to other processes and comes back as it was."""
+    for other in (pickle.loads(pickle.dumps(post)), copy.deepcopy(post)):
+        assert other.noise == post.noise
+        for nu in orders:
+            assert_array_equal(other(x, nu=nu), post(x, nu=nu))
+            assert_array_equal(other.std(x, nu=nu), post.std(x, nu=nu))
 
 
 def check_derivative(post, x, orders):

@@ -7,7 +7,6 @@ import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from smoothderiv.dynamics import _loops
 from smoothderiv.dynamics.likelihood import Likelihood, Point
 from smoothderiv.dynamics.timeline import Timeline, tables
 from smoothderiv.minimiser import Search
-from smoothderiv.model import Model, Noise
+from smoothderiv.model import Levels, Model, Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.tuning import Tuning
@@ -198,7 +197,7 @@ def trajectory(likelihood: Likelihood, point: Point) -> Trajectory:
         order: float(level * problem.size / problem.span**order)
         for order, level in zip(likelihood.line.orders, point.levels, strict=True)
     }
-    model = EquationOfMotion(likelihood, point, MappingProxyType(noise))
+    model = EquationOfMotion(likelihood, point, Levels(noise))
     return Trajectory(
         data=problem.data,
         model=model,

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,7 +21,7 @@ from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import integral_rows
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import Noise
+from smoothderiv.model import Levels, Noise
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def condition(model: GaussianProcess, data: Observations) -> GaussianPosterior:
     _tell_of_missed_rows(data, model, factor, fit)
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return GaussianPosterior(
-        data, model, MappingProxyType(used), fit.log_evidence, signal, trend, factor, fit
+        data, model, Levels(used), fit.log_evidence, signal, trend, factor, fit
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.memory import available
 from smoothderiv.gp.preconditioner import Preconditioner
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import Noise
+from smoothderiv.model import Levels, Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 
@@ -136,7 +135,7 @@ def condition(model: GaussianProcess, data: Observations) -> IterativePosterior:
     return IterativePosterior(
         data,
         model,
-        MappingProxyType(used),
+        Levels(used),
         error=error,
         _trend=trend,
         _system=system,

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,7 +22,7 @@ from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
-from smoothderiv.model import Noise
+from smoothderiv.model import Levels, Noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace._loops import MAX_DIMENSION
 from smoothderiv.statespace.chain import covariance, drawn
@@ -85,7 +84,7 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
     return MarkovPosterior(
         data,
         model,
-        MappingProxyType(used),
+        Levels(used),
         evidence,
         trend,
         fit,

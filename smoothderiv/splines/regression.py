@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from smoothderiv.answers.limits import satterthwaite
 from smoothderiv.minimiser import Search
-from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known, require_rows
+from smoothderiv.model import (
+    Levels,
+    Model,
+    Noise,
+    check_noise,
+    missing_noise,
+    require_known,
+    require_rows,
+)
 from smoothderiv.observations import Observations
 from smoothderiv.splines.basis import BSplineBasis
 from smoothderiv.splines.criteria import Criterion
@@ -154,7 +161,7 @@ class RegressionSpline(Model):
         given = self.noise or {}
         levels = np.array([1.0 if key is None else given[key] for key in system.keys])
         solution = system.solve(self.lam, levels)
-        used = MappingProxyType({key: given[key] for key in data.estimated_orders})
+        used = Levels({key: given[key] for key in data.estimated_orders})
         traces = solution.traces[: len(levels)] / levels**2
         estimated = np.array([key is not None for key in system.keys], dtype=bool)
         left = np.where(estimated, system.counts - traces, np.inf)

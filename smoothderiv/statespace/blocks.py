@@ -198,9 +198,7 @@ class _Forward:
         """Return rows whose first step is the one from the block before."""
         before = rows.x[0] if self.count == 0 else self._last
         steps = rows.prior.steps(np.diff(rows.x, prepend=before))
-        out = dataclasses.replace(rows)
-        out.__dict__["steps"] = steps
-        return out
+        return dataclasses.replace(rows, given_steps=steps)
 
     @property
     def range(self) -> tuple[float, float]:

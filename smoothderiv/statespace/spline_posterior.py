@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.answers.limits import student_dof
+from smoothderiv.model import Levels
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace.chain import covariance, drawn
@@ -36,7 +36,7 @@ def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Poster
     return _SplinePosterior(
         data=data,
         model=model,
-        noise=MappingProxyType(noise),
+        noise=Levels(noise),
         likelihood=likelihood,
         edf=float(leverage.sum()),
         dof=student_dof(data, leverage),

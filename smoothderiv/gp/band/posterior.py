@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -24,7 +23,7 @@ from smoothderiv.gp.kernels import SquaredExponential
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import Noise, UndeterminedError
+from smoothderiv.model import Levels, Noise, UndeterminedError
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def condition(model: GaussianProcess, data: Observations) -> BandPosterior:
     reduction = Reduction(trend, data, _ASKED)
     fit = BandFit.of(reduction.reduced(model.kernel, model.noise, wide=False, slopes=False))
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
-    return BandPosterior(data, model, MappingProxyType(used), fit.log_evidence, trend, fit)
+    return BandPosterior(data, model, Levels(used), fit.log_evidence, trend, fit)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
