@@ -99,6 +99,43 @@ def test_noise_that_hangs_together_is_told():
     assert found.orders[0].neighbours > 0.5
 
 
+@pytest.mark.parametrize("even", [True, False])
+def test_a_wave_seen_by_few_rows_is_told_and_found_with_the_remedy(even):
+    """3.4 rows a period look like noise to all that believe in smooth curves."""
+    rng = np.random.default_rng(1)
+    x = np.linspace(0, 1, 50) if even else np.sort(rng.uniform(0, 1, 50))
+    rate = 30 * np.pi
+    y = np.sin(rate * x) + np.cos(5 * x) + 0.05 * rng.standard_normal(50)
+    data = sd.observe(x, y)
+    found = sd.tune(sd.RegressionSpline(2), data).condition(data).diagnose()
+    (check,) = found.orders
+    assert check.period == pytest.approx(1 / 15, rel=0.03)
+    assert check.period_p < 1e-6
+    (words,) = (w for w in found.warnings if "period of" in w)
+    model = eval(words.rpartition(": ")[2], {"sd": sd})
+    post = sd.smooth(data, model)
+    truth = rate * np.cos(rate * x) - 5 * np.sin(5 * x)
+    assert np.sqrt(np.mean((post(x, 1) - truth) ** 2)) < 0.1 * rate
+    assert np.mean(np.abs(post(x, 1) - truth) < 2 * post.std(x, 1)) > 0.8
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_noise_has_a_period_as_often_as_is_said(even):
+    """p is uniform at even places; at others it errs to the silent side but for its far tail."""
+    p = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x = np.arange(60.0) if even else np.sort(rng.uniform(0, 60, 60))
+        data = sd.observe(x, np.sin(x / 9) + 0.3 * rng.standard_normal(60))
+        p.append(
+            sd.RegressionSpline(4, noise={0: 0.3}).condition(data).diagnose().orders[0].period_p
+        )
+    for level in (0.3, 0.1, 0.03):
+        share = np.mean(np.array(p) < level)
+        assert share < level + 3 * np.sqrt(level / 200)
+        assert share > level - 3 * np.sqrt(level / 200) or not even
+
+
 def test_the_summary_says_what_was_done():
     data = mixed_data(known=False).of(0) + mixed_data().of(1) + sd.observe(0.5, 0.0, 0.0)
     post = sd.smooth(data)
