@@ -84,8 +84,8 @@ def smooth(
     -----
     NoiseWarning
         Of the default model: a stated noise that the residuals contradict, noise that hangs
-        together (see :meth:`.Posterior.diagnose`), so many outliers (a tenth of the rows) that
-        they may be the curve.
+        together or has a period (see :meth:`.Posterior.diagnose`), so many outliers (a tenth of
+        the rows) that they may be the curve.
 
     Examples
     --------
@@ -276,7 +276,8 @@ def differentiate(
     --------
     >>> import numpy as np, smoothderiv as sd
     >>> x = np.linspace(0, 6, 100)
-    >>> est = sd.differentiate(x, np.sin(x) + 0.05 * np.cos(37 * x))
+    >>> noise = 0.05 * np.random.default_rng(0).standard_normal(100)
+    >>> est = sd.differentiate(x, np.sin(x) + noise)
     >>> bool(np.abs(est.mean - np.cos(x)).max() < 0.2)
     True
     """

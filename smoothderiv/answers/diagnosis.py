@@ -250,7 +250,7 @@ def _noise_words(check: OrderCheck) -> Iterator[str]:
     if check.period_p < _CHANCE:
         yield (
             f"order {check.order}: residuals have a period of {check.period:.4g} (Fisher's test, "
-            f"p = {check.period_p:.1g}), which passed for noise, being seen by few rows: slopes "
+            f"p = {check.period_p:.1g}), taken for noise since few rows see it: slopes "
             "are without it. If the curve has it, sample more densely, or say so: "
             "sd.GaussianProcess(sd.kernels.Matern52() + sd.kernels.Periodic("
             f"sd.kernels.LogNormal({check.period:.4g}, 1.02)))"
