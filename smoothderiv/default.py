@@ -23,13 +23,13 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
 
     For x of one dimension the average of all that has the derivatives observed and asked: adaptive
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
-    ones), and Gaussian processes about the mean of the values, squared exponential and Matern 5/2
-    (7/2 for third derivatives: both would say almost the same twice), of scales that the places can
-    see. Fewer than 8 distinct rows
-    tell no smoothness: they are met by a regression spline with as high a penalty as they
-    determine. For x of more dimensions the average of Gaussian processes of Matern 5/2 and rational
-    quadratic covariance, a mixture of squared exponentials of many lengths, which becomes the one
-    that suffices. With `correlated` noise :func:`smoothderiv.noise.correlated.correlated_models`.
+    ones), and Gaussian processes about a free constant, squared exponential and Matern 5/2 (7/2 for
+    third derivatives: both would say almost the same twice), of scales that the places can see.
+    Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline with as high
+    a penalty as they determine. For x of more dimensions the average of Gaussian processes of
+    Matern 5/2 and rational quadratic covariance, a mixture of squared exponentials of many lengths,
+    which becomes the one that suffices. With `correlated` noise
+    :func:`smoothderiv.noise.correlated.correlated_models`.
     """
     if correlated:
         return ModelAverage(correlated_models(data))
@@ -43,14 +43,12 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     models: list[Model] = [AdaptiveSpline(m) for m in (2, 3) if m > highest]
     if not models:
         models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, _TELLING)]
-    values = data.y[data.is_of(0)]
-    if len(values):
+    if data.is_of(0).any():
         scale = _seen(data)
         beliefs: list[Kernel] = [kernels.SquaredExponential(scale)]
         if highest <= 3:
             beliefs.append((kernels.Matern52 if highest <= 2 else kernels.Matern72)(scale))
-        mean = float(np.mean(values))
-        models.extend(GaussianProcess(kernel, mean=mean) for kernel in beliefs)
+        models.extend(GaussianProcess(kernel, mean="constant") for kernel in beliefs)
     return ModelAverage(tuple(models))
 
 

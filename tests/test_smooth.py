@@ -241,3 +241,14 @@ def test_noise_about_a_constant_has_next_to_no_slope(even):
         est = sd.differentiate(x, np.random.default_rng(seed).standard_normal(300))
         assert (np.abs(est.mean) < 3 * est.std).all()
         assert np.median(est.std) < 0.05  # white noise would pass for slopes of about 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_limits_hold_a_constant(known):
+    """Its level is free: the mean of the values is not it, and no more sure than they are."""
+    x, held = np.arange(20.0), []
+    for seed in range(40):
+        y = 5 + 0.1 * np.random.default_rng(seed).standard_normal(20)
+        lower, upper = sd.smooth(sd.observe(x, y, 0.1 if known else None)).interval(x)
+        held.append(np.mean((lower <= 5) & (upper >= 5)))
+    assert np.mean(held) > 0.88

@@ -30,7 +30,7 @@ def correlated_models(data: Observations) -> tuple[Model, ...]:
     steps), whose variance and correlation length are tuned with the curve. The squared exponential
     takes the matrix of all rows, and is left out for more than 1000; the rest is O(n).
     """
-    mean = float(np.mean(data.y[data.is_of(0)])) if data.is_of(0).any() else 0.0
+    mean = "constant" if data.is_of(0).any() else 0.0
     beliefs = (Matern72(), SquaredExponential())[: 2 if len(data) <= _BY_MATRIX else 1]
     return tuple(GaussianProcess(kernel + Nuisance(Matern12()), mean=mean) for kernel in beliefs)
 
