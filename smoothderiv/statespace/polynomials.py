@@ -39,6 +39,7 @@ def free_polynomial(x: Array, nu: NDArray[np.int64], order: int) -> str:
         return f"a family of {int(free.sum())} polynomials of degree up to {order - 1}"
     vector = basis[-1] / np.abs(basis[-1]).max()
     vector[np.abs(vector) < 1e-9] = 0.0
+    vector *= np.sign(vector[np.flatnonzero(vector)[-1]])  # the SVD leaves the sign open
     powers = ["", " u", *(f" u^{j}" for j in range(2, order))]
     terms = [f"{c:+.3g}{power}" for c, power in zip(vector, powers, strict=False) if c]
     words = " ".join(terms).replace("+", "+ ").replace("-", "- ").removeprefix("+ ")
