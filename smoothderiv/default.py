@@ -8,6 +8,7 @@ from smoothderiv.average import ModelAverage
 from smoothderiv.gp import kernels
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process import GaussianProcess
+from smoothderiv.gp.unknowns import least_scale
 from smoothderiv.model import Model
 from smoothderiv.noise.correlated import correlated_models
 from smoothderiv.observations import Observations
@@ -15,7 +16,7 @@ from smoothderiv.splines.regression import RegressionSpline
 from smoothderiv.statespace.adaptive import AdaptiveSpline
 
 _TELLING = 8  # distinct rows from which on smoothness is weighed
-_SEEN = 1.5  # times the distance of neighbours: below it, scales pass for noise
+_SEEN = 1.5  # distances of neighbours: at smaller scales a process passes for white noise
 
 
 def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> ModelAverage:
@@ -44,22 +45,12 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     if not models:
         models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, _TELLING)]
     if data.is_of(0).any():
-        scale = _seen(data)
+        scale = least_scale(data, _SEEN)
         beliefs: list[Kernel] = [kernels.SquaredExponential(scale)]
         if highest <= 3:
             beliefs.append((kernels.Matern52 if highest <= 2 else kernels.Matern72)(scale))
         models.extend(GaussianProcess(kernel, mean="constant") for kernel in beliefs)
     return ModelAverage(tuple(models))
-
-
-def _seen(data: Observations) -> kernels.AtLeast | None:
-    """Return the least scale of a process that these places see: what is quicker is noise to them.
-
-    A process of a scale below the distance of neighbours fits white noise as well as noise does,
-    with slopes without bound. None where all places are one.
-    """
-    gaps = np.diff(np.unique(data.x))
-    return kernels.AtLeast(_SEEN * float(np.median(gaps))) if len(gaps) else None
 
 
 def _regression(highest: int, rows: int) -> Model:

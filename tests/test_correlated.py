@@ -110,6 +110,19 @@ def test_the_default_warns_of_it_and_the_remedy_covers():
     assert (held[1].mean(axis=1) > 0.9).all()
 
 
+def test_such_noise_about_nothing_is_not_taken_for_a_curve():
+    """Over 8 sets: a curve of no signal is within its band, and far below the noise of .3."""
+    held, size = [], []
+    for seed in range(8):
+        data = noisy(seed, 0.5, sd_noise=0.3)
+        post = sd.smooth(sd.observe(data.x, data.y - curve(data.x)), nu=1, correlated=True)
+        lower, upper = post.interval(data.x)
+        held.append(np.mean((lower <= 0) & (upper >= 0)))
+        size.append(np.sqrt(np.mean(post(data.x) ** 2)))
+    assert np.mean(held) > 0.9
+    assert np.mean(size) < 0.2 * 0.3
+
+
 @pytest.mark.parametrize(("n", "rho"), [(200, 0.5), (400, 0.7), (1000, 0.98), (6000, 0.999)])
 def test_noise_of_any_reach_is_warned_of(n, rho):
     """Of neighbours alone, of 50 rows, and of 1000."""

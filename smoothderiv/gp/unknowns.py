@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
-from smoothderiv.gp.kernel import Kernel, Number, Parameter, Prior
+from smoothderiv.gp.kernel import AtLeast, Kernel, Number, Parameter, Prior
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
 from smoothderiv.model import missing_noise
@@ -335,6 +335,16 @@ class Unknowns:
         low = np.concatenate([ends.min(axis=0) - steep - math.log(_RANGE), noise - math.log(1e8)])
         high = np.concatenate([ends.max(axis=0) + math.log(_RANGE), noise + math.log(1e2)])
         return low, high
+
+
+def least_scale(data: Observations, gaps: float) -> AtLeast | None:
+    """Return the least scale of a process that these places see: so many distances of neighbours.
+
+    A process of a smaller scale fits noise as well as noise does, with slopes without bound. None
+    where all places are one.
+    """
+    apart = np.diff(np.unique(data.x))
+    return AtLeast(gaps * float(np.median(apart))) if len(apart) else None
 
 
 def thinned(data: Observations, few: int) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ import numpy as np
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import Matern12, Matern52, Matern72, Nuisance, SquaredExponential
 from smoothderiv.gp.process import GaussianProcess
-from smoothderiv.gp.unknowns import neighbours, thinned
+from smoothderiv.gp.unknowns import least_scale, neighbours, thinned
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
@@ -20,6 +20,7 @@ _TELLING = 40  # values from which on neighbours tell
 _ENOUGH = 1000  # rows that tell
 _FLEXIBLE = 40  # effective number of parameters from which on noise may be what is followed
 _BY_MATRIX = 1000  # rows up to which kernels are taken that need the matrix
+_SEEN = 5.0  # distances of neighbours: at smaller scales a process passes for such noise
 _ROUGH = 0.6  # weight of the roughest members from which on correlation is looked for
 
 
@@ -27,11 +28,14 @@ def correlated_models(data: Observations) -> tuple[Model, ...]:
     """Return models of f with correlated noise of the values: Matern 7/2, squared exponential.
 
     The noise beside the white one is an Ornstein-Uhlenbeck process (``Matern12``; AR(1) at even
-    steps), whose variance and correlation length are tuned with the curve. The squared exponential
-    takes the matrix of all rows, and is left out for more than 1000; the rest is O(n).
+    steps), whose variance and correlation length are tuned with the curve. The scale of the curve
+    is at least 5 times the distance of neighbours, as :class:`.AtLeast` has it: a quicker one would
+    be such noise by another name. The squared exponential takes the matrix of all rows, and is left
+    out for more than 1000; the rest is O(n).
     """
     mean = "constant" if data.is_of(0).any() else 0.0
-    beliefs = (Matern72(), SquaredExponential())[: 2 if len(data) <= _BY_MATRIX else 1]
+    scale = least_scale(data, _SEEN)
+    beliefs = (Matern72(scale), SquaredExponential(scale))[: 2 if len(data) <= _BY_MATRIX else 1]
     return tuple(GaussianProcess(kernel + Nuisance(Matern12()), mean=mean) for kernel in beliefs)
 
 
