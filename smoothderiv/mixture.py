@@ -41,9 +41,9 @@ class AveragedPosterior(Posterior):
 
         sum_k weight_k (cov_k(a, b) + (mean_k(a) - mean(a)) (mean_k(b) - mean(b))).
 
-    Pointwise intervals take the mixture as if it were Gaussian (or Student's) with that covariance;
-    simultaneous bands count how often each member leaves them. `noise`, `edf`, `log_evidence` and
-    leverages are weighted means of the members' (of squares, for `noise`).
+    Pointwise intervals are quantiles of the mixture; simultaneous bands count how often each member
+    leaves them. `noise`, `edf`, `log_evidence` and leverages are weighted means of the members' (of
+    squares, for `noise`).
 
     Attributes
     ----------

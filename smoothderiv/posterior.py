@@ -8,14 +8,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
-from smoothderiv.answers.limits import check_level, half_width, student_quantile
+from smoothderiv.answers.limits import check_level, half_width
 from smoothderiv.answers.locations import Locations, find_argmax, find_roots
+from smoothderiv.answers.marginal import marginal
 from smoothderiv.answers.regions import Regions, find_regions
 from smoothderiv.answers.storage import save
 from smoothderiv.answers.summary import summary_html, summary_text
@@ -52,16 +52,13 @@ class Posterior(Moments):
     """
 
     def interval(self, x: ArrayLike, nu: ArrayLike = 0, level: float = 0.95) -> tuple[Array, Array]:
-        """Return pointwise limits ``mean -+ t * std`` of probability `level` at each place.
+        """Return pointwise limits of probability `level`, as much below as above, at each place.
 
-        t is the quantile of Student's distribution with `dof` degrees of freedom (the normal one
-        when all noise is known).
+        ``mean -+ t * std``, t the quantile of Student's distribution with `dof` degrees of freedom
+        (the normal one when all noise is known). Of a mixture (:class:`.ModelAverage`) they are
+        the quantiles of the mixture of its members' distributions, which may be skew.
         """
-        wide = student_quantile(0.5 + 0.5 * check_level(level), self.dof)
-        x_, nu_, shape = self._question(x, nu)
-        mean, var = self._mean_and_var(x_, nu_)
-        half = np.multiply(np.sqrt(var, out=var), wide, out=var)
-        return (mean - half).reshape(shape), np.add(mean, half, out=mean).reshape(shape)
+        return marginal(self, x, nu).interval(check_level(level))
 
     def band(
         self,
@@ -186,12 +183,7 @@ class Posterior(Moments):
 
     def prob_positive(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
         """Return the probability that ``D^nu f`` is positive, at each place by itself."""
-        mean, std = self.mean(x, nu), self.std(x, nu)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score = np.where(std > 0, mean / std, np.where(mean > 0, np.inf, -np.inf))
-        if math.isfinite(self.dof):
-            return np.asarray(scipy.special.stdtr(self.dof, score))
-        return np.asarray(scipy.special.ndtr(score))
+        return marginal(self, x, nu).above(0.0)
 
     def regions(
         self,
@@ -318,13 +310,11 @@ class Posterior(Moments):
         at_least = np.atleast_2d if several else np.atleast_1d
         places = at_least(np.asarray(x))
         columns: dict[str, Any] = {"x": list(places) if several else places}
-        wide = student_quantile(0.5 + 0.5 * check_level(level), self.dof)
         for order in at_least(np.asarray(nu)):
             key = tuple(np.atleast_1d(order).tolist())
-            if key not in stds:
-                stds[key] = self.std(places, order)
-            mean, std = self.mean(places, order), stds[key]
-            values = (mean, std, mean - wide * std, mean + wide * std)
+            here = marginal(self, places, order, stds.get(key))
+            stds[key] = here.std
+            values = (here.mean, here.std, *here.interval(check_level(level)))
             for word, value in zip(("mean", "std", "lower", "upper"), values, strict=True):
                 columns["_".join((word, *map(str, key)))] = value
         return pa.table(columns)

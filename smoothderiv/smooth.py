@@ -323,12 +323,11 @@ def _differentiate(
     at: ArrayLike,
     options: dict[str, Any],
 ) -> DerivativeEstimate:
-    from smoothderiv.answers.limits import student_quantile
+    from smoothderiv.answers.marginal import marginal
 
     post = smooth(observe(x, y, yerr), nu=nu, **options)
-    mean, std = post.mean(at, nu), post.std(at, nu)
-    half = student_quantile(0.975, post.dof) * std
-    return DerivativeEstimate(at, mean, std, mean - half, mean + half, post)
+    found = marginal(post, at, nu)
+    return DerivativeEstimate(at, found.mean, found.std, *found.interval(0.95), post)
 
 
 def _error_series(

@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "minimiser": BASE | {"model", "newton"},
     "binning": {"observations"},
     "moments": BASE | {"model"},
-    "answers": BASE,
+    "answers": BASE | {"_threads"},
     "posterior": BASE | {"answers", "derivative", "moments"},
     "derivative": BASE | {"model", "moments", "posterior"},
     "tuning": BASE | {"binning", "minimiser", "model", "posterior"},

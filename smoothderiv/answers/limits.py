@@ -1,4 +1,4 @@
-"""Quantiles of intervals, at a place and along a whole curve."""
+"""Simultaneous limits, along a whole curve, and the degrees of freedom that limits rest on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv.answers.bands import critical_value, ways_along, ways_through
+from smoothderiv.answers.marginal import student_quantile
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -130,11 +130,6 @@ def satterthwaite(parameters: Array, left: Array) -> float:
         return float(max(left[np.isfinite(left)].sum(), 1.0))
     rate = float(((parameters[noisy] / total) ** 2 / left[noisy]).sum())
     return max(1.0 / rate, 1.0) if rate > 0 else math.inf
-
-
-def student_quantile(p: float, dof: float) -> float:
-    """Return the quantile of Student's distribution, the normal one for infinite `dof`."""
-    return float(scipy.special.stdtrit(dof, p) if math.isfinite(dof) else scipy.special.ndtri(p))
 
 
 def check_level(level: float) -> float:

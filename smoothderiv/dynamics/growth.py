@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
 from smoothderiv import _validate
-from smoothderiv.answers.limits import student_quantile
 from smoothderiv.answers.locations import Locations, edge_words, place_words
+from smoothderiv.answers.marginal import student_quantile
 from smoothderiv.dynamics.moments import Moments
 from smoothderiv.model import Model
 from smoothderiv.observations import observe

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv.answers.limits import check_level, student_quantile
+from smoothderiv.answers.limits import check_level
+from smoothderiv.answers.marginal import student_quantile
 from smoothderiv.dynamics.estimate import Estimate, collinearity
 from smoothderiv.dynamics.feedforward import Feedforward
 from smoothderiv.dynamics.problem import Problem, input_columns
