@@ -149,10 +149,7 @@ class Moments(ABC):
                 f"{(1,) + (0,) * (ndim - 1)}, the order along each axis, or use gradient(x)"
             )
         if orders.size and (orders.min() < 0 or self._total(orders).max() > self.highest_order):
-            raise ValueError(
-                f"nu: {nu!r} was asked, but {type(self.model).__name__} has derivatives of order "
-                f"0 to {self.highest_order:g}; ask for those, or use a smoother model"
-            )
+            raise self._lacks(nu)
         try:
             places, orders = np.broadcast_arrays(places, orders)
         except ValueError:
@@ -162,6 +159,25 @@ class Moments(ABC):
         if ndim == 1:
             return places.ravel(), orders.ravel(), places.shape
         return places.reshape(-1, ndim), orders.reshape(-1, ndim), places.shape[:-1]
+
+    def _order(self, nu: Any, question: str) -> int:
+        """Return the one order of derivative that a question about a whole curve is of."""
+        if self.data.ndim > 1:
+            raise ValueError(
+                f"{question}: x has {self.data.ndim} dimensions; this is asked of curves of one"
+            )
+        if np.ndim(nu) or int(nu) != nu or nu < 0:
+            raise ValueError(f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, ..")
+        if nu > self.highest_order:
+            raise self._lacks(nu)
+        return int(nu)
+
+    def _lacks(self, nu: Any) -> ValueError:
+        """Return the error for an order that the model does not have."""
+        return ValueError(
+            f"nu: {nu!r} was asked, but {type(self.model).__name__} has derivatives of order "
+            f"0 to {self.highest_order:g}; ask for those, or use a smoother model"
+        )
 
     def _total(self, orders: Orders) -> Orders:
         return orders if self.data.ndim == 1 else orders.sum(axis=-1)

@@ -120,13 +120,12 @@ class Posterior(Moments):
 
     def derivative(self, nu: int = 1) -> Posterior:
         """Return the posterior of the derivative of order `nu`."""
-        if int(nu) != nu or nu < 0:
-            raise ValueError(f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, ..")
         if self.data.ndim > 1:
             raise ValueError("derivative: x has several dimensions; ask for nu=(..) or gradient(x)")
         from smoothderiv.derivative import Derivative  # it is a posterior itself
 
-        return self if nu == 0 else Derivative.of(self, int(nu))
+        order = self._order(nu, "derivative")
+        return Derivative.of(self, order) if order else self
 
     def integral(self, a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
         """Return mean and standard deviation of the integral of f from `a` to `b`."""
@@ -216,8 +215,7 @@ class Posterior(Moments):
           0.288134 to 0.761285: below
           0.804655 to 1: above
         """
-        self._question(0.0 if self.data.origin is None else self.data.origin, nu)
-        return find_regions(self, int(nu), value, check_level(level), within)
+        return find_regions(self, self._order(nu, "regions"), value, check_level(level), within)
 
     def roots(
         self,
@@ -243,25 +241,55 @@ class Posterior(Moments):
             Of the 2000 joint paths that tell how surely each root is there, and where: by default
             the same at each call, and so is the answer; None draws anew.
         """
-        return find_roots(self, nu, value, within, check_level(level), rng)
+        order = self._order(nu, "roots")
+        return find_roots(self, order, value, within, check_level(level), rng)
 
     def maxima(
         self,
         within: tuple[Any, Any] | None = None,
         level: float = 0.95,
         rng: int | np.random.Generator | None = 0,
+        *,
+        nu: int = 0,
     ) -> Locations:
-        """Return the peaks inside a range: falling roots of f', their heights, as :meth:`roots`."""
-        return find_roots(self, 1, 0.0, within, check_level(level), rng, direction=-1)
+        """Return the peaks of ``D^nu f`` inside a range, with their heights, as :meth:`roots`.
+
+        They are falling roots of ``D^(nu+1) f``; `probability` says how surely each is higher than
+        the troughs beside it.
+
+        Examples
+        --------
+        >>> import numpy as np, smoothderiv as sd
+        >>> t = np.linspace(0, 6, 60)
+        >>> y = np.sin(t) + 0.1 * np.random.default_rng(0).standard_normal(60)
+        >>> sd.smooth(sd.observe(t, y)).maxima().x.round(2)
+        array([1.7])
+        """
+        return self._extrema("maxima", nu, within, level, rng, -1)
 
     def minima(
         self,
         within: tuple[Any, Any] | None = None,
         level: float = 0.95,
         rng: int | np.random.Generator | None = 0,
+        *,
+        nu: int = 0,
     ) -> Locations:
-        """Return the troughs inside a range: rising roots of f', their depths, as :meth:`roots`."""
-        return find_roots(self, 1, 0.0, within, check_level(level), rng, direction=1)
+        """Return the troughs of ``D^nu f`` inside a range, as :meth:`maxima`."""
+        return self._extrema("minima", nu, within, level, rng, 1)
+
+    def _extrema(
+        self,
+        question: str,
+        nu: int,
+        within: tuple[Any, Any] | None,
+        level: float,
+        rng: int | np.random.Generator | None,
+        direction: int,
+    ) -> Locations:
+        order = self._order(nu, question)
+        slope = self._order(order + 1, question)
+        return find_roots(self, slope, 0.0, within, check_level(level), rng, direction, order)
 
     def inflections(
         self,
@@ -269,8 +297,9 @@ class Posterior(Moments):
         level: float = 0.95,
         rng: int | np.random.Generator | None = 0,
     ) -> Locations:
-        """Return the roots of f'', where the curve changes its turn, as :meth:`roots`."""
-        return find_roots(self, 2, 0.0, within, check_level(level), rng)
+        """Return the roots of f'', where the curvature changes its sign, as :meth:`roots`."""
+        order = self._order(2, "inflections")
+        return find_roots(self, order, 0.0, within, check_level(level), rng)
 
     def argmax(
         self,
@@ -284,7 +313,7 @@ class Posterior(Moments):
         For nu = 1 the steepest place and its rate. ``at_edge`` is the share of paths whose largest
         value lies at an end of the range.
         """
-        return find_argmax(self, nu, within, check_level(level), rng)
+        return find_argmax(self, self._order(nu, "argmax"), within, check_level(level), rng)
 
     def frame(self, x: ArrayLike, nu: ArrayLike | None = None, level: float = 0.95) -> pa.Table:
         """Return the answers at places x as a pyarrow table, a row for each place.

@@ -8,6 +8,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
@@ -36,6 +37,8 @@ def check_posterior(post, orders=(0, 1), rng=0):
     check_bands(post, x, orders, rng)
     check_rows(post)
     check_copies(post, x, orders)
+    if post.highest_order < 4:
+        check_highest_order(post, int(post.highest_order))
 
 
 def check_copies(post, x, orders):
@@ -146,6 +149,29 @@ def below(post, value, x, nu):
     parts = post._parts()
     each = [stats.t.cdf(value, one.dof, one.mean(x, nu), one.std(x, nu)) for _, one in parts]
     return np.array([weight for weight, _ in parts]) @ each
+
+
+def check_highest_order(post, highest):
+    """What is asked of the highest derivative is answered, of a higher one refused by its name."""
+    largest = post.argmax(nu=highest)
+    mean = post(np.linspace(post.data.x.min(), post.data.x.max(), 1001), nu=highest)
+    assert largest.height[0] >= mean.max() - 1e-6 * np.ptp(mean)
+    assert (post.roots(nu=highest).std >= 0).all()
+    assert (post.derivative(highest).roots().std >= 0).all()
+    for ask in (
+        lambda nu: post(post.data.x[:1], nu=nu),
+        lambda nu: post.argmax(nu=nu),
+        lambda nu: post.roots(nu=nu),
+        lambda nu: post.regions(nu=nu),
+        post.derivative,
+        lambda nu: post.maxima(nu=nu - 1),
+    ):
+        with pytest.raises(ValueError, match=f"nu: {highest + 1} was asked.*order 0 to {highest}"):
+            ask(highest + 1)
+    for ask in (post.argmax, post.roots, post.regions, post.derivative, post.minima):
+        for nu in (-1, 0.5, [0, 1]):
+            with pytest.raises(ValueError, match="not the order of a derivative"):
+                ask(nu=nu)
 
 
 def check_joint(post, x, orders):

@@ -77,6 +77,68 @@ def test_position_std_is_the_delta_methods_where_that_holds():
     assert_allclose(found.std, delta, rtol=0.1)
 
 
+def test_noise_on_a_rising_curve_makes_no_sure_peaks():
+    """Rough models follow noise: their means and paths have many peaks, of which few are sure."""
+    x, found = np.linspace(0, 1, 200), []
+    for seed in range(10):
+        noise = 0.1 * np.random.default_rng(seed).standard_normal(len(x))
+        post = sd.smooth(sd.observe(x, 3 * x + noise, 0.1), sd.SmoothingSpline(2, q=1e4))
+        found.append(post.maxima().probability)
+    assert np.mean([len(p) for p in found]) > 5
+    assert np.mean([np.sum(p >= 0.95) for p in found]) < 0.5
+
+
+def test_a_peak_with_a_dent_in_its_top_is_one_sure_peak():
+    """And the place of it may be on either side of the dent."""
+    x = np.linspace(0, 1, 41)
+    dent = np.where(np.abs(x - 0.49) < 0.03, -0.25, 0.0)
+    y = np.exp(-0.5 * ((x - 0.5) / 0.15) ** 2) + dent
+    found = sd.SmoothingSpline(2, q=1e3).condition(sd.observe(x, y, 0.1)).maxima()
+    assert len(found) == 2
+    assert found.probability.max() > 0.99
+    assert 0.3 < found.probability.min() < 0.95
+    main = np.argmax(found.probability)
+    assert found.lower[main] < found.x.min()
+    assert found.upper[main] > found.x.max()
+
+
+def test_two_equal_peaks_are_two():
+    post = sharp(noise=1e-3)
+    assert_allclose(wave(true_roots(1, sign=-1)[:2]), wave(true_roots(1, sign=-1)[0]), rtol=1e-3)
+    found = post.maxima((0.02, 0.98))
+    assert (found.probability[:2] == 1).all()
+    assert (found.upper[:2] - found.lower[:2] < 1e-3).all()
+
+
+def test_peaks_of_derivatives():
+    post, within = sharp(), (0.02, 0.98)
+    for nu in (1, 2):
+        found, same = post.maxima(within, nu=nu), post.derivative(nu).maxima(within)
+        assert_allclose(found.x, same.x)
+        assert_allclose(found.height, post(found.x, nu))
+        assert_allclose(found.height, same.height)
+    rising = true_roots(2, sign=1)
+    rising = rising[(rising > 0.02) & (rising < 0.98)]
+    assert_allclose(post.minima(within, nu=1).x, rising, atol=2e-3)
+
+
+def test_the_largest_value_of_the_highest_derivative_is_found():
+    x = np.linspace(0, 1, 60)
+    for model in (sd.SmoothingSpline(2), sd.RegressionSpline(8, 3, lam=None), sd.AdaptiveSpline(2)):
+        post = sd.smooth(sd.observe(x, wave(x), 0.01), model)
+        nu = int(post.highest_order)
+        grid = np.linspace(0, 1, 20_001)
+        assert_allclose(post.argmax(nu).height, post(grid, nu).max(), rtol=1e-3)
+
+
+def test_surfaces_have_no_roots():
+    x = np.random.default_rng(0).uniform(size=(12, 2))
+    post = sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0)).condition(sd.observe(x, x[:, 0], 0.1))
+    for name in ("roots", "maxima", "minima", "inflections", "argmax", "regions"):
+        with pytest.raises(ValueError, match=f"{name}: x has 2 dimensions"):
+            getattr(post, name)()
+
+
 def test_intervals_of_peaks_and_of_the_steepest_place_cover():
     truth = true_roots(1, sign=-1)[0]
     grid = np.linspace(0.5, 1, 50_001)

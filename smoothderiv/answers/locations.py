@@ -1,12 +1,21 @@
 """Where something happens: roots, peaks and steepest places of a curve, with their uncertainty.
 
-The mean curve says where; joint paths of the posterior say how surely: each path is searched for
-the same event, so that a peak that many paths lack gets the probability that it exists, and a
-plateau gets the long interval that it deserves. Nothing is linearised.
+The mean curve says where; joint paths of the posterior say how surely. Nothing is linearised, so a
+plateau gets the long interval that it deserves.
+
+A root of ``g = D^nu f - value`` is an extremum of ``G = integral g`` (a peak, of f itself, where
+nu = 1). A rough path has a great many of these, and so has the mean of a rough model: most mean
+nothing. So each is judged by its prominence. Its stretch reaches, on either side, to where the mean
+of G goes beyond it (to a higher peak, say), or to the end of the range; its bases are where G is
+farthest from it on either side (the deepest troughs). A path has the event if its own G has the
+same two signs between place and bases (if the peak is higher than both troughs); the path's place
+is then its own extremum of G between the nearest sure ones on either side. A clear peak with a dent
+in its top is one sure peak, and one that hardly exists beside it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,7 +46,8 @@ class Locations:
     x : position on the mean curve; a datetime where the data are at datetimes
     std : spread of the position over the paths that have the event, in seconds for datetimes
     lower, upper : limits of the position, as x; infinite (or NaT) where no path has the event
-    probability : share of paths that have the event between its neighbours
+    probability : share of paths that have the event: of a peak, in which it is higher than the
+        troughs on both sides, each side reaching to a higher peak or the end of the range
     height, height_std : value there on the mean curve, of f (of ``argmax`` that of ``D^nu f``), and
         its spread over the paths
     at_edge : share of paths in which it is an end of the range (only for ``argmax``)
@@ -92,24 +102,35 @@ def find_roots(
     level: float,
     rng: int | np.random.Generator | None,
     direction: int = 0,
+    height: int = 0,
     size: int = 2000,
 ) -> Locations:
-    """Return where ``D^nu f`` crosses `value`: upwards (direction 1), downwards (-1) or either."""
+    """Return where ``D^nu f`` crosses `value`: upwards (direction 1), downwards (-1) or either.
+
+    Heights are those of the derivative of order `height`.
+    """
     low, high = resolve_range(post, within)
     centres, rising = _mean_roots(post, nu, value, low, high)
-    wanted = (direction == 0) | (rising == direction)
-    draws = _draw(post, nu, _grid(post, nu, centres[wanted], low, high), size, rng)
+    wanted = np.flatnonzero((direction == 0) | (rising == direction))
+    x = _grid(centres, _reach(post, nu, centres, low, high), wanted, low, high)
+    draws = _draw(post, nu, height, x, size, rng)
+    draws.event[:] -= value
+    turns = np.concatenate(([0], np.searchsorted(x, centres), [len(x) - 1]))
+    mean = _areas(x, (_mean(post, x, nu) - value)[None])[0, turns]
+    areas = _areas(x, draws.event)
+    sides = [_bases(sign * mean, k + 1) for k, sign in enumerate(rising)]
+    has = np.empty((len(centres), size), dtype=bool)
+    for k, (sign, bases) in enumerate(zip(rising, sides, strict=True)):
+        here, there = areas[:, turns[[k + 1]]], areas[:, turns[list(bases)]]
+        has[k] = (sign * here < sign * there).all(axis=1)
+    unsure = np.mean(has, axis=1) < level
     found = []
-    for sign in (-1, 1):
-        same = centres[rising == sign]
-        if direction in {0, sign} and len(same):
-            ends = np.concatenate(([low], 0.5 * (same[1:] + same[:-1]), [high]))
-            path, place, height = _crossings(draws, value, sign)
-            for centre, a, b in zip(same, ends[:-1], ends[1:], strict=True):
-                near = (place >= a) & (place <= b)
-                found.append((centre, *_nearest(centre, path[near], place[near], height[near])))
-    found.sort(key=lambda row: row[0])
-    return _summarise(post, found, size, level)
+    for k in wanted.tolist():
+        first, last = turns[list(_between(k, sides[k], unsure))].tolist()
+        at = first + np.argmin(rising[k] * areas[:, first : last + 1], axis=1)
+        path = np.flatnonzero(has[k] & (at > first) & (at < last))
+        found.append((centres[k], *_crossings(draws, path, at[path], rising[k])))
+    return _summarise(post, found, size, level, height)
 
 
 def find_argmax(
@@ -122,23 +143,33 @@ def find_argmax(
 ) -> Locations:
     """Return where ``D^nu f`` is largest; `height` is ``D^nu f`` there, not f."""
     low, high = resolve_range(post, within)
-    centres, rising = _mean_roots(post, nu + 1, 0.0, low, high)
-    peaks = np.concatenate((centres[rising < 0], [low, high]))
-    best = peaks[np.argmax(_mean(post, peaks, nu))]
-    draws = _draw(post, nu, _grid(post, nu + 1, np.array([best]), low, high), size, rng)
+    smooth = nu < post.highest_order
+    if smooth:
+        centres, rising = _mean_roots(post, nu + 1, 0.0, low, high)
+        peaks = np.concatenate((centres[rising < 0], [low, high]))
+    else:
+        peaks = _fine(post, low, high)
+    best = peaks[[np.argmax(_mean(post, peaks, nu))]]
+    reach = _reach(post, nu + 1, best, low, high) if smooth else (high - low) / _GRID
+    draws = _draw(post, nu, nu, _grid(best, reach, [0], low, high), size, rng)
     place, height = _vertex(draws.x, draws.event)
     at_edge = np.mean((place <= low) | (place >= high))
-    table = _summarise(post, [(best, place, height)], size, level, nu)
-    return Locations(**{**vars(table), "at_edge": np.array([at_edge])})
+    table = _summarise(post, [(float(best[0]), place, height)], size, level, nu)
+    return dataclasses.replace(table, at_edge=np.array([at_edge]))
+
+
+def _fine(post: Posterior, low: float, high: float) -> Array:
+    """Return many places over the range, those of the data among them."""
+    inside = np.unique(post.data.x[(post.data.x > low) & (post.data.x < high)])
+    thinned = inside[:: max(1, len(inside) // 4000)]
+    return np.unique(np.concatenate((np.linspace(low, high, 8 * _GRID + 1), thinned)))
 
 
 def _mean_roots(
     post: Posterior, nu: int, value: float, low: float, high: float
 ) -> tuple[Array, NDArray[np.int64]]:
     """Return where the mean of ``D^nu f`` crosses `value`, and whether it rises (1) or falls."""
-    inside = np.unique(post.data.x[(post.data.x > low) & (post.data.x < high)])
-    thinned = inside[:: max(1, len(inside) // 4000)]
-    x = np.unique(np.concatenate((np.linspace(low, high, 8 * _GRID + 1), thinned)))
+    x = _fine(post, low, high)
     y = _mean(post, x, nu) - value
     at = np.flatnonzero((y[:-1] < 0) != (y[1:] < 0))
     left, right = x[at], x[at + 1]
@@ -150,26 +181,34 @@ def _mean_roots(
     return 0.5 * (left + right), rising
 
 
-def _grid(post: Posterior, nu: int, centres: Array, low: float, high: float) -> Array:
-    """Return places over the range, dense where a path's event may be."""
-    parts = [np.linspace(low, high, _GRID)]
-    if len(centres):
-        slope = np.abs(_mean(post, centres, nu + 1)) if nu < post.highest_order else 0.0
-        std = np.sqrt(post._var(centres, np.full(len(centres), nu)))
-        step = (high - low) / _GRID
-        reach = np.minimum(
-            np.divide(std, slope, out=np.full_like(std, step), where=slope > 0), step
-        )
-        local = np.linspace(-_REACH, _REACH, _LOCAL)
-        parts.append((centres[:, None] + reach[:, None] * local).ravel())
+def _reach(post: Posterior, nu: int, centres: Array, low: float, high: float) -> Array:
+    """Return how far each root of ``D^nu f`` may be from its place: a standard deviation or so."""
+    step = np.full(len(centres), (high - low) / _GRID)
+    if not (len(centres) and nu < post.highest_order):
+        return step
+    slope = np.abs(_mean(post, centres, nu + 1))
+    std = np.sqrt(post._var(centres, np.full(len(centres), nu)))
+    return np.asarray(np.minimum(np.divide(std, slope, out=step.copy(), where=slope > 0), step))
+
+
+def _grid(centres: Array, reach: Any, wanted: Any, low: float, high: float) -> Array:
+    """Return places over the range, the centres among them, dense about those that are wanted."""
+    near = np.linspace(-_REACH, _REACH, _LOCAL)
+    about = centres[wanted, None] + np.broadcast_to(reach, centres.shape)[wanted, None] * near
+    parts = (np.linspace(low, high, _GRID), centres, about.ravel())
     return np.unique(np.clip(np.concatenate(parts), low, high))
 
 
 def _draw(
-    post: Posterior, nu: int, x: Array, size: int, rng: int | np.random.Generator | None
+    post: Posterior,
+    nu: int,
+    height: int,
+    x: Array,
+    size: int,
+    rng: int | np.random.Generator | None,
 ) -> Paths:
     generator = np.random.default_rng(rng)
-    places, orders = np.tile(x, 2), np.repeat([nu, 0], len(x))
+    places, orders = np.tile(x, 2), np.repeat([nu, height], len(x))
     paths = post._sample(places, orders, size, generator).reshape(size, 2, -1)
     if math.isfinite(post.dof):
         mean = post._mean(places, orders).reshape(2, -1)
@@ -178,24 +217,55 @@ def _draw(
     return Paths(x, paths[:, 0], paths[:, 1])
 
 
-def _crossings(draws: Paths, value: float, sign: int) -> tuple[NDArray[np.int64], Array, Array]:
-    """Return path, place and height of every crossing in one direction, by linear interpolation."""
-    event = sign * (draws.event - value)
-    path, at = np.nonzero((event[:, :-1] < 0) & (event[:, 1:] >= 0))
-    before, after = event[path, at], event[path, at + 1]
-    share = before / (before - after)
-    place = draws.x[at] + share * (draws.x[at + 1] - draws.x[at])
-    height = draws.height[path, at] * (1 - share) + draws.height[path, at + 1] * share
-    return path, place, height
+def _areas(x: Array, paths: Array) -> Array:
+    """Return the integral of each path up to each place, by the trapezoidal rule."""
+    out = np.zeros_like(paths)
+    np.cumsum(0.5 * np.diff(x) * (paths[:, 1:] + paths[:, :-1]), axis=1, out=out[:, 1:])
+    return out
 
 
-def _nearest(
-    centre: float, path: NDArray[np.int64], place: Array, height: Array
+def _bases(turns: Array, k: int) -> tuple[int, int]:
+    """Return where a curve is highest to the left and right of its minimum k, before a lower one.
+
+    `turns` are its values at its extrema and at both ends of the range.
+    """
+    lower = np.flatnonzero(turns < turns[k])
+    first = max(lower[lower < k], default=-1) + 1
+    last = min(lower[lower > k], default=len(turns))
+    left, right = turns[first:k], turns[k + 1 : last]
+    return (
+        first + int(np.argmax(left)) if len(left) else k - 1,
+        k + 1 + int(np.argmax(right)) if len(right) else k + 1,
+    )
+
+
+def _between(k: int, bases: tuple[int, int], unsure: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the turns between which the place of root k is sought on each path.
+
+    They are the neighbours of its own turn, k + 1, but a neighbour with a root of the same kind
+    beyond it that is not sure keeps no path from going there.
+    """
+    first, last = k, k + 2
+    while first > max(bases[0], 1) and unsure[first - 2]:
+        first -= 2
+    while last < min(bases[1], len(unsure)) and unsure[last]:
+        last += 2
+    return max(first, bases[0]), min(last, bases[1])
+
+
+def _crossings(
+    draws: Paths, path: NDArray[np.int64], at: NDArray[np.int64], sign: int
 ) -> tuple[Array, Array]:
-    """Return of each path that has an event the one nearest to the mean curve's."""
-    order = np.lexsort((np.abs(place - centre), path))
-    first = np.unique(path[order], return_index=True)[1]
-    return place[order][first], height[order][first]
+    """Return place and height where some paths cross zero, beside nodes, by linear interpolation.
+
+    A node is one of the extrema of the integral by the trapezoidal rule.
+    """
+    left = np.where(sign * draws.event[path, at] < 0, at, at - 1)
+    before, after = draws.event[path, left], draws.event[path, left + 1]
+    share = before / (before - after)
+    place = draws.x[left] + share * (draws.x[left + 1] - draws.x[left])
+    height = draws.height[path, left] * (1 - share) + draws.height[path, left + 1] * share
+    return place, height
 
 
 def _vertex(x: Array, paths: Array) -> tuple[Array, Array]:
@@ -220,7 +290,7 @@ def _summarise(
     found: list[tuple[float, Array, Array]],
     size: int,
     level: float,
-    nu: int = 0,
+    nu: int,
 ) -> Locations:
     """Return the table of events from the places and heights that the paths gave each."""
     x = np.array([row[0] for row in found])
