@@ -94,10 +94,11 @@ class AveragedPosterior(Posterior):
     @functools.cached_property
     def _left(self) -> LeaveOneOut:
         left = self._each(lambda m: m.loo())
-        mean = self._weighted([one.mean for one in left])
-        spread = [one.std**2 + (one.mean - mean) ** 2 for one in left]
+        residual = self._weighted([one.residual for one in left])  # exactly 0 of exact rows
+        spread = [one.std**2 + (one.residual - residual) ** 2 for one in left]
         density = _log_mixed([one.log_density for one in left], self.weights)
-        return LeaveOneOut(mean, np.sqrt(self._weighted(spread)), self.data.y - mean, density)
+        mean = self.data.y - residual
+        return LeaveOneOut(mean, np.sqrt(self._weighted(spread)), residual, density)
 
     def _each(self, ask: Callable[[Posterior], T]) -> list[T]:
         return each(ask, self.members, len(self.data))
