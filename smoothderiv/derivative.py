@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.leave_one_out import LeaveOneOut
 from smoothderiv.model import Model
 from smoothderiv.moments import Moments
 from smoothderiv.observations import Observations
@@ -57,6 +58,12 @@ class Derivative(Posterior):
 
     def residuals(self) -> Array:  # noqa: D102
         return self.base.residuals()
+
+    def loo(self) -> LeaveOneOut:  # noqa: D102
+        return self.base.loo()
+
+    def log_predictive(self) -> Array:  # noqa: D102
+        return self.base.log_predictive()
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         return self.base._mean(x, nu + self.shift)

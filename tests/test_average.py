@@ -50,6 +50,28 @@ def test_the_mixture_has_the_moments_of_its_members():
         post(x, 2)
 
 
+def test_exact_rows_are_conditions_and_leave_no_residual():
+    exact = np.linspace(0.03, 0.97, 12)
+    data = small() + sd.observe(exact, wave(exact, 0), yerr=0)
+    models = [sd.SmoothingSpline(3, q=q) for q in (1e4, 3e4, 1e5, 1e6)]
+    post = sd.ModelAverage(models, weights=tuple(np.sqrt([1, 2, 3, 4]))).condition(data)
+    left = post.loo()
+    assert (left.residual[data.exact] == 0).all()
+    assert (left.std[data.exact] == 0).all()
+    assert_allclose(left.mean + left.residual, data.y, rtol=1e-14)
+    means = np.array([m.loo().mean for m in post.members])
+    assert_allclose(left.mean, post.weights @ means, rtol=1e-9)
+
+
+def test_the_derivative_tells_of_the_same_rows_left_out():
+    post = known_average().condition(small())
+    slope = post.derivative(1)
+    for name in ("mean", "std", "residual", "log_density"):
+        assert_allclose(getattr(slope.loo(), name), getattr(post.loo(), name), rtol=1e-14)
+    assert_allclose(slope.log_predictive(), post.log_predictive(), rtol=1e-14)
+    assert_allclose(slope.diagnose().standardised, post.diagnose().standardised, rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     "model",
     [
