@@ -173,6 +173,17 @@ def test_a_mixture_is_held_as_often_as_it_says(nu, count):
     assert c <= whole * (1 + 1e-9)
 
 
+def test_the_band_of_a_mixture_goes_by_an_exact_place_between_those_asked():
+    data = DATA + sd.observe(0.5, 0.2, 0.0)
+    models = [sd.SmoothingSpline(3, q=q) for q in (1e4, 1e5)]
+    post = sd.ModelAverage(models, weights=(1, 2)).condition(data)
+    x = np.linspace(0.025, 0.975, 20)
+    paths = post.sample(x, size=10_000, rng=0)
+    lower, upper = post.band(x)
+    held = ((lower <= paths) & (paths <= upper)).all(axis=1).mean()
+    assert 0.935 < held < 0.965
+
+
 def test_several_dimensions_are_drawn():
     X2 = RNG.uniform(size=(30, 2))
     kernel = sd.kernels.Matern52(scale=0.5, sigma=1.0)

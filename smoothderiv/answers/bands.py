@@ -44,6 +44,7 @@ _NODE, _WEIGHT = np.polynomial.legendre.leggauss(3)
 _U, _V = np.polynomial.legendre.leggauss(32)
 _BINS = np.concatenate(([0.0], np.geomspace(1e-4, 0.5 * math.pi, 120), [math.inf]))
 _FAR = 7.0  # standard deviations beyond which exit rates are asymptotic
+_TURNED = 0.5 * math.pi  # from one step to the next: the two are independent
 _SIEGMUND = 0.5825971579390107  # -zeta(1/2) / sqrt(2 pi)
 
 
@@ -88,7 +89,8 @@ class Way:
         """Return the level that is left as often as the limits ``c wider -+ off`` are."""
         if self.wider is None or self.off is None:
             return c * scales
-        weight = self.length if self.length.sum() > 0 else np.ones(len(self.wider))
+        weight = np.minimum(self.length, _TURNED * self.steps)
+        weight = weight if weight.sum() > 0 else np.ones(len(self.wider))
         ends = [scales[:, None] * (c * self.wider + side * self.off) for side in (-1, 1)]
         each = [np.exp(-0.5 * np.maximum(end, 0.0) ** 2) for end in ends]
         with np.errstate(divide="ignore"):
@@ -134,7 +136,7 @@ def turning(angles: Array, steps: Array, c: Array) -> Array:
     angle, count = _binned(angles[~everywhere], steps[~everywhere])
     if not len(angle):
         return np.asarray(total)
-    half = 0.5 * np.minimum(angle, 0.5 * math.pi)[:, None]
+    half = 0.5 * np.minimum(angle, _TURNED)[:, None]
     near = half * (0.5 + 0.5 * _U)
     far = 0.5 * math.pi - near
     each = [
@@ -215,9 +217,10 @@ def _ways(post: Moments, routes: list[tuple[int, Array, Array]]) -> Ways:
         ways = []
         for (mean, std), route in zip(whole, routes, strict=True):
             own_mean, own_std = _moments(part, *route[:2])
-            inverse = _over(1.0, own_std)
-            off = (own_mean - mean) * inverse
-            ways.append(dataclasses.replace(_way(part, *route), wider=std * inverse, off=off))
+            off = _over(own_mean - mean, own_std)
+            wider = np.full_like(std, np.inf)  # what is certain does not stray
+            np.divide(std, own_std, out=wider, where=own_std > 0)
+            ways.append(dataclasses.replace(_way(part, *route), wider=wider, off=off))
         out.append((weight, ways))
     return out
 
