@@ -114,6 +114,15 @@ def times(seconds: ArrayLike, origin: np.datetime64) -> NDArray[np.datetime64]:
     return np.asarray(origin + whole.astype("m8[s]") + fraction)
 
 
+def in_arrow_units(x: NDArray[Any]) -> NDArray[Any]:
+    """Return times of a unit that Arrow lacks (years to minutes) in seconds, all else as it is."""
+    if x.dtype.kind not in "mM":
+        return x
+    coarse = {"M": ("Y", "M", "W", "h", "m"), "m": ("W", "D", "h", "m")}[x.dtype.kind]
+    unit = np.datetime_data(x.dtype)[0]
+    return x.astype(f"{x.dtype.kind}8[s]") if unit in coarse else x
+
+
 def asked_orders(nu: Any) -> tuple[int, ...]:
     """Return the distinct orders of derivatives that are asked, as they come."""
     found = np.atleast_1d(np.asarray(nu))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import in_arrow_units
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
@@ -338,7 +339,7 @@ class Posterior(Moments):
         several = self.data.ndim > 1
         at_least = np.atleast_2d if several else np.atleast_1d
         places = at_least(np.asarray(x))
-        columns: dict[str, Any] = {"x": list(places) if several else places}
+        columns: dict[str, Any] = {"x": list(places) if several else in_arrow_units(places)}
         for order in at_least(np.asarray(nu)):
             key = tuple(np.atleast_1d(order).tolist())
             here = marginal(self, places, order, stds.get(key))

@@ -180,6 +180,16 @@ def test_frame_is_the_answers_as_a_table():
     assert times.column_names == ["x", "mean_1", "std_1", "lower_1", "upper_1"]
 
 
+@pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "ms"])
+@pytest.mark.parametrize("kind", ["M8", "m8"])
+def test_the_table_takes_times_of_any_unit(kind, unit):
+    if kind == "m8" and unit in "YM":
+        pytest.skip("spans of months differ in length")
+    t = np.arange(9).astype(f"{kind}[{unit}]")
+    table = sd.RegressionSpline(0).condition(sd.observe(t, np.arange(9.0), 0.1)).frame(t[:2])
+    assert (np.array(table["x"]).astype(f"{kind}[ms]") == t[:2].astype(f"{kind}[ms]")).all()
+
+
 def test_exact_rows_of_a_line_are_a_line():
     """Rounding is no contradiction: the smoothest curve through them is found, by any member."""
     x = np.linspace(0, 1, 12)
