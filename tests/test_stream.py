@@ -90,3 +90,14 @@ def test_orders_are_whole_numbers_of_any_kind():
     stream.update(0.0, 1.0, nu=np.int64(0))
     with pytest.raises(ValueError, match=r"nu: 1\.0 is not the order"):
         stream.update(1.0, 1.0, 0.1, nu=1.0)
+
+
+@pytest.mark.parametrize("value", [None, "1", [1.0], 1j, np.datetime64("2020-01-01", "ns")])
+def test_what_is_no_number_is_told(value):
+    stream = sd.SmoothingSpline(2, q=1.0, noise={0: 0.1}).stream()
+    with pytest.raises(ValueError, match=r"x: .* is not a number"):
+        stream.update(value, 1.0)
+    with pytest.raises(ValueError, match=r"y: .* is not a number"):
+        stream.update(1.0, value)
+    stream.update(np.float32(1), np.array(2), True)
+    assert len(stream) == 1

@@ -98,6 +98,7 @@ class Stream:
             ) from None
         if yerr is None:
             yerr = self._level(nu)
+        x, y, yerr = _number(x, "x"), _number(y, "y"), _number(yerr, "yerr")
         k = int(self._state[2])
         if k == len(self._rows):
             self._rows = np.concatenate((self._rows, np.empty_like(self._rows)))
@@ -210,3 +211,16 @@ class Stream:
             stream._state = np.array(kept["state"])
             stream._rows = np.concatenate((kept["rows"], np.empty((16, 4))))
         return stream
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a float, of compiled code's only kind, or say what is none."""
+    if type(value) is float:
+        return value
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name}: {value!r} is not a number; give one number a row (times as seconds, NaN for "
+            "a missing y)"
+        )
+    return float(array)
