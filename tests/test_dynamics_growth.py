@@ -1,6 +1,7 @@
 """Growth rates: laws, against simulated truth and a curve of record."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -109,6 +110,14 @@ def test_summary_and_picture():
     assert [ax.get_xlabel() for ax in figure.axes] == ["t (h)", "t (h)", "n (cells)"]
     assert growth.plot("h").axes[1].get_ylabel() == "n′/n (per h)"  # noqa: RUF001
     assert growth.x is growth.t
+
+
+def test_what_decays_is_halved():
+    t = np.linspace(0, 5, 40)
+    noise = np.exp(0.01 * np.random.default_rng(0).standard_normal(40))
+    assert re.search(
+        r"halving in 0\.[67]", sd.dynamics.growth_rate(t, np.exp(-t) * noise).summary()
+    )
 
 
 def test_datetimes_come_back_as_datetimes_and_rates_are_per_second():

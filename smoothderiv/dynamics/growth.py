@@ -123,12 +123,13 @@ class GrowthRate:
         top, logistic, (unit, per) = self.largest, self.logistic, self._units()
         low, high = logistic.interval["K"]
         when, first, last = (place_words(v[0]) for v in (top.x, top.lower, top.upper))
+        change = "doubling" if top.height[0] > 0 else "halving"
         return "\n".join(
             (
                 f"per-capita growth from {len(self.posterior.data)} counts",
                 f"largest rate {top.height[0]:.6g} ± {top.height_std[0]:.2g}{per} at t = {when} "
-                f"({first} to {last}{edge_words(top.at_edge[0])}), doubling in "
-                f"{math.log(2) / top.height[0]:.4g}{unit}",
+                f"({first} to {last}{edge_words(top.at_edge[0])}), {change} in "
+                f"{math.log(2) / abs(top.height[0]):.4g}{unit}",
                 f"logistic r {logistic.r:.6g} ± {logistic.r_std:.2g}{per}, K {logistic.K:.6g} "
                 f"({low:.6g} to {high:.6g}){logistic._doubts()}",
             )
