@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from smoothderiv._threads import each
+from smoothderiv._warn import warn
 from smoothderiv.binning import telling
 from smoothderiv.minimiser import Search
 from smoothderiv.mixture import AveragedPosterior
@@ -219,7 +220,7 @@ class _Member:
 
     def repeat_warnings(self) -> None:
         for warning in self.told:
-            warnings.warn(warning.message, warning.category, stacklevel=6)
+            warn(warning.message, warning.category)
 
 
 def _tune_members(

@@ -5,7 +5,6 @@ Engines are imported when they are first used, so that ``import smoothderiv`` is
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._warn import warn
 from smoothderiv.observations import Observations, observe
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _warn(post: Posterior, correlated: bool) -> None:
             "them apart; correlated=False says that the noise is independent"
         )
     for words in told:
-        warnings.warn(words, NoiseWarning, stacklevel=3)
+        warn(words, NoiseWarning)
 
 
 def _weighed(
@@ -188,12 +188,11 @@ def _warn_of_many(weight: Array) -> None:
 
     light = int(np.count_nonzero(weight < _LIGHT))
     if light >= _MANY * len(weight):
-        warnings.warn(
+        warn(
             f"{light} of {len(weight)} rows count for less than a fifth each, as outliers. "
             "Features that few rows see, such as narrow peaks, look the same: robust=False takes "
             "all rows for the curve's own; robust=True says that they are outliers",
             NoiseWarning,
-            stacklevel=4,
         )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._warn import warn
 from smoothderiv.binning import telling
 from smoothderiv.minimiser import Minimiser, Optimum, Search
 from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_rows
@@ -293,22 +294,20 @@ def reported(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
     if report is None:
         return model
     if report.ends:
-        warnings.warn(
+        warn(
             f"the {report.criterion} is best at an end of its range, which was taken "
             f"({'; '.join(report.ends)}). If you expect otherwise, check the stated noise, add "
             "data, or hold the field",
             TuningWarning,
-            stacklevel=3,
         )
     inside = np.isfinite(report.log_values)
     steepest, size = np.abs(report.gradient[inside]).max(initial=0.0), abs(report.loss)
     if not report.settled and steepest > 1e-2 * max(1.0, 1e-6 * size):
-        warnings.warn(
+        warn(
             f"the search for the best {report.criterion} did not converge (gradient "
             f"{steepest:.2g} nats); hold one of "
             f"{', '.join(report.names)} or compare other starting models",
             TuningWarning,
-            stacklevel=3,
         )
     if len(tried) > 1:
         report = dataclasses.replace(report, tried=tried)

@@ -38,7 +38,7 @@ PUBLIC = [
 ]
 # What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
 # tuning -> model, posterior -> observations. Splines and state space never import each other.
-BASE = {"_validate", "_frames", "observations"}
+BASE = {"_validate", "_frames", "_warn", "observations"}
 SEAM = BASE | {
     "answers",
     "binning",
@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "_frames": {"_validate"},
     "_threads": set(),
     "_units": set(),
+    "_warn": set(),
     "observations": {"_validate", "_frames"},
     "model": BASE,
     "newton": set(),

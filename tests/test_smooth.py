@@ -220,6 +220,53 @@ def test_arrays_are_told_where_to_go():
         sd.smooth(np.arange(5.0), np.arange(5.0))
 
 
+def lined():
+    """Values on a line, of which every tuner says that its optimum lies at an end."""
+    x = np.linspace(0, 1, 40)
+    return x, 2 * x + 0.1 * np.random.default_rng(1).standard_normal(40)
+
+
+def hanging():
+    """Values whose noise is a random walk."""
+    rng = np.random.default_rng(1)
+    x = np.linspace(0, 10, 200)
+    return x, np.sin(x) + 0.1 * np.cumsum(rng.standard_normal(200))
+
+
+def sharp():
+    """Values whose leave-one-out density under :func:`lost` is lost in rounding."""
+    x = np.linspace(0, 600, 1200)
+    return sd.observe(x, np.sin(x), yerr=1e-6)
+
+
+def lost():
+    return sd.GaussianProcess(sd.kernels.SquaredExponential(), solver="band")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: sd.tune(sd.SmoothingSpline(2), sd.observe(*lined())),
+        lambda: sd.smooth(sd.observe(*lined()), sd.SmoothingSpline(2)),
+        lambda: sd.tune(sd.AdaptiveSpline(2), sd.observe(*lined())),
+        lambda: sd.tune(sd.ModelAverage((lost(),), spread=False), sharp(), "loo"),
+        lambda: sd.smooth(sd.observe(*hanging())),
+        lambda: sd.differentiate(*hanging()),
+        lambda: (
+            sd.SmoothingSpline(2, 1.0).condition(sd.observe(*hanging(), 0.01)).diagnose().warn()
+        ),
+    ],
+    ids=["tune", "smooth", "adaptive", "average", "default", "differentiate", "diagnosis"],
+)
+def test_warnings_point_at_the_line_that_called(ask):
+    """Python shows a warning once for each line: one inside the package would hide the others."""
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        ask()
+    assert given
+    assert {warning.filename for warning in given} == {__file__}
+
+
 def test_a_posterior_shows_itself_in_a_line():
     x = np.linspace(0, 6, 40)
     shown = repr(sd.smooth(sd.observe(x, np.sin(x) + 0.1 * np.cos(40 * x))))

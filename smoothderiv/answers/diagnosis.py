@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import NDArray
 
+from smoothderiv._warn import warn
 from smoothderiv.observations import Order
 
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ class Diagnosis:
     warnings: tuple[str, ...]
     of_noise: tuple[str, ...]
 
-    def warn(self, stacklevel: int = 2) -> None:
+    def warn(self) -> None:
         """Give each of the warnings as a :class:`NoiseWarning`."""
         for words in self.warnings:
-            warnings.warn(words, NoiseWarning, stacklevel=stacklevel + 1)
+            warn(words, NoiseWarning)
 
 
 def diagnose(post: Posterior) -> Diagnosis:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._warn import warn
 from smoothderiv.dynamics.estimate import Estimate
 from smoothderiv.dynamics.likelihood import Likelihood, Point, Value
 from smoothderiv.dynamics.problem import Problem
@@ -56,11 +56,10 @@ def _with_friction(problem: Problem) -> tuple[Estimate, Trajectory]:
         places = problem.as_given(problem.times)
         states = path.mean(places, np.arange(problem.order)[:, None])
         rate, turns = states[-1], _turns(problem, found.coefficients, states)
-    warnings.warn(
+    warn(
         f"the sign of the rate did not settle in {_ROUNDS} rounds: the system seems to rest for "
         "long, where friction holds it and the equation says nothing; leave such times out",
         RuntimeWarning,
-        stacklevel=4,
     )
     return found, path
 

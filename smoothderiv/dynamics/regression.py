@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 from numpy.typing import ArrayLike
 
+from smoothderiv._warn import warn
 from smoothderiv.dynamics.problem import Problem, pose
 from smoothderiv.dynamics.result import DynamicsFit
 from smoothderiv.dynamics.terms import Function
@@ -145,11 +145,10 @@ def _warn_of_poor_excitation(found: DynamicsFit) -> None:
     if found.condition_number <= _DEPENDENT:
         return
     names = found.unidentified
-    warnings.warn(
+    warn(
         f"the terms hardly differ along this motion (condition number "
         f"{found.condition_number:.3g}, above {_DEPENDENT:g}): "
         f"{' and '.join(names)} cannot be told apart well, and their "
         "standard deviations say so. Vary the input more, or leave a term out",
         ExcitationWarning,
-        stacklevel=3,
     )

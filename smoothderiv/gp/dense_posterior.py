@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from smoothderiv._warn import warn
 from smoothderiv.answers.diagnosis import NoiseWarning
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.gp import assembly
@@ -65,13 +65,12 @@ def _tell_of_missed_rows(
     worst = int(np.argmax(missed))
     if not missed[worst] > _FAR:
         return
-    warnings.warn(
+    warn(
         f"row {int(rows[worst])} is exact (yerr=0), but missed by "
         f"{missed[worst] * size[worst]:.2g}: the matrix of {model.kernel!r} is "
         "singular to rounding and cannot follow the rows; use shorter lengths or a "
         "rougher kernel, such as Matern72, or a positive yerr",
         NoiseWarning,
-        stacklevel=4,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._threads import cores, threaded
 from smoothderiv._validate import asked_orders, coordinates
+from smoothderiv._warn import warn
 from smoothderiv.integrations import missing
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, observe
@@ -182,11 +182,10 @@ def _whole_series(da: xr.DataArray, dim: str) -> xr.DataArray:
     chunks = da.chunksizes.get(dim, ())
     if len(chunks) <= 1:
         return da
-    warnings.warn(
+    warn(
         f"dim: {dim!r} is split into {len(chunks)} chunks, but a curve needs its whole series; "
         f"the array is rechunked, which moves all of it. Store or open it with {dim!r} whole, as "
         f"by da.chunk({{{dim!r}: -1}}), to spare that",
-        stacklevel=3,
     )
     return da.chunk({name: -1 if name == dim else "auto" for name in da.dims})
 
@@ -272,10 +271,9 @@ def _block(
             else:
                 out[place] = answer
     if failed:
-        warnings.warn(
+        warn(
             f"{len(failed)} of {math.prod(shape)} series could not be fitted and are NaN; the "
             f"first: {failed[0]}",
-            stacklevel=2,
         )
     return out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from smoothderiv._frames import Part, Table, read_parts
 from smoothderiv._threads import cores, threaded
 from smoothderiv._validate import asked_orders, coordinates
+from smoothderiv._warn import warn
 from smoothderiv.answers.limits import check_level
 from smoothderiv.model import Model
 from smoothderiv.panels._keys import split_rows
@@ -116,10 +116,9 @@ def smooth_panel(
     failed = [number for number, found in enumerate(answers) if found and found.trouble]
     if failed:
         first = answers[failed[0]]
-        warnings.warn(
+        warn(
             f"{len(failed)} of {len(panel)} series could not be fitted; column 'error' says why. "
             f"The first is {panel.label(failed[0])}: {panel.says(failed[0], first)}",
-            stacklevel=2,
         )
     return panel.native(panel.table(range(len(panel)), answers, question.nu))
 

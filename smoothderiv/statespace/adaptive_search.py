@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._warn import warn
 from smoothderiv.binning import binned
 from smoothderiv.model import UndeterminedError, missing_noise
 from smoothderiv.newton import newton
@@ -60,7 +61,7 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
             fits[0] = dataclasses.replace(fits[0].objective, data=data).polished(fits[0])
             return _average(fits, evidence, functools.partial(_constants, placed, spread))
     for warning in told:
-        warnings.warn(warning.message, warning.category, stacklevel=6)
+        warn(warning.message, warning.category)
     (flat, *others), (_, *weights) = _constants(placed, spread)
     beside = tuple(zip(others, weights, strict=True))
     return dataclasses.replace(flat, tuning=uniform.tuning, _beside=beside)
