@@ -37,6 +37,10 @@ class Derivative(Posterior):
 
     # Asked of the base when they are asked for: some engines work them out only then.
 
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]  # noqa: D102
+        return self.base.notes
+
     @functools.cached_property
     def log_evidence(self) -> float:  # type: ignore[override]  # noqa: D102
         return self.base.log_evidence

@@ -49,12 +49,15 @@ class AveragedPosterior(Posterior):
     ----------
     members : tuple of Posterior
     weights : (K,) array, positive, of sum 1
+    notes : tuple of str
+        What :func:`smoothderiv.smooth` found doubtful of the noise; :meth:`diagnose` repeats it.
     """
 
     data: Observations
     model: ModelAverage
     members: tuple[Posterior, ...]
     weights: Array
+    notes: tuple[str, ...] = ()
 
     @functools.cached_property
     def noise(self) -> Noise:  # type: ignore[override]

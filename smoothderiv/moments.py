@@ -29,6 +29,7 @@ class Moments(ABC):
     log_evidence: float
     edf: float
     dof: float
+    notes: tuple[str, ...] = ()
 
     # What an engine declares: moments at validated, flat places; 1-D x is (n,) and nu is (n,),
     # for d > 1 both are (n, d).

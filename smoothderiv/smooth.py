@@ -5,6 +5,7 @@ Engines are imported when they are first used, so that ``import smoothderiv`` is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,7 +63,7 @@ def smooth(
         of Gaussian processes of Matern 7/2 and squared exponential covariance with an
         Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise; of more than 1000 rows the
         Matern alone, in O(n). "auto": the default model warns where the data say so by evidence
-        (:func:`smoothderiv.noise.correlated.correlation_gain`). A `model` given says so itself, by
+        (:func:`smoothderiv.noise.correlated.noise_gains`). A `model` given says so itself, by
         :class:`.Nuisance`.
     circular : bool
         The values are angles in radians: whole turns are added to them so that a smooth curve
@@ -84,8 +85,8 @@ def smooth(
     -----
     NoiseWarning
         Of the default model: a stated noise that the residuals contradict, noise that hangs
-        together or has a period (see :meth:`.Posterior.diagnose`), so many outliers (a tenth of
-        the rows) that they may be the curve.
+        together or has a period, so many outliers (a tenth of the rows) that they may be the
+        curve. :meth:`.Posterior.diagnose` and ``summary()`` say the same.
 
     Examples
     --------
@@ -122,11 +123,9 @@ def smooth(
         data = unwrapped(data, model)
     wanted = _default(data, nu, correlated is True) if model is None else model
     post = tune(wanted, data).condition(data)
-    weighed = _weighed(wanted, post, robust, varying, model is None)
+    weighed, doubts = _weighed(wanted, post, robust, varying, model is None)
     post = post if weighed is data else tune(wanted, weighed).condition(weighed)
-    if model is None:
-        _warn(post, correlated == "auto")
-    return post
+    return _told(post, doubts, correlated == "auto") if model is None else post
 
 
 def _default(data: Observations, nu: int, correlated: bool) -> Model:
@@ -136,27 +135,24 @@ def _default(data: Observations, nu: int, correlated: bool) -> Model:
     return default_model(data, nu, correlated)
 
 
-def _warn(post: Posterior, correlated: bool) -> None:
-    """Warn of noise that is not as it was said, or not as it was taken to be."""
+def _told(post: Posterior, doubts: tuple[str, ...], correlated: bool) -> Posterior:
+    """Warn of noise that is not as it was said or taken to be, and note what diagnosis misses."""
     from smoothderiv.answers.diagnosis import NoiseWarning
     from smoothderiv.mixture import AveragedPosterior
-    from smoothderiv.noise.correlated import correlation_gain
+    from smoothderiv.noise.correlated import noise_gains
 
-    told = list(post.diagnose().of_noise)
-    if correlated and isinstance(post, AveragedPosterior) and (gain := correlation_gain(post)) > 0:
-        told.append(
-            "the noise of neighbouring values hangs together, or the curve is very rough (log "
-            f"evidence {gain:.1f} nats higher): limits are too narrow then. correlated=True tells "
-            "them apart; correlated=False says that the noise is independent"
-        )
-    for words in told:
+    assert isinstance(post, AveragedPosterior)
+    if correlated and (gains := noise_gains(post)).correlated > 0:
+        doubts = (*doubts, gains.words())
+    for words in (*post.diagnose().of_noise, *doubts):
         warn(words, NoiseWarning)
+    return dataclasses.replace(post, notes=doubts) if doubts else post
 
 
 def _weighed(
     wanted: Model, post: Posterior, robust: Choice, varying: Choice, default: bool
-) -> Observations:
-    """Return the data with weights for noise that has heavy tails and that varies along x.
+) -> tuple[Observations, tuple[str, ...]]:
+    """Return the data with weights for noise of heavy tails that varies along x, and doubts of it.
 
     Outliers come first: they would pass for a stretch of strong noise. Where the noise varies, they
     are told afresh by that.
@@ -177,23 +173,24 @@ def _weighed(
             calm = data = data.reweighted(data.weight * trend)
             if tails:
                 calm = _robust(fit_quietly(inner, data), inner, robust is True)
-    if robust == "auto":
-        _warn_of_many(calm.weight / data.weight)
-    return calm
+    doubts = _many_words(calm, calm.weight / data.weight) if robust == "auto" else ()
+    return calm, doubts
 
 
-def _warn_of_many(weight: Array) -> None:
-    """Warn where so many rows are taken for outliers that they may be the curve."""
-    from smoothderiv.answers.diagnosis import NoiseWarning
-
-    light = int(np.count_nonzero(weight < _LIGHT))
-    if light >= _MANY * len(weight):
-        warn(
-            f"{light} of {len(weight)} rows count for less than a fifth each, as outliers. "
-            "Features that few rows see, such as narrow peaks, look the same: robust=False takes "
-            "all rows for the curve's own; robust=True says that they are outliers",
-            NoiseWarning,
-        )
+def _many_words(data: Observations, weight: Array) -> tuple[str, ...]:
+    """Say where so many rows are taken for outliers that they may be the curve, or the noise."""
+    light = weight < _LIGHT
+    if np.count_nonzero(light) < _MANY * len(weight):
+        return ()
+    stated = bool((light & ~data.estimated).any())
+    also = ", and so does noise of which yerr says too little" if stated else ""
+    remedy = "; relative=True has the scale of yerr estimated" if stated else ""
+    return (
+        f"{np.count_nonzero(light)} of {len(weight)} rows count for less than a fifth each, as "
+        f"outliers. Features that few rows see, such as narrow peaks, look the same{also}: "
+        "robust=False takes all rows for the curve's own; robust=True says that they are "
+        f"outliers{remedy}",
+    )
 
 
 def _robust(post: Posterior, model: Model, every: bool) -> Observations:

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
-from smoothderiv.noise.correlated import correlation_gain
+from smoothderiv.noise.correlated import correlation_gain, noise_gains
 
 
 def curve(x, nu=0):
@@ -25,6 +25,16 @@ def noisy(seed, rho, n=200, sd_noise=0.15):
     for i in range(1, n):
         noise[i] = rho * noise[i - 1] + np.sqrt(1 - rho**2) * rng.standard_normal()
     return sd.observe(x, curve(x) + sd_noise * noise + 0.03 * rng.standard_normal(n))
+
+
+def stated(data, yerr):
+    return sd.observe(data.x, data.y, yerr)
+
+
+def small_errors():
+    """A sine with white noise of 0.1, said to be 0.02."""
+    x = np.linspace(0, 6, 200)
+    return sd.observe(x, np.sin(x) + 0.1 * np.random.default_rng(0).standard_normal(200), 0.02)
 
 
 KERNEL = kernels.Matern72(0.4, 1.0) + kernels.Nuisance(kernels.Matern12(0.05, 0.2))
@@ -121,6 +131,40 @@ def test_such_noise_about_nothing_is_not_taken_for_a_curve():
         size.append(np.sqrt(np.mean(post(data.x) ** 2)))
     assert np.mean(held) > 0.9
     assert np.mean(size) < 0.2 * 0.3
+
+
+@pytest.mark.parametrize(
+    ("data", "preferred"),
+    [(small_errors(), "last"), (stated(noisy(0, 0.8, n=300), 0.03), "first")],
+    ids=["yerr too small", "hangs together"],
+)
+def test_stated_noise_that_is_followed_is_told_with_all_its_causes(data, preferred):
+    """And stays with the posterior, where the residuals of the fit say nothing."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        post = sd.smooth(data, robust=False)
+    every = [str(one.message) for one in told]
+    (words,) = (w for w in every if "relative=True" in w and "correlated=True" in w)
+    assert "or yerr is too small" in words
+    assert f"the evidence prefers the {preferred}." in words
+    assert "relative=True" in words
+    assert words in post.diagnose().warnings
+    assert words in post.derivative().diagnose().of_noise
+    assert words in post.summary()
+    assert "none" not in post.summary().splitlines()[-1]
+
+
+def test_the_scale_of_noise_that_is_said_too_small_is_found():
+    gains = noise_gains(sd.smooth(small_errors(), correlated=False))
+    assert gains.scale == pytest.approx(5.0, rel=0.1)
+    assert gains.scaled > gains.correlated > 100
+
+
+def test_a_scale_is_not_asked_of_noise_that_is_not_stated():
+    gains = noise_gains(sd.smooth(noisy(1, 0.8, n=300), correlated=False))
+    assert gains.correlated > 0
+    assert gains.scaled == -np.inf
+    assert "yerr" not in gains.words()
 
 
 @pytest.mark.parametrize(("n", "rho"), [(200, 0.5), (400, 0.7), (1000, 0.98), (6000, 0.999)])

@@ -196,5 +196,14 @@ def test_features_that_few_rows_see_are_not_taken_for_outliers_in_silence():
     light = int((post.data.weight < 0.2).sum())
     assert light >= 3
     assert f"{light} of 30" in str(told[0].message)
+    assert "yerr" not in str(told[0].message)
+    assert str(told[0].message) in post.diagnose().warnings
     sd.smooth(sd.observe(x, y), robust=True)
     sd.smooth(sd.observe(x, y), robust=False)
+
+
+def test_many_outliers_may_be_noise_of_which_yerr_says_too_little():
+    x = np.linspace(0, 6, 200)
+    y = np.sin(x) + 0.1 * np.random.default_rng(0).standard_normal(200)
+    with pytest.warns(sd.NoiseWarning, match=r"20 of 200 rows .* yerr says too little: .*relative"):
+        sd.smooth(sd.observe(x, y, 0.05), correlated=False)

@@ -51,6 +51,16 @@ def test_answers_are_the_same_bit_for_bit(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["fit.npz"]
 
 
+def test_doubts_of_the_noise_stay_with_the_fit(tmp_path):
+    x = np.linspace(0, 6, 100)
+    data = sd.observe(x, np.sin(x) + 0.1 * np.random.default_rng(0).standard_normal(100), 0.01)
+    with pytest.warns(sd.NoiseWarning):
+        post = sd.smooth(data)
+    assert post.notes
+    post.save(tmp_path / "fit.npz")
+    assert sd.load(tmp_path / "fit.npz").notes == post.notes
+
+
 def test_a_surface_is_restored_too(tmp_path):
     places = np.random.default_rng(0).uniform(size=(30, 2))
     data = sd.observe(places, places.sum(axis=1), 0.1) + sd.observe(

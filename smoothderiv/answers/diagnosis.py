@@ -100,7 +100,8 @@ class Diagnosis:
         exact rows and for rows that alone determine something.
     orders : tuple of OrderCheck
     warnings : tuple of str
-        What is less probable than 1 in 10000 if model and noise are right.
+        What is less probable than 1 in 10000 if model and noise are right, and what
+        :func:`smoothderiv.smooth` found by other models (``post.notes``).
     of_noise : tuple of str
         Those of them about the noise of a whole order, not about one row.
     """
@@ -138,7 +139,7 @@ def diagnose(post: Posterior) -> Diagnosis:
             mask = data.is_of(order) & ~data.exact & (data.estimated == estimated)
             if mask.any():
                 checks.append(_check(post, order, np.flatnonzero(mask), standardised, free))
-    of_noise = [words for check in checks for words in _noise_words(check)]
+    of_noise = [*(words for check in checks for words in _noise_words(check)), *post.notes]
     of_rows = [words for check in checks for words in _row_words(check, post)]
     return Diagnosis(standardised, tuple(checks), (*of_noise, *of_rows), tuple(of_noise))
 

@@ -49,6 +49,7 @@ def save(post: Posterior, path: str | os.PathLike[str]) -> None:
         "origin": None if post.data.origin is None else str(post.data.origin),
         "unit": None if post.data.origin is None else np.datetime_data(post.data.origin.dtype)[0],
         "derivative": shift,
+        "notes": list(post.notes),
         "model": _pack(post.model, arrays),
     }
     arrays["head"] = np.array(json.dumps(head))
@@ -105,6 +106,8 @@ def load(path: str | os.PathLike[str]) -> Posterior:
         data = Observations(x, y, yerr, nu, relative, head["n_missing"], origin, weight)
         model = _unpack(head["model"], arrays)
         post: Posterior = model.condition(data)
+        if head.get("notes"):  # of an average alone; older files have none
+            post = dataclasses.replace(post, notes=tuple(head["notes"]))  # type: ignore[type-var]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, {error}") from error
     return post.derivative(head["derivative"]) if head["derivative"] else post

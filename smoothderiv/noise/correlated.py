@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from smoothderiv.gp.unknowns import least_scale, neighbours, thinned
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
+from smoothderiv.posterior import Posterior
 from smoothderiv.statespace.adaptive import AdaptiveSpline
 from smoothderiv.tuning import fit_quietly
 
@@ -39,15 +42,66 @@ def correlated_models(data: Observations) -> tuple[Model, ...]:
     return tuple(GaussianProcess(kernel + Nuisance(Matern12()), mean=mean) for kernel in beliefs)
 
 
+@dataclass(frozen=True)
+class NoiseGains:
+    """Nats by which other noise explains the values better than independent noise as it was said.
+
+    Attributes
+    ----------
+    correlated : float
+        Of noise of which an Ornstein-Uhlenbeck process is a part; minus infinity where that is not
+        asked.
+    scaled : float
+        Of stated noise with a scale; minus infinity where the noise of values is not stated, and
+        where `correlated` is not positive, so that there is nothing to explain.
+    scale : float
+        The factor that the evidence puts before the stated noise, 1 where that is not asked.
+    """
+
+    correlated: float = -math.inf
+    scaled: float = -math.inf
+    scale: float = 1.0
+
+    def words(self) -> str:
+        """Say what the noise may be, what the evidence prefers, and how to have it so."""
+        if math.isinf(self.scaled):
+            return (
+                "the noise of neighbouring values hangs together, or the curve is very rough (log "
+                f"evidence {self.correlated:.1f} nats higher): limits are too narrow then. "
+                "correlated=True tells them apart; correlated=False says that the noise is "
+                "independent"
+            )
+        preferred = "the last" if self.scaled > self.correlated else "the first"
+        return (
+            "the noise of neighbouring values hangs together (log evidence "
+            f"{self.correlated:.1f} nats higher), or the curve is very rough, or yerr is too small "
+            f"(with yerr times {self.scale:.2g} {abs(self.scaled):.1f} nats "
+            f"{'higher' if self.scaled > 0 else 'lower'}): the evidence prefers {preferred}. "
+            "Limits are wrong then. observe(.., yerr, relative=True) has its scale estimated; "
+            "correlated=True tells noise that hangs together from the curve; correlated=False "
+            "says that the noise is independent and as stated"
+        )
+
+
 def correlation_gain(post: AveragedPosterior) -> float:
     """Return by how many nats correlated noise explains the values better, beyond its price.
+
+    It is `correlated` of :func:`noise_gains`.
+    """
+    return noise_gains(post).correlated
+
+
+def noise_gains(post: AveragedPosterior) -> NoiseGains:
+    """Return by how many nats other noise explains the values better, beyond its price.
 
     The log evidence of Matern 7/2 with an Ornstein-Uhlenbeck nuisance, less that of the better of
     Matern 5/2 and squared exponential without, less ``log n`` for the two numbers more (Schwarz's
     criterion); on at most 1000 neighbouring rows, and on as many spread over all, whichever is
-    more. Minus infinity where that is not asked: few values, several dimensions, or an average that
-    its roughest members do not lead or that is stiff (an effective number of parameters below 40
-    and a tenth of the values): both follow such noise best.
+    more. Where that is positive and the noise was stated, also the log evidence of the better of
+    the latter two with the stated noise scaled, less theirs without and half of ``log n``. Minus
+    infinity where that is not asked: few values, several dimensions, or an average that its
+    roughest members do not lead or that is stiff (an effective number of parameters below 40 and a
+    tenth of the values): both follow such noise best.
 
     References
     ----------
@@ -55,27 +109,38 @@ def correlation_gain(post: AveragedPosterior) -> float:
     """
     data = post.data
     if data.ndim > 1 or (values := int(data.is_of(0).sum())) < _TELLING:
-        return -math.inf
+        return NoiseGains()
     rough = float(post.weights @ [_is_rough(model) for model in post.model.models])
     if rough < _ROUGH or post.edf < min(values / 10, _FLEXIBLE):
-        return -math.inf
+        return NoiseGains()
     samples = [neighbours(data, _ENOUGH)]
     if len(data) > 2 * _ENOUGH:
         samples.append(thinned(data, _ENOUGH))
-    return max(_gain(data[np.sort(rows)]) for rows in samples)
+    gains = (_gains(data[np.sort(rows)]) for rows in samples)
+    return max(gains, key=lambda found: found.correlated)
 
 
-def _gain(data: Observations) -> float:
+def _gains(data: Observations) -> NoiseGains:
     values = data.y[data.is_of(0)]
     if len(values) < _TELLING:
-        return -math.inf
-    mean = float(np.mean(values))
+        return NoiseGains()
+    mean, price = float(np.mean(values)), 0.5 * math.log(len(data))
 
-    def evidence(kernel: Kernel) -> float:
-        return fit_quietly(GaussianProcess(kernel, mean=mean), data).log_evidence
+    def fit(kernel: Kernel, rows: Observations = data) -> Posterior:
+        return fit_quietly(GaussianProcess(kernel, mean=mean), rows)
 
-    plain = max(evidence(kernel) for kernel in (Matern52(), SquaredExponential()))
-    return evidence(Matern72() + Nuisance(Matern12())) - plain - math.log(len(data))
+    def best(rows: Observations) -> Posterior:
+        fits = (fit(kernel, rows) for kernel in (Matern52(), SquaredExponential()))
+        return max(fits, key=lambda found: found.log_evidence)
+
+    plain = best(data).log_evidence
+    together = fit(Matern72() + Nuisance(Matern12())).log_evidence
+    correlated = together - plain - 2 * price
+    stated = data.is_of(0) & ~data.exact
+    if not correlated > 0 or not stated.any() or data.estimated[stated].any():
+        return NoiseGains(correlated)
+    scaled = best(dataclasses.replace(data, relative=stated | data.relative))
+    return NoiseGains(correlated, scaled.log_evidence - plain - price, scaled.noise[0])
 
 
 def _is_rough(model: Model) -> bool:
