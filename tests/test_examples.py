@@ -21,6 +21,7 @@ EXAMPLES = [
     if path.stem not in NEEDS or find_spec(NEEDS[path.stem])
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
 
 
@@ -120,25 +121,31 @@ def test_equations_are_found_in_noisy_samples(output):
         assert coefficient < float(line[1])
 
 
-def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert blocks
-    script = tmp_path / "readme.py"
-    script.write_text("\n".join(blocks), encoding="utf-8")
-    done = run(script, tmp_path)
+@pytest.fixture(scope="module")
+def readme(tmp_path_factory):
+    """Run the Python of the README as it stands; return its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "readme.py").write_text("\n".join(BLOCKS), encoding="utf-8")
+    done = run(folder / "readme.py", folder)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "curve.png").exists()
-    shown = re.findall(r"^print\(.*\n((?:# .*\n)+)", "\n".join(blocks), flags=re.M)
+    return folder, done.stdout
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(readme):
+    folder, printed = readme
+    assert (folder / "curve.png").exists()
+    shown = re.findall(r"^print\(.*\n((?:# .*\n)+)", "\n".join(BLOCKS), flags=re.M)
     assert shown, "what is printed stands below some of the calls"
     for words in shown:
-        assert re.sub("^# ", "", words, flags=re.M) in done.stdout
+        assert re.sub("^# ", "", words, flags=re.M) in printed
 
 
-def test_the_commands_of_the_readme_run_as_they_stand(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_commands_of_the_readme_run_after_its_python(readme, monkeypatch):
+    folder, _ = readme
+    monkeypatch.chdir(folder)
     text = README.replace("\\\n", " ")
     commands = re.findall(r"^smoothderiv (.*)$", text, flags=re.M)
-    assert commands
+    assert {command.split()[0] for command in commands} == {"fit", "panel"}
     for command in ["demo", *commands]:  # "make demo" comes first on the page
         result = CliRunner().invoke(cli.app, shlex.split(command))
         assert result.exit_code == 0, f"{command}: {result.output}"
