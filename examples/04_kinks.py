@@ -2,8 +2,8 @@
 Kinks and steps
 ===============
 
-A lift: it waits, starts, rides, brakes. Its speed has kinks, and one smoothing for all of the ride
-is either too stiff there or too loose elsewhere::
+A lift waits, starts, rides and brakes. Its speed has kinks, and one amount of smoothing for the
+whole ride is either too much there or too little elsewhere::
 
     python examples/04_kinks.py [FOLDER]
 """
@@ -22,20 +22,20 @@ rng = np.random.default_rng(0)
 t = np.linspace(0, 30, 400)  # s
 speed = np.interp(t, [0, 6, 8, 20, 23, 30], [0, 0, 2.5, 2.5, 0, 0])  # m/s
 height = np.concatenate(([0.0], np.cumsum(0.5 * (speed[1:] + speed[:-1]) * np.diff(t))))
-data = sd.observe(t, height + 0.1 * rng.standard_normal(400))  # how noisy it is nobody tells
+data = sd.observe(t, height + 0.1 * rng.standard_normal(400))  # noise unknown
 
 fits = {
     "smoothing spline": sd.smooth(data, sd.SmoothingSpline(order=2)),
     "adaptive spline": sd.smooth(data, sd.AdaptiveSpline(order=2)),
     "the default": sd.smooth(data, nu=1),
 }
-print("error of the speed, m/s, and its 95 % limits")
+print("error of the speed, m/s, and its 95 % pointwise intervals")
 for name, post in fits.items():
     error = post(t, 1) - speed
     low, high = post.interval(t, 1)
     inside = np.mean((low <= speed) & (speed <= high))
     print(
-        f"  {name:17} {np.sqrt(np.mean(error**2)):.3f}; hold {inside:.0%} of the ride, "
+        f"  {name:17} {np.sqrt(np.mean(error**2)):.3f}; contain {inside:.0%} of the ride, "
         f"{np.mean(high - low):.2f} wide"
     )
 

@@ -2,7 +2,7 @@
 Gradients of a surface
 ======================
 
-The gradient field of a surface in the plane, from noisy heights, with its uncertainty::
+The gradient field of a surface over the plane, from noisy heights, with its uncertainty::
 
     python examples/10_gp_surface_gradients.py [FOLDER]
 """
@@ -33,14 +33,14 @@ def slopes(x, y):
 
 rng = np.random.default_rng(0)
 X = rng.uniform(-2, 2, (120, 2))
-X = X[~((X[:, 0] > 0.4) & (X[:, 1] > 0.2))]  # nobody went to the north-east
+X = X[~((X[:, 0] > 0.4) & (X[:, 1] > 0.2))]  # no data in the north-east
 data = sd.observe(X, height(*X.T) + 0.05 * rng.standard_normal(len(X)))
 
-# One length for each direction, the amplitude and the noise are tuned.
+# A length scale for each direction, the amplitude and the noise are tuned.
 model = sd.tune(sd.GaussianProcess(sd.kernels.Matern72(), mean="constant"), data)
 post = model.condition(data)
 print(f"{len(X)} heights; noise {model.noise[0, 0]:.3f} estimated, 0.050 true")
-print("lengths: " + ", ".join(f"{length:.2f}" for length in model.kernel.scale))
+print("length scales: " + ", ".join(f"{length:.2f}" for length in model.kernel.scale))
 
 axis = np.linspace(-1.8, 1.8, 10)
 grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)

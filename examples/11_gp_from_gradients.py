@@ -2,7 +2,7 @@
 A surface from its gradients
 ============================
 
-From noisy gradients and a single height: a potential from its force::
+A surface reconstructed from noisy gradients and a single height, as a potential from its force::
 
     python examples/11_gp_from_gradients.py [FOLDER]
 """

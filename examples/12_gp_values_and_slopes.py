@@ -2,7 +2,7 @@
 Values and slopes
 =================
 
-A curve with values at some places and slopes at others, and what the slopes add::
+Values at some places and slopes at others: what the slopes add::
 
     python examples/12_gp_values_and_slopes.py [FOLDER]
 """
@@ -30,7 +30,7 @@ x, xv = rng.uniform(0, 4, 9), rng.uniform(0, 4, 9)
 values = sd.observe(x, curve(x) + 0.1 * rng.standard_normal(9), yerr=0.1)
 both = values + sd.observe(xv, curve(xv, 1) + 0.2 * rng.standard_normal(9), yerr=0.2, nu=1)
 
-# Nine values alone hardly tell the length: a prior about it keeps the answer sensible.
+# Nine values alone hardly determine the length scale: a prior on it keeps the result sensible.
 kernel = sd.kernels.Matern72(scale=sd.kernels.LogNormal(1.0, 2.0))
 model = sd.GaussianProcess(kernel, mean="constant")
 grid = np.linspace(0, 4, 300)
@@ -39,8 +39,8 @@ for name, data in (("values alone", values), ("with slopes", both)):
     error = [np.sqrt(np.mean((post(grid, nu) - curve(grid, nu)) ** 2)) for nu in (0, 1)]
     std = [np.mean(post.std(grid, nu)) for nu in (0, 1)]
     print(
-        f"{name:12}  error of f {error[0]:.3f} (said {std[0]:.3f}),"
-        f" of f' {error[1]:.3f} (said {std[1]:.3f})"
+        f"{name:12}  error of f {error[0]:.3f} (stated {std[0]:.3f}),"
+        f" of f' {error[1]:.3f} (stated {std[1]:.3f})"
     )
 
 axes = sd.plot(post, nu=(0, 1))

@@ -1,8 +1,8 @@
 """
-A gap that slopes bridge
-========================
+A gap bridged by slopes
+=======================
 
-Between the data only the slope is known::
+In the gap between the values only slopes were measured::
 
     python examples/13_gp_gap.py [FOLDER]
 """

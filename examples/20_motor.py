@@ -2,15 +2,15 @@
 A motor from end to end
 =======================
 
-Encoder counts and voltages in, feed-forward constants out::
+From encoder counts and voltages to feed-forward constants::
 
     python examples/20_motor.py [FOLDER]
 
 The motor (simulated, so that there is a truth): x'' = a x' + b u + f sgn(x') with a = -4 per
-second, b = 30 and f = -15 rad/s² (per volt). Its encoder counts 2048 steps a turn, and the voltage
-switches at random for 6 seconds. The constants are judged by what they are for: the voltage that
-they tell for a wanted motion is put on the motor, open loop, and the motor is where it should be,
-or not.
+second, b = 30 rad/s² per volt and f = -15 rad/s². Its encoder counts 2048 steps a turn, and the
+voltage switches at random for 6 seconds. The constants are judged by their use: the voltage that
+they give for a desired motion is applied to the motor in open loop, and the motion is compared
+with the desired one.
 """
 
 import sys
@@ -64,26 +64,26 @@ fits = {
 print(fits["kalman"].summary())
 print(f"truth: {', '.join(f'{k} {v:g}' for k, v in TRUTH.items())}\n")
 
-# What the constants are for: one turn there and back, in one second each.
+# The use of the constants: one turn forth and back, in one second each.
 s = np.linspace(0, 1, 101)
 turn = 2 * np.pi * (10 * s**3 - 15 * s**4 + 6 * s**5)
 fast = 2 * np.pi * (30 * s**2 - 60 * s**3 + 30 * s**4)
 bend = 2 * np.pi * (60 * s - 180 * s**2 + 120 * s**3)
-wanted, rate, acceleration = np.concatenate(
+desired, rate, acceleration = np.concatenate(
     ([turn, fast, bend], [turn[::-1], -fast, -bend]), axis=1
 )
-clock = 0.01 * np.arange(len(wanted))
+clock = 0.01 * np.arange(len(desired))
 
 figure, axes = plt.subplots(2, 1, sharex=True, figsize=(7, 5), layout="constrained")
-axes[0].plot(clock, wanted, color="0.3", lw=3, alpha=0.4, label="wanted")
+axes[0].plot(clock, desired, color="0.3", lw=3, alpha=0.4, label="desired")
 for (name, fit), color in zip(fits.items(), ("#D55E00", "#0072B2"), strict=True):
     gain = fit.feedforward.gains
-    told = gain["Ka"] * acceleration + gain["Kv"] * rate + gain["Ks"] * np.sign(rate)
-    reached, _ = motor(clock, 0.5 * (told + np.append(told[1:], 0.0)))
-    off = np.sqrt(np.mean((reached - wanted) ** 2))
+    voltage = gain["Ka"] * acceleration + gain["Kv"] * rate + gain["Ks"] * np.sign(rate)
+    reached, _ = motor(clock, 0.5 * (voltage + np.append(voltage[1:], 0.0)))
+    off = np.sqrt(np.mean((reached - desired) ** 2))
     print(f"{name:10s} {fit.feedforward}\n{'':10s} off by {np.degrees(off):.1f} degrees")
     axes[0].plot(clock, reached, color=color, lw=1.5, label=f"constants by {name}")
-    axes[1].step(clock, told, color=color, lw=1.2, where="post")
+    axes[1].step(clock, voltage, color=color, lw=1.2, where="post")
 axes[0].set_ylabel("angle (rad)")
 axes[1].set(xlabel="t (s)", ylabel="voltage (V)")
 axes[0].legend(frameon=False)

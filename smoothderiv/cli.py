@@ -1,4 +1,4 @@
-"""The command line: a table of values and derivatives in, a fitted curve with bands out.
+"""The command line: a table of values and derivatives in, a fitted curve with intervals out.
 
 What a command does is in ``_command/job.py``, imported when it runs, so that ``--help`` is quick.
 """
@@ -21,26 +21,27 @@ app = typer.Typer(
 
 # Options that commands share.
 _Data = Annotated[str, typer.Argument(help="Table: .csv, .tsv or .parquet; - for stdin.")]
-_X = Annotated[str, typer.Option(help="Column of places.", metavar="COLUMN")]
+_X = Annotated[str, typer.Option(help="Column of x.", metavar="COLUMN")]
 _Y = Annotated[
     list[str] | None,
-    typer.Option(help="Column and the order that it observes; repeat.", metavar="COLUMN:ORDER"),
+    typer.Option(
+        help="Column of observations, and the derivative order observed (repeatable).",
+        metavar="COLUMN:ORDER",
+    ),
 ]
 _Yerr = Annotated[
     list[str] | None,
     typer.Option(
-        help="Standard deviation of a column: a number or a column; unknown if not given.",
+        help="Standard deviation of a column: a number, or another column (repeatable). "
+        "Default: estimated.",
         metavar="COLUMN=SD",
     ),
 ]
 _Relative = Annotated[
-    bool, typer.Option("--relative", help="yerr gives relative sizes of the noise.")
+    bool,
+    typer.Option("--relative", help="yerr gives relative sizes of the noise; scale estimated."),
 ]
-_Orders = Annotated[
-    list[int] | None,
-    typer.Option(min=0, help="Orders to write; repeat. By default 0, 1 and, of one curve, 2."),
-]
-_Level = Annotated[float, typer.Option(help="Probability of lower to upper.")]
+_Level = Annotated[float, typer.Option(help="Probability of the pointwise interval.")]
 _Out = Annotated[str, typer.Option(help="Table to write; - for stdout.")]
 _Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
@@ -50,7 +51,7 @@ def main() -> None:
     app()
 
 
-def _tell_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"smoothderiv {__version__}")
         raise typer.Exit
@@ -60,7 +61,7 @@ def _tell_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Tell the version.", callback=_tell_version, is_eager=True),
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     """Fit a curve to noisy values and derivatives, with uncertainty."""
@@ -73,11 +74,15 @@ def fit(
     y: _Y = None,
     yerr: _Yerr = None,
     long: Annotated[
-        bool, typer.Option("--long", help="Columns x, y, nu and yerr: one row an observation.")
+        bool,
+        typer.Option("--long", help="Long table: one observation a row, columns x, y, nu, yerr."),
     ] = False,
     relative: _Relative = False,
-    nu: _Orders = None,
-    grid: Annotated[int, typer.Option(min=2, help="How many places to write.")] = 200,
+    nu: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Derivative order to write (repeatable). Default: 0, 1, 2."),
+    ] = None,
+    grid: Annotated[int, typer.Option(min=2, help="Number of equally spaced x to write.")] = 200,
     level: _Level = 0.95,
     out: Annotated[
         str | None,
@@ -88,15 +93,16 @@ def fit(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write.")] = None,
     x_unit: Annotated[
-        str | None, typer.Option(help="Unit of x, to be told; of datetimes it is s.")
+        str | None, typer.Option(help="Unit of x for labels (seconds for datetimes).")
     ] = None,
-    y_unit: Annotated[str | None, typer.Option(help="Unit of y, to be told.")] = None,
+    y_unit: Annotated[str | None, typer.Option(help="Unit of y for labels.")] = None,
     force: _Force = False,
 ) -> None:
-    """Fit a curve to a table and write its derivatives with standard deviations and bands.
+    """Fit a curve to a table and write its derivatives with pointwise intervals.
 
-    The table written has x and, for each order, mean, std, lower and upper: mean_0, std_0,
-    lower_0, upper_0, mean_1, .. Derivatives are per unit of x, of datetimes per second.
+    The output table has x and, for each order, the mean, the standard
+    deviation and a pointwise interval: mean_0, std_0, lower_0, upper_0,
+    mean_1, .. Derivatives are per unit of x (per second for datetimes).
     """
     from smoothderiv._command import job
     from smoothderiv._command.columns import Columns
@@ -114,32 +120,39 @@ def fit(
 @app.command()
 def panel(
     data: _Data,
-    by: Annotated[list[str], typer.Option(help="Column that tells series apart; repeat.")],
+    by: Annotated[list[str], typer.Option(help="Column that identifies a series (repeatable).")],
     x: _X = "x",
     y: _Y = None,
     yerr: _Yerr = None,
     relative: _Relative = False,
-    nu: _Orders = None,
+    nu: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Derivative order to write (repeatable). Default: 0, 1."),
+    ] = None,
     grid: Annotated[
-        int | None, typer.Option(min=2, help="Places for each series; its own if not given.")
+        int | None,
+        typer.Option(min=2, help="Number of equally spaced x a series. Default: its own x."),
     ] = None,
     level: _Level = 0.95,
     order: Annotated[
         int | None,
-        typer.Option(min=1, help="Fit smoothing splines of this order, quicker than the default."),
+        typer.Option(min=1, help="Fit smoothing splines of this order (faster than the default)."),
     ] = None,
     share: Annotated[
         bool, typer.Option("--share", help="Tune one model for all series together.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes (default: all cores).")
+    ] = None,
     out: _Out = "-",
     force: _Force = False,
 ) -> None:
     """Fit every series of a long table and write their derivatives, on all cores.
 
-    The table written has the columns of --by, x and, for each order, mean, std, lower and upper,
-    then error and warning. A run that was interrupted goes on where it was if it is repeated:
-    finished series wait in a folder beside --out.
+    The output table has the columns of --by, x and, for each order, the mean,
+    the standard deviation and a pointwise interval, then error and warning.
+    If a run is interrupted, run it again: it continues where it stopped.
+    Finished series are kept in a folder beside --out until then.
     """
     from smoothderiv._command import panel_job
     from smoothderiv._command.columns import Columns
@@ -156,7 +169,9 @@ def panel(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made if missing.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Output folder; created if missing.")] = Path(
+        "demo"
+    ),
     force: _Force = False,
 ) -> None:
     """Fit a simulated train ride (positions, speeds, accelerations) and write it into a folder."""
@@ -170,7 +185,7 @@ def demo(
 
 
 def _refuse(refusal: Exception) -> NoReturn:
-    """Say in one line on stderr what is wrong, and end with status 2."""
+    """Print in one line on stderr what is wrong, and exit with status 2."""
     typer.echo(f"smoothderiv: {refusal}", err=True)
     raise typer.Exit(2)
 

@@ -2,8 +2,8 @@
 Gradients from noisy samples
 ============================
 
-A slope, a second derivative or a gradient of what was only sampled, with noise of unknown size, at
-irregular places: and how far to trust it.
+The slope, second derivative or gradient of a function that was only sampled, at irregular places,
+with noise of unknown size: and how far to trust it.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ slope = np.cos(x) + 0.9 * np.cos(3 * x)
 # %%
 # Arrays in, arrays out
 # ---------------------
-# :func:`smoothderiv.differentiate` has nothing to set. Differences of neighbours, here by
+# :func:`smoothderiv.differentiate` needs no settings. Differences of neighbours, here by
 # ``np.gradient``, divide the noise by small steps.
 
 estimate = sd.differentiate(x, y)
@@ -27,13 +27,13 @@ print(f"error of differences   {np.sqrt(np.mean((np.gradient(y, x) - slope) ** 2
 print(f"error of the estimate  {np.sqrt(np.mean((estimate.mean - slope) ** 2)):.3f}")
 print(f"standard deviation that it states  {np.sqrt(np.mean(estimate.std**2)):.3f}")
 inside = (estimate.lower < slope) & (slope < estimate.upper)
-print(f"true slopes inside the 95 % limits  {inside.mean():.0%}")
+print(f"true slopes inside the 95 % pointwise intervals  {inside.mean():.0%}")
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
 ax.plot(x, np.gradient(y, x), ".", color="0.7", ms=4, label="differences")
 ax.fill_between(x, estimate.lower, estimate.upper, color="#0072B2", alpha=0.25, lw=0)
-ax.plot(x, estimate.mean, color="#0072B2", label="estimate, 95 % limits")
+ax.plot(x, estimate.mean, color="#0072B2", label="estimate, 95 % interval")
 ax.plot(x, slope, "--", color="#D55E00", lw=1, label="truth")
 ax.set(ylim=(-4, 4), xlabel="x", ylabel="dy/dx")
 _ = ax.legend(ncols=3, loc="upper center")
@@ -41,8 +41,8 @@ _ = ax.legend(ncols=3, loc="upper center")
 # %%
 # Elsewhere, higher, and many at once
 # -----------------------------------
-# ``at`` says where, ``nu`` which derivative. Arrays of several dimensions are differentiated along
-# ``axis``, each series being tuned for itself; NaN marks what is missing.
+# ``at`` gives the places, ``nu`` the derivative. Arrays of several dimensions are differentiated
+# along ``axis``, each series tuned separately; NaN marks missing values.
 
 bend = sd.differentiate(x, y, nu=2, at=[2.0, 5.0, 8.0])
 print("second derivatives", bend.mean.round(2), "±", bend.std.round(2))
@@ -54,13 +54,12 @@ print("at 2 and at 7, all samples    ", few.mean[0].round(2), "±", few.std[0].r
 print("at 2 and at 7, none beyond 5  ", few.mean[1].round(2), "±", few.std[1].round(2))
 
 # %%
-# The second series ends at 5: what is said of its slope at 7 is a guess, and its standard deviation
-# says so.
+# The second series ends at 5: its slope at 7 is a guess, and the standard deviation shows it.
 #
 # Outliers
 # --------
-# Rows that no Gaussian noise explains lose weight, where the residuals ask for it. The weights are
-# in the data of the fit.
+# Rows that Gaussian noise cannot explain are down-weighted, if the residuals call for it. The
+# weights are in the data of the fit.
 
 spoiled = y.copy()
 spoiled[::15] += 2.0 * rng.standard_normal(10)
@@ -73,9 +72,9 @@ print(f"rows of weight below a half: {np.sum(post.data.weight < 0.5)} of 150")
 # %%
 # Kinks
 # -----
-# The default believes that two derivatives exist. Where a curve has kinks, ask for no more than the
-# slope: ``nu=1`` admits rougher curves, and tells the slope a little better. Methods that know of
-# kinks do better still: :doc:`/others`.
+# The default assumes that two derivatives exist. If the curve has kinks and you need only the
+# slope, ``nu=1`` admits rougher curves, and is somewhat more accurate. Methods made for kinks do
+# better still: :doc:`/others`.
 
 saw = np.abs((x % 4) - 2) + 0.05 * rng.standard_normal(150)
 steep = np.where(x % 4 < 2, -1.0, 1.0)
@@ -86,7 +85,7 @@ for nu in (2, 1):
 # %%
 # Surfaces
 # --------
-# For places of several dimensions a Gaussian process gives the gradient with the covariance of its
+# For x of several dimensions a Gaussian process gives the gradient with the covariance of its
 # components.
 
 places = rng.uniform(-2, 2, (80, 2))
@@ -98,5 +97,5 @@ print("truth:                 ", (np.exp(-0.375) * np.array([-1.0, -0.5])).round
 ax = sd.plot_field(surface)
 
 # %%
-# Everything else that can be asked of a fit is in :class:`.Posterior`; what limits mean, and how to
-# find peaks, is in :doc:`/learn/3_bands`.
+# :class:`.Posterior` lists everything else that a fit can compute; :doc:`/learn/3_bands` explains
+# intervals, bands and how to find peaks.

@@ -1,12 +1,12 @@
 """
-Noise that hangs together
-=========================
+Autocorrelated errors
+=====================
 
-A level sensor at 50 Hz: beside white noise it drifts for a second at a time. Taken for white noise,
-the drift is followed as if it were the level, and limits are far too narrow; taken for what it is,
-it is kept out of the curve, in O(n)::
+A level sensor at 50 Hz has white noise, and a drift that lasts about a second. If all errors are
+treated as independent, the curve follows the drift, and intervals are far too narrow; modelled as
+autocorrelated errors, the drift is kept out of the curve, in O(n)::
 
-    python examples/05_noise_that_hangs_together.py [FOLDER]
+    python examples/05_autocorrelated_errors.py [FOLDER]
 """
 
 import sys
@@ -30,23 +30,24 @@ for i in range(1, len(t)):
     drift[i] = np.exp(-0.02) * drift[i - 1] + 0.1 * np.sqrt(1 - np.exp(-0.04)) * rng.normal()
 data = sd.observe(t, level + drift + 0.02 * rng.standard_normal(len(t)))
 
-with warnings.catch_warnings(record=True) as told:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     plain = sd.smooth(data, nu=1)
-print(f"the default warns: {told[-1].message}\n")
-fits = {"taken for white": plain, "correlated=True": sd.smooth(data, nu=1, correlated=True)}
+print(f"the default warns: {caught[-1].message}\n")
+fits = {"the default": plain, "correlated=True": sd.smooth(data, nu=1, correlated=True)}
 
-print("error of the rate, m/s, and its 95 % limits")
+print("error of the rate, m/s, and its 95 % pointwise intervals")
 for name, post in fits.items():
     error = post(t, 1) - rate
     low, high = post.interval(t, 1)
     inside = np.mean((low <= rate) & (rate <= high))
-    print(f"  {name:15} {np.sqrt(np.mean(error**2)):.3f}; hold {inside:.0%} of the time")
+    print(f"  {name:15} {np.sqrt(np.mean(error**2)):.3f}; contain {inside:.0%} of the rate")
 
 model = fits["correlated=True"].model.models[0]
 noise = model.kernel.parts[1].kernel
 print(
-    f"\nthe drift: {noise.sigma:.3f} m for {noise.scale:.2f} s, white noise {model.noise[0]:.3f} m"
+    f"\nestimated drift {noise.sigma:.3f} m over {noise.scale:.2f} s (true 0.100 over 1 s), "
+    f"white noise {model.noise[0]:.3f} m (true 0.020)"
 )
 
 figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex=True, layout="constrained")
