@@ -99,9 +99,27 @@ class Model(ABC):
         """
         return 0.0
 
+    def widened(self, factor: float) -> Model:
+        """Return the model that smooths over lengths `factor` times as long, all else held.
+
+        Raises
+        ------
+        ValueError
+            The model has no penalty, or one that is all or nothing.
+        """
+        raise unpenalised(self)
+
     def alternatives(self) -> tuple[tuple[Model, ...], NDArray[np.float64]]:
         """Return models that stand for what tuning left open, this one first, and their weights."""
         return (self,), np.ones(1)
+
+
+def unpenalised(model: Model) -> ValueError:
+    """Return the error for a model that is to smooth more or less, but has nothing to vary."""
+    return ValueError(
+        f"model: {type(model).__name__} has no penalty to vary; give sd.SmoothingSpline(order) or "
+        "sd.RegressionSpline(knots, lam=None)"
+    )
 
 
 def missing_noise(noise: Noise | None, data: Observations) -> tuple[Order, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,7 +68,7 @@ def sizer(
     ----------
     data : Observations
         Of one-dimensional x.
-    model : SmoothingSpline or penalised RegressionSpline, optional
+    model : SmoothingSpline, AdaptiveSpline or penalised RegressionSpline, optional
         By default ``SmoothingSpline(order=3)``, or one order above the highest needed; unknown
         fields are tuned.
     nu : int
@@ -105,7 +104,7 @@ def sizer(
     low, high = float(data.x.min()), float(data.x.max())
     places = np.linspace(low, high, 400) if x is None else np.sort(data.coordinates(x).ravel())
     width = np.geomspace(_WIDEST, 1 / _WIDEST, count)
-    found = [_row(_widened(tuned, w), data, nu, level, places) for w in width]
+    found = [_row(tuned.widened(w), data, nu, level, places) for w in width]
     return Sizer(
         places,
         width,
@@ -130,20 +129,3 @@ def _row(
     c = critical_along(post, np.array([nu]), level, float(x[0]), float(x[-1]))
     mean, std = post._mean(x, orders), np.sqrt(post._var(x, orders))
     return post.edf, np.asarray(np.sign(mean) * (np.abs(mean) > c * std), dtype=np.int64)
-
-
-def _widened(model: Any, factor: float) -> Any:
-    """Return a model that smooths over lengths `factor` times longer: lam ~ length^(2 order)."""
-    power = factor ** (2 * getattr(model, "order", 0))
-    if getattr(model, "q", None) is not None:
-        if model.q == 0:
-            raise ValueError("model: it was tuned to a polynomial (q = 0); hold a q > 0 instead")
-        return dataclasses.replace(model, q=model.q / power, tuning=None)
-    if getattr(model, "lam", None):
-        if np.isinf(model.lam):
-            raise ValueError("model: it was tuned to a polynomial (lam = inf); hold a finite lam")
-        return dataclasses.replace(model, lam=model.lam * power, tuning=None)
-    raise ValueError(
-        f"model: {type(model).__name__} has no penalty to vary; give sd.SmoothingSpline(order) or "
-        "sd.RegressionSpline(knots, lam=None)"
-    )

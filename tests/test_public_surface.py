@@ -64,7 +64,7 @@ MAY_IMPORT = {
     "moments": BASE | {"model"},
     "answers": BASE | {"_threads"},
     "posterior": BASE | {"answers", "derivative", "moments"},
-    "derivative": BASE | {"model", "moments", "posterior"},
+    "derivative": BASE | {"answers", "model", "moments", "posterior"},
     "tuning": BASE | {"binning", "minimiser", "model", "posterior"},
     "splines": SEAM,
     "statespace": SEAM,

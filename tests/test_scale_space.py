@@ -12,7 +12,13 @@ DATA = sd.observe(X, wave(X) + 0.1 * RNG.standard_normal(150))
 
 
 @pytest.mark.parametrize(
-    "model", [None, sd.RegressionSpline(knots=25, degree=5, lam=None, order=3)]
+    "model",
+    [
+        None,
+        sd.RegressionSpline(knots=25, degree=5, lam=None, order=3),
+        sd.AdaptiveSpline(3, variation=3.0),
+    ],
+    ids=["default", "regression", "adaptive"],
 )
 def test_each_row_is_the_band_of_one_smoothing(model):
     found = sd.sizer(DATA, model, count=9)
@@ -56,6 +62,8 @@ def test_curvature_datetimes_and_refusals():
     assert sd.sizer(sd.observe(times, DATA.y), count=3).x[-1] > 80_000
     with pytest.raises(ValueError, match="no penalty"):
         sd.sizer(DATA, sd.RegressionSpline(5))
+    with pytest.raises(ValueError, match="no penalty"):
+        sd.sizer(DATA, sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0)))
     with pytest.raises(ValueError, match="order 2 was asked"):
         sd.sizer(DATA, sd.SmoothingSpline(2), nu=2)
     with pytest.raises(ValueError, match="polynomial"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,7 @@ from smoothderiv.model import (
     missing_noise,
     require_known,
     require_rows,
+    unpenalised,
 )
 from smoothderiv.observations import Observations
 from smoothderiv.splines.basis import BSplineBasis
@@ -176,6 +179,14 @@ class RegressionSpline(Model):
             _system=system,
             _solution=solution,
         )
+
+    def widened(self, factor: float) -> RegressionSpline:
+        """Return the spline of ``lam factor^(2 order)``: see :meth:`.Model.widened`."""
+        if not self.lam:
+            raise unpenalised(self)
+        if math.isinf(self.lam):
+            raise ValueError("model: it was tuned to a polynomial (lam = inf); hold a finite lam")
+        return dataclasses.replace(self, lam=self.lam * factor ** (2 * self.order), tuning=None)
 
     def candidates(
         self, data: Observations, criterion: str

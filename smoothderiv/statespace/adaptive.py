@@ -142,6 +142,13 @@ class AdaptiveSpline(Model):
         )
         return VaryingWiener(base.order, 1.0, base.span, places, density)
 
+    def widened(self, factor: float) -> AdaptiveSpline:
+        """Return the spline of ``q / factor^(2 order)``: see :meth:`.Model.widened`."""
+        if not any(self.q or ()):
+            raise ValueError("model: it was tuned to a polynomial (q = 0); hold a q > 0 instead")
+        q = tuple(one / factor ** (2 * self.order) for one in self.q or ())
+        return dataclasses.replace(self, q=q, tuning=None, _beside=())
+
     @property
     def flattery(self) -> float:
         """Half of the effective number of densities tuned, beyond the one of a smoothing spline.

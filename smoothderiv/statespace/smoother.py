@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -202,6 +203,12 @@ class SmoothingSpline(Model):
         if self.q is None:
             raise ValueError("q: unknown. Tune the model on some of the rows first, or give q")
         return smooth_blocks(self, blocks, folder, asked_orders(nu), at)
+
+    def widened(self, factor: float) -> SmoothingSpline:
+        """Return the spline of ``q / factor^(2 order)``: see :meth:`.Model.widened`."""
+        if not self.q:
+            raise ValueError("model: it was tuned to a polynomial (q = 0); hold a q > 0 instead")
+        return dataclasses.replace(self, q=self.q / factor ** (2 * self.order), tuning=None)
 
     def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
         names = () if self.q is not None else ("q",)
