@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.answers.leave_one_out import LeaveOneOut
 from smoothderiv.model import Model
 from smoothderiv.moments import Moments
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
+
+if TYPE_CHECKING:
+    from smoothderiv.answers.leave_one_out import LeaveOneOut
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
