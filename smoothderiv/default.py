@@ -15,7 +15,8 @@ from smoothderiv.observations import Observations
 from smoothderiv.splines.regression import RegressionSpline
 from smoothderiv.statespace.adaptive import AdaptiveSpline
 
-_TELLING = 8  # distinct rows from which on smoothness is weighed
+_TELLING = 4  # distinct rows from which on smoothness is weighed
+_TELLING_NOISE = 8  # rows from which on it is, if a noise level is unknown
 _SEEN = 1.5  # distances of neighbours: at smaller scales a process passes for white noise
 
 
@@ -26,11 +27,11 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     splines of order 2 and 3 (4 for third derivatives; a penalised regression spline for higher
     ones), and Gaussian processes about a free constant, squared exponential and Matern 5/2 (7/2 for
     third derivatives: both would say almost the same twice), of scales that the places can see.
-    Fewer than 8 distinct rows tell no smoothness: they are met by a regression spline with as high
-    a penalty as they determine. For x of more dimensions the average of Gaussian processes of
-    Matern 5/2 and rational quadratic covariance, a mixture of squared exponentials of many lengths,
-    which becomes the one that suffices. With `correlated` noise
-    :func:`smoothderiv.noise.correlated.correlated_models`.
+    Fewer than 4 distinct rows (or 8 rows, if a noise level is unknown) tell no smoothness: they are
+    met by a regression spline with as high a penalty as they determine. For x of more dimensions
+    the average of Gaussian processes of Matern 5/2 and rational quadratic covariance, a mixture of
+    squared exponentials of many lengths, which becomes the one that suffices. With `correlated`
+    noise :func:`smoothderiv.noise.correlated.correlated_models`.
     """
     if correlated:
         return ModelAverage(correlated_models(data))
@@ -38,12 +39,12 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         both = (kernels.Matern52(), kernels.RationalQuadratic())
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
     highest = max(nu, int(np.max(data.nu, initial=0)))
-    if len(data) < _TELLING:
-        rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0))
-        return ModelAverage((_regression(highest, rows - bool(data.estimated_orders)),))
+    rows, unknown = _distinct(data), bool(data.estimated_orders)
+    if rows < _TELLING or (unknown and len(data) < _TELLING_NOISE):
+        return ModelAverage((_regression(highest, min(rows, len(data) - unknown)),))
     models: list[Model] = [AdaptiveSpline(m) for m in (2, 3) if m > highest]
     if not models:
-        models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, _TELLING)]
+        models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, rows)]
     if data.is_of(0).any():
         scale = least_scale(data, _SEEN)
         beliefs: list[Kernel] = [kernels.SquaredExponential(scale)]
@@ -51,6 +52,14 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
             beliefs.append((kernels.Matern52 if highest <= 2 else kernels.Matern72)(scale))
         models.extend(GaussianProcess(kernel, mean="constant") for kernel in beliefs)
     return ModelAverage(tuple(models))
+
+
+def _distinct(data: Observations) -> int:
+    """Return how many distinct rows there are, which replicates add nothing to; 8 for more."""
+    if len(data.places) >= _TELLING_NOISE:
+        return _TELLING_NOISE
+    rows = np.unique(np.column_stack((data.x, data.nu)), axis=0)
+    return min(len(rows), _TELLING_NOISE)
 
 
 def _regression(highest: int, rows: int) -> Model:

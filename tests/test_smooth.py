@@ -66,6 +66,24 @@ def test_a_few_rows_are_met_without_a_word(rows, slopes, nu, yerr, size, seed):
         assert np.isfinite(post.interval(np.linspace(0, 1, 5), order)).all()
 
 
+@pytest.mark.filterwarnings("ignore::smoothderiv.NoiseWarning")  # equal replicates are too equal
+@pytest.mark.parametrize("rows", [3, 4, 6, 7])
+def test_replicates_of_few_rows_change_nothing(rows):
+    x = np.linspace(0, 1, rows)
+    data = sd.observe(x, np.sin(4 * x) + 0.1 * np.cos(9 * x), 0.1)
+    contracts.check_replicates(lambda d: sd.smooth(d, robust=False), data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_two_or_three_places_tell_no_slope_for_sure(rows):
+    x = np.repeat(np.linspace(0, 1, rows), 10)
+    for seed in range(5):
+        noise = np.random.default_rng(seed).standard_normal(len(x))
+        post = sd.smooth(sd.observe(x, noise))
+        assert post.std(0.5, 1) > 0.3  # of the difference of means: 0.45
+        assert_allclose(post(x), np.repeat(noise.reshape(rows, 10).mean(axis=1), 10), atol=0.2)
+
+
 def test_higher_orders_raise_the_degree():
     x, noise = np.linspace(0, 2, 30), 0.01 * np.random.default_rng(0).standard_normal((2, 30))
     data = sd.observe(x, np.exp(x) + noise[0], 0.01) + sd.observe(x, np.exp(x) + noise[1], 0.01, 4)
