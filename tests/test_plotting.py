@@ -270,6 +270,11 @@ def test_residuals_of_many_rows_and_of_several_dimensions():
     assert plot_residuals(flat)[0, 0].get_xlabel() == "fitted value"
 
 
+def test_rows_that_leave_no_residual_have_no_ratio_in_words():
+    post = sd.RegressionSpline(0, 1).condition(sd.observe([0.0, 1.0], [1.0, 2.0], 0.1))
+    assert plot_residuals(post)[0, 0].get_title(loc="left") == "2 rows, noise stated"
+
+
 @pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
 def test_the_tuner_is_drawn_with_every_point_it_saw(post):
     model = sd.tune(sd.RegressionSpline(degree=5, lam=None, order=3), post.data)

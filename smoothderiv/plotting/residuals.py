@@ -99,7 +99,7 @@ def _draw_row(
     name = derivative_name(check.order) if isinstance(check.order, int) else f"order {check.order}"
     left.set_ylabel(f"{name}: residual / sd")
     words = f"{check.rows} rows, noise {check.kind}"
-    if check.kind == "stated":
+    if check.kind == "stated" and check.dof > 0:
         words += f"; residuals are {check.ratio:.3g} times as large, p = {check.p_value:.2g}"
     suspicious = any(w.startswith(f"order {check.order}:") for w in found.warnings)
     left.set_title(words, fontsize="small", loc="left", color=EXACT if suspicious else "black")
