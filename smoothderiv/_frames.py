@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ class Part:
     arguments: dict[str, Any]
     columns: dict[str, str]
     rows: NDArray[np.int64]
+    zone: str | None = None
 
     def in_the_table(self, error: RowError) -> RowError:
         """Say an error by the names and the rows of the table."""
@@ -93,6 +95,15 @@ def read_parts(
         places, x_name = np.column_stack([table.column(name) for name in x]), ", ".join(x)
     else:
         places, x_name = table.column(x), x
+    parts = _parts(table, x_name, places, y, yerr, nu)
+    zone = None if isinstance(x, list) else table.zone(x)
+    return [dataclasses.replace(part, zone=zone) for part in parts]
+
+
+def _parts(
+    table: Table, x_name: str, places: NDArray[Any], y: Any, yerr: Any, nu: str | None
+) -> list[Part]:
+    """Return the parts of :func:`read_parts`, at places that lost their zone."""
     if nu is not None:
         return _long_parts(table, x_name, places, y, yerr, nu)
     columns = {y: 0} if isinstance(y, str) else dict(y)

@@ -98,4 +98,4 @@ def _means(part: Observations, size: int) -> Observations:
     y = np.add.reduceat(precision * part.y[along], first) / total
     nu, relative = part.nu[along[first]], part.relative[along[first]]
     yerr = np.where(np.isnan(part.yerr[along[first]]), np.nan, 1.0)
-    return Observations(x, y, yerr, nu, relative, origin=part.origin, weight=total)
+    return Observations(x, y, yerr, nu, relative, origin=part.origin, weight=total, zone=part.zone)

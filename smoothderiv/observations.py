@@ -45,10 +45,14 @@ class Observations:
     n_missing : int
         How many rows were left out because their y was NaN.
     origin : numpy.datetime64 or None
-        For datetime x: the time that x counts from, in seconds.
+        For datetime x: the time that x counts from, in seconds; in UTC where there is a zone.
     weight : (n,) array
         The part of its precision that each row keeps, 1 for an ordinary row: its noise variance is
         ``yerr_i^2 / weight_i``. Robust fits give outlying rows less (:meth:`reweighted`).
+    zone : str or None
+        The time zone of datetime x, such as ``"Europe/Berlin"``; None of times without one.
+        Questions have one then too, whichever it is. Answers that are times are as this zone has
+        them, :class:`datetime.datetime` with their distance from UTC, to the microsecond.
 
     Examples
     --------
@@ -72,6 +76,7 @@ class Observations:
     n_missing: int = 0
     origin: np.datetime64 | None = None
     weight: NDArray[np.float64] = None  # type: ignore[assignment]  # ones
+    zone: str | None = None
 
     def __post_init__(self) -> None:
         if self.weight is None:
@@ -131,14 +136,15 @@ class Observations:
         for part in _frames.read_parts(frame, x, y, yerr, nu):
             known = part.arguments["yerr"] is not None
             try:
-                parts.append(observe(**part.arguments, relative=relative and known))
+                rows = observe(**part.arguments, relative=relative and known)
+                parts.append(dataclasses.replace(rows, zone=part.zone or rows.zone))
             except _validate.RowError as error:
                 raise part.in_the_table(error) from None
         return functools.reduce(operator.add, parts)
 
     def __reduce__(self) -> tuple[Any, ...]:  # copies and pickles are read-only too
-        *fields, _ = (getattr(self, f.name) for f in dataclasses.fields(self))
-        return Observations, (*fields, self._given_weight)
+        *fields, _, zone = (getattr(self, f.name) for f in dataclasses.fields(self))
+        return Observations, (*fields, self._given_weight, zone)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -153,6 +159,7 @@ class Observations:
             self.relative[index],
             origin=self.origin,
             weight=None if weight is None else weight[index],  # type: ignore[arg-type]
+            zone=self.zone,
         )
 
     def __add__(self, other: Observations) -> Observations:
@@ -166,7 +173,7 @@ class Observations:
                 f"x: cannot join observations in {self.ndim} and in {other.ndim} dimensions; "
                 "both must be functions of the same variables"
             )
-        other_x = other.x + _validate.seconds_between(self.origin, other.origin)
+        other_x = other.x + self.seconds_to(other)
         plain = self._given_weight is None and other._given_weight is None
         joined = Observations(
             np.concatenate((self.x, other_x)),
@@ -177,6 +184,7 @@ class Observations:
             self.n_missing + other.n_missing,
             self.origin,
             None if plain else np.concatenate((self.weight, other.weight)),  # type: ignore[arg-type]
+            self.zone,
         )
         joined._check_one_meaning()
         return joined
@@ -186,7 +194,7 @@ class Observations:
         where = ""
         if n and self.ndim == 1:
             where = f", x from {self.x.min():.6g} to {self.x.max():.6g}"
-            where += f" s after {self.origin}" if self.origin is not None else ""
+            where += self.origin_words()
         elif n:
             where = f", x in {self.ndim} dimensions"
         missing = f", {_count(self.n_missing, 'missing row')} left out" if self.n_missing else ""
@@ -284,7 +292,26 @@ class Observations:
 
     def coordinates(self, x: ArrayLike, name: str = "x") -> NDArray[np.float64]:
         """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""
-        return _validate.coordinates(x, name, self.origin)
+        return _validate.coordinates(x, name, self.origin, self.zone)
+
+    def as_given(self, x: ArrayLike) -> NDArray[Any]:
+        """Convert floats as `x` holds them to places as the user gives them: numbers or times.
+
+        Where there is a zone, to an array of datetimes as it has them, with their distance from
+        UTC, to the microsecond.
+        """
+        return _validate.as_given(x, self.origin, self.zone)
+
+    def seconds_to(self, other: Observations) -> float:
+        """Return what to add to the x of other rows so that they count from this origin."""
+        zones = self.zone, other.zone
+        return _validate.seconds_between(self.origin, other.origin, zones)
+
+    def origin_words(self) -> str:
+        """Say what x counts from, if it counts seconds."""
+        if self.origin is None:
+            return ""
+        return f" s after {_validate.time_words(self.origin, self.zone)}"
 
     def _check_one_meaning(self) -> None:
         """Refuse an order that has both an unknown level and an unknown scale."""
@@ -313,7 +340,8 @@ def observe(
     ----------
     x : (n,) or (n, d) array
         Places, finite. Datetimes and timedeltas become float seconds (datetimes from the first
-        one, kept as ``.origin``). Repeated and unsorted places are fine.
+        one, kept as ``.origin``; their time zone, if they have one, as ``.zone``). Repeated and
+        unsorted places are fine.
     y : (n,) array
         Observations, in unit of y / unit of x ** nu. NaN marks a missing row, which is left out
         and counted in ``.n_missing``.
@@ -347,7 +375,7 @@ def observe(
     y_ = _validate.vector(y, "y")
     n = len(y_)
     keep = ~np.isnan(y_)
-    x_, origin = _validate.places(x, keep)
+    x_, origin, zone = _validate.places(x, keep)
     nu_ = _validate.orders(nu, n, 1 if x_.ndim == 1 else x_.shape[1], keep)
     if yerr is None and relative:
         raise ValueError("relative: relative=True needs yerr, the relative sizes of the noise")
@@ -356,7 +384,9 @@ def observe(
     yerr_ = unknown if yerr is None else _validate.errors(yerr, n, keep)[keep]
     _validate.finite(y_, "y", keep)
     relative_ = np.broadcast_to(relative, kept)
-    return Observations(x_[keep], y_[keep], yerr_, nu_[keep], relative_, n - kept, origin)
+    return Observations(
+        x_[keep], y_[keep], yerr_, nu_[keep], relative_, n - kept, origin, zone=zone
+    )
 
 
 def _places_of(rows: Any, count: int) -> NDArray[np.int64]:

@@ -319,11 +319,11 @@ class Posterior(Moments):
     def frame(self, x: ArrayLike, nu: ArrayLike | None = None, level: float = 0.95) -> pa.Table:
         """Return the answers at places x as a pyarrow table, a row for each place.
 
-        Columns ``x`` (datetimes where the data have them) and, for each order of `nu`, ``mean_0,
-        std_0, lower_0, upper_0, mean_1, ..`` with the limits of :meth:`interval`; for x of several
-        dimensions `nu` is a multi-index or a list of them, and columns are ``mean_1_0, ..``. By
-        default f and its first derivatives. It turns into another library's table by
-        ``.to_pandas()`` or ``polars.from_arrow``.
+        Columns ``x`` (datetimes where the data have them, in their zone) and, for each order of
+        `nu`, ``mean_0, std_0, lower_0, upper_0, mean_1, ..`` with the limits of :meth:`interval`;
+        for x of several dimensions `nu` is a multi-index or a list of them, and columns are
+        ``mean_1_0, ..``. By default f and its first derivatives. It turns into another library's
+        table by ``.to_pandas()`` or ``polars.from_arrow``.
         """
         if nu is None:
             first = self._multi_indices(1)
@@ -338,8 +338,13 @@ class Posterior(Moments):
 
         several = self.data.ndim > 1
         at_least = np.atleast_2d if several else np.atleast_1d
-        places = at_least(np.asarray(x))
-        columns: dict[str, Any] = {"x": list(places) if several else in_arrow_units(places)}
+        columns: dict[str, Any] = {}
+        if self.data.zone is None:
+            places = at_least(np.asarray(x))
+            columns["x"] = list(places) if several else in_arrow_units(places)
+        else:
+            places = at_least(self.data.as_given(self.data.coordinates(x)))
+            columns["x"] = pa.array(places, pa.timestamp("us", self.data.zone))
         for order in at_least(np.asarray(nu)):
             key = tuple(np.atleast_1d(order).tolist())
             here = marginal(self, places, order, stds.get(key))

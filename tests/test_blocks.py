@@ -1,6 +1,7 @@
 """Laws of series longer than memory: block by block is the same as at once."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
@@ -90,6 +91,19 @@ def test_times_come_back_as_times(tmp_path):
     x, mean, _ = (np.concatenate(part) for part in zip(*found, strict=True))
     assert (x == t).all()
     assert_allclose(mean[:, 0], model.condition(sd.observe(t, y, 0.1))(t), rtol=1e-9)
+
+
+def test_zoned_times_come_back_in_their_zone(tmp_path):
+    t = pd.date_range("2026-03-28", periods=90, freq="h", tz="Europe/Berlin")
+    blocks = [sd.observe(t[a : a + 30], np.sin(np.arange(a, a + 30) / 9.0), 0.1) for a in (0, 30)]
+    model = sd.SmoothingSpline(order=2, q=1e-12)
+    found = model.smooth_blocks(blocks, tmp_path / "a", 0)
+    assert [time for block in found for time in block.x] == list(t[:60])
+    asked = model.smooth_blocks(blocks, tmp_path / "b", 0, at=t[5:7])
+    assert [time for block in asked for time in block.x] == list(t[5:7])
+    blocks[1] = sd.observe(t[30:60].tz_localize(None), np.zeros(30), 0.1)
+    with pytest.raises(ValueError, match="no time zone"):
+        model.smooth_blocks(blocks, tmp_path / "c", 0)
 
 
 def test_only_one_block_is_asked_for_at_a_time(tmp_path):

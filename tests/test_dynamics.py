@@ -1,5 +1,6 @@
 """Equations of motion from noisy samples: laws, against simulated truth and other witnesses."""
 
+import datetime as dt
 import warnings
 
 import contracts
@@ -463,6 +464,10 @@ def test_datetimes_count_in_seconds(motor):
     fit, plain = sd.dynamics.fit(times, noisy(x, 1e-3), u), sd.dynamics.fit(t, noisy(x, 1e-3), u)
     assert_allclose(fit.values, plain.values, rtol=1e-8)
     assert_allclose(fit.trajectory(times[7], 1), plain.trajectory(t[7], 1), rtol=1e-7)
+    zoned = [time.replace(tzinfo=dt.UTC) for time in times.astype("M8[us]").tolist()]
+    also = sd.dynamics.fit(zoned, noisy(x, 1e-3), u)
+    assert_allclose(also.values, plain.values, rtol=1e-4)
+    assert_allclose(also.trajectory(zoned[7], 1), plain.trajectory(t[7], 1), rtol=1e-3)
 
 
 # The answer

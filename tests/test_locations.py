@@ -1,6 +1,7 @@
 """Roots, peaks and steepest places: against known curves, by coverage, and when there is none."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
@@ -188,6 +189,24 @@ def test_locations_move_with_the_units():
     other = sd.RegressionSpline(scaled).condition(sd.observe(a * data.x, 1e-3 * data.y, 5e-5))
     assert_allclose(other.maxima(rng=0).x, a * post.maxima(rng=0).x, rtol=1e-9)
     assert_allclose(other.maxima(rng=0).std, a * post.maxima(rng=0).std, rtol=1e-6)
+
+
+def test_events_of_zoned_times_are_told_in_their_zone_and_can_be_asked():
+    times = pd.date_range("2026-10-25 01:30", periods=60, freq="5min", tz="Europe/Berlin")
+    y = np.cos((np.arange(60) - 20.0) / 10)
+    post = sd.RegressionSpline(8).condition(sd.observe(times, y, 0.05))
+    top, rising = post.argmax(), post.regions()
+    assert abs(top.x[0] - times[20]) < pd.Timedelta("2min")
+    assert "x = 2026-10-25T02:09:5" in repr(top), "for the second time that day, in winter"
+    assert "+01:00 (std" in repr(top)
+    assert "  2026-10-25T01:33:17.4" in repr(rising)
+    assert_allclose(post(top.x), top.height, rtol=1e-9)
+    assert_allclose(post(top.x[0]), top.height[0], rtol=1e-9)
+    assert post.maxima((rising.start[0], times[40])).x[0] == top.x[0]
+    table = post.frame(times[:2].tz_convert("Asia/Tokyo"))
+    assert str(table["x"].type) == "timestamp[us, tz=Europe/Berlin]"
+    assert table["x"].to_pylist() == list(times[:2])
+    assert "s after 2026-10-25T01:30:00+02:00 (Europe/Berlin)" in post.summary()
 
 
 def test_events_and_regions_of_datetimes_are_datetimes():

@@ -4,6 +4,7 @@ import copy
 import datetime as dt
 import operator
 import pickle
+import zoneinfo
 
 import numpy as np
 import pandas as pd
@@ -291,7 +292,9 @@ def test_times_of_every_library_across_a_clock_change(times):
         frame = pl.DataFrame({"x": times, "y": np.zeros(4)})
     else:
         frame = pd.DataFrame({"x": list(times), "y": np.zeros(4)})
-    assert_same(sd.Observations.from_frame(frame), data)
+    read = sd.Observations.from_frame(frame)
+    assert_same(read, data)
+    assert read.zone == data.zone
 
 
 def test_dates_months_spans_and_nanoseconds():
@@ -303,6 +306,67 @@ def test_dates_months_spans_and_nanoseconds():
     assert sd.observe(stamps, [0, 0]).x[1] == 1e-9
     far = np.array(["1600-01-01", "2300-01-01"], "M8[D]")
     assert sd.observe(far, [0, 0]).x[1] == (far[1] - far[0]).astype(float) * 86400
+
+
+BERLIN = pd.date_range("2026-10-25 01:30", periods=30, freq="5min", tz="Europe/Berlin")
+OTHERS = {
+    "python": [time.to_pydatetime() for time in BERLIN],
+    "index": BERLIN,
+    "series": pd.Series(BERLIN),
+    "polars": pl.Series(BERLIN),
+    "arrow": pa.array(BERLIN, pa.timestamp("us", "Europe/Berlin")),
+}
+
+
+@pytest.mark.parametrize("library", OTHERS)
+def test_the_zone_of_times_is_kept(library):
+    times = OTHERS[library]
+    data = sd.observe(times, np.zeros(30))
+    assert data.zone == "Europe/Berlin"
+    assert data.origin == np.datetime64("2026-10-24T23:30")
+    assert "s after 2026-10-25T01:30:00+02:00 (Europe/Berlin)" in repr(data)
+    for other in (data[3:], data[:2] + data[2:], pickle.loads(pickle.dumps(data)), data + data):
+        assert other.zone == "Europe/Berlin"
+    for question in OTHERS.values():
+        np.testing.assert_array_equal(data.coordinates(question), data.x)
+    back = data.as_given(data.x)
+    assert [time.astimezone(dt.UTC) for time in back] == list(BERLIN.tz_convert("UTC"))
+    assert [time.hour for time in back[[0, 11, 18]]] == [1, 2, 2]
+    assert back[18] - back[6] == dt.timedelta(hours=1), "the clock was set back between them"
+
+
+def test_zones_differ_freely_and_are_named():
+    moment = dt.datetime(2026, 3, 1, 8, tzinfo=dt.timezone(dt.timedelta(hours=-3)))
+    other = zoneinfo.ZoneInfo("Asia/Tokyo")
+    data = sd.observe([moment, moment.astimezone(other)], [0, 0])
+    assert data.zone == "-03:00"
+    assert data.x.tolist() == [0, 0]
+    assert "s after 2026-03-01T08:00:00-03:00\n" in repr(data)
+    for zone in (dt.UTC, "UTC", zoneinfo.ZoneInfo("UTC")):
+        assert sd.observe(pd.DatetimeIndex([moment]).tz_convert(zone), [0]).zone == "UTC"
+    assert (data + sd.observe([moment.astimezone(other)], [1])).x.tolist() == [0, 0, 0]
+    assert data.coordinates(moment.astimezone(other) + dt.timedelta(seconds=5)) == 5
+
+
+def test_times_with_and_without_a_zone_do_not_mix():
+    zoned, plain = (
+        sd.observe(BERLIN, np.zeros(30)),
+        sd.observe(BERLIN.tz_localize(None), np.zeros(30)),
+    )
+    assert plain.zone is None
+    when = dt.datetime(2026, 10, 25, 2)
+    for naive in (when, np.datetime64(when), pd.Timestamp(when), [when], pl.Series([when])):
+        with pytest.raises(ValueError, match=r"within: times without a time zone .*Europe/Berlin"):
+            zoned.coordinates(naive, "within")
+        assert plain.coordinates(naive).size == 1
+    with pytest.raises(ValueError, match=r"x: times in Europe/Berlin were asked.*tz_localize"):
+        plain.coordinates(BERLIN)
+    for one, two in ((zoned, plain), (plain, zoned)):
+        with pytest.raises(ValueError, match="cannot join times in Europe/Berlin"):
+            one + two
+    with pytest.raises(ValueError, match="x: row 1 is 2026-10-25 02:00:00, without a time zone"):
+        sd.observe([BERLIN[0], when], [0, 0])
+    assert sd.observe([BERLIN[0], None, pd.NaT], [0, np.nan, np.nan]).zone == "Europe/Berlin"
 
 
 def test_times_and_numbers_do_not_mix():

@@ -208,6 +208,20 @@ def test_times_come_back_as_times(library, zone, at):
         assert len(mine) == (at or len(moments))
 
 
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
+def test_zoned_times_are_asked_with_a_zone():
+    frame = panel((30,))
+    start = pd.Timestamp("2026-03-28 23:00", tz="Europe/Berlin")
+    zoned = start + pd.to_timedelta(np.round(frame.t * 3600, 3), unit="s")
+    at = pd.date_range(start, periods=3, freq="30min").tz_convert("UTC")
+    out = smooth(frame.assign(when=zoned), x="when", at=at)
+    assert list(out["when"]) == list(at)
+    with pytest.raises(ValueError, match="at: times without a time zone"):
+        smooth(frame.assign(when=zoned), x="when", at=at.tz_localize(None))
+    with pytest.raises(ValueError, match="at: times in UTC were asked"):
+        smooth(frame.assign(when=zoned.dt.tz_localize(None)), x="when", at=at)
+
+
 def copies(frame, count):
     one = frame[frame.id == "c"].drop(columns="vel")
     return pd.concat([one.assign(id=i) for i in range(count)], ignore_index=True)

@@ -2,6 +2,7 @@
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 mpl.use("Agg")
@@ -412,3 +413,23 @@ def test_the_map_of_scales_shows_signs_by_place_and_smoothing(post):
     np.testing.assert_array_equal(np.asarray(mesh.get_array()), found.sign)
     assert ax.get_yscale() == "log"
     assert {text.get_text() for text in ax.get_legend().get_texts()} >= {"f′ > 0", "f′ < 0"}  # noqa: RUF001
+
+
+def test_zoned_times_are_drawn_in_their_zone_and_it_is_named():
+    times = pd.date_range("2026-06-01 08:00", periods=49, freq="5min", tz="Europe/Berlin")
+    data = sd.observe(times, np.sin(np.arange(49) / 8), 0.1)
+    post = sd.RegressionSpline(6).condition(data)
+    axes = plot(post, (0, 1), show=("band", "paths", "peaks", "signs"))
+    pictures = {
+        "curve": axes[-1],
+        "residuals": plot_residuals(post)[0, 0],
+        "sizer": plot_sizer(sd.sizer(data, sd.SmoothingSpline(3, noise={}), count=3)),
+    }
+    for ax in pictures.values():
+        ax.figure.canvas.draw()
+        hours = [label.get_text() for label in ax.get_xticklabels()]
+        assert hours[0] in {"08:00", "07:45", "08:30"}
+        assert hours[-1] in {"12:00", "11:30"}
+        assert ax.get_xlabel() == "time (Europe/Berlin)"
+    x, mean = line(axes[0], "mean")
+    np.testing.assert_allclose(mean, post(x))

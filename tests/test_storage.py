@@ -1,7 +1,9 @@
 """Saved and loaded posteriors answer bit for bit; foreign and damaged files run nothing."""
 
+import datetime
 import json
 import pickle
+import zoneinfo
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from smoothderiv.splines import BSplineBasis
 
 BASIS = BSplineBasis.clamped(np.linspace(0, 1, 9)[1:-1], 0, 1, 5)
 TIMES = np.datetime64("2026-01-01T00:00", "s") + np.arange(20) * np.timedelta64(90, "s")
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+UTC_TIMES = [t.replace(tzinfo=datetime.UTC) for t in TIMES.tolist()]
 POSTERIORS = {
     "plain": lambda: sd.RegressionSpline(BASIS).condition(mixed_data()),
     "array knots": lambda: sd.RegressionSpline(np.array([0.3, 0.5])).condition(mixed_data()),
@@ -28,6 +32,9 @@ POSTERIORS = {
         * sd.kernels.Periodic(period=0.5, scale=1.0, sigma=1.0),
         mean="linear",
     ).condition(mixed_data()),
+    "zoned times": lambda: sd.RegressionSpline(3).condition(
+        sd.observe([t.astimezone(BERLIN) for t in UTC_TIMES], np.sin(np.arange(20.0)), 0.1)
+    ),
     "datetimes": lambda: sd.RegressionSpline(3).condition(
         sd.observe(TIMES, np.sin(np.arange(20.0)), 0.1)
     ),
@@ -39,7 +46,8 @@ def test_answers_are_the_same_bit_for_bit(name, tmp_path):
     post = POSTERIORS[name]()
     post.save(tmp_path / "fit.npz")
     again = sd.load(tmp_path / "fit.npz")
-    x = TIMES[3:9] if name == "datetimes" else np.linspace(0, 1, 33)
+    asked = {"datetimes": TIMES[3:9], "zoned times": UTC_TIMES[3:9]}
+    x = asked.get(name, np.linspace(0, 1, 33))
     for nu in (0, 1):
         assert np.array_equal(again(x, nu), post(x, nu))
         assert np.array_equal(again.std(x, nu), post.std(x, nu))
@@ -48,6 +56,7 @@ def test_answers_are_the_same_bit_for_bit(name, tmp_path):
     assert again.noise == post.noise
     assert again.dof == post.dof
     assert again.data.origin == post.data.origin
+    assert again.data.zone == post.data.zone == ("Europe/Berlin" if "zone" in name else None)
     assert [p.name for p in tmp_path.iterdir()] == ["fit.npz"]
 
 

@@ -243,6 +243,12 @@ def test_times_with_a_zone_are_instants(da, eager):
     assert_allclose(found.mean_1.values, eager.mean_1.values, rtol=1e-12)
     assert found.mean_1.attrs["units"] == "K/s"
     assert found.indexes["time"].equals(zoned)
+    asked = zoned[2:5].tz_convert("UTC")
+    few = smooth(da.assign_coords(time=zoned), "time", ORDERS, model=SPLINE, at=asked)
+    assert_allclose(few.mean_1.values, found.mean_1.isel(time=slice(2, 5)).values, rtol=1e-9)
+    assert few.indexes["time"].equals(zoned[2:5])
+    with pytest.raises(ValueError, match="at: times without a time zone"):
+        smooth(da.assign_coords(time=zoned), "time", model=SPLINE, at=asked.tz_localize(None))
 
 
 @pytest.mark.parametrize("kind", ["float32", "int16", "uint8"])

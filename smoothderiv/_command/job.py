@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from smoothderiv import _demo, _validate
+from smoothderiv import _demo
 from smoothderiv._command.columns import Columns, unit_words, usage
 from smoothderiv._command.tables import (
     STREAM,
@@ -56,10 +56,8 @@ class Question:
 
     def places(self, data: Observations) -> NDArray[Any]:
         """Return places over the data at equal steps, datetimes to the microsecond."""
-        seconds = np.linspace(data.x.min(), data.x.max(), self.grid)
-        if data.origin is None:
-            return seconds
-        return _validate.times(seconds, data.origin).astype("datetime64[us]")
+        places = data.as_given(np.linspace(data.x.min(), data.x.max(), self.grid))
+        return places.astype("datetime64[us]") if places.dtype.kind == "M" else places
 
 
 @dataclass(frozen=True)

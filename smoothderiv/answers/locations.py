@@ -16,6 +16,7 @@ in its top is one sure peak, and one that hardly exists beside it.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv import _validate
 from smoothderiv.answers.limits import resolve_range
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Locations:
 
     Attributes
     ----------
-    x : position on the mean curve; a datetime where the data are at datetimes
+    x : position on the mean curve; a datetime where the data are at datetimes, in their zone
     std : spread of the position over the paths that have the event, in seconds for datetimes
     lower, upper : limits of the position, as x; infinite (or NaT) where no path has the event
     probability : share of paths that have the event: of a peak, in which it is higher than the
@@ -317,17 +317,20 @@ def _mean(post: Posterior, x: Array, nu: int) -> Array:
 
 def as_asked(post: Posterior, x: Array) -> NDArray[Any]:
     """Return float places as the user gives them: datetimes where the data have an origin."""
-    origin = post.data.origin
-    if origin is None:
+    if post.data.origin is None:
         return x
     known = np.isfinite(x)
-    out = np.full(len(x), np.datetime64("NaT", "ns"))
-    out[known] = _validate.times(x[known], origin)
-    return out
+    places = post.data.as_given(np.where(known, x, 0.0))
+    places[~known] = None  # NaT
+    return places
 
 
 def place_words(x: Any) -> str:
     """Return a place as text: a number, or a time to the millisecond."""
+    if isinstance(x, datetime.datetime):
+        return x.isoformat(timespec="milliseconds")
+    if x is None:
+        return "NaT"
     return str(x.astype("datetime64[ms]")) if isinstance(x, np.datetime64) else f"{x:.6g}"
 
 

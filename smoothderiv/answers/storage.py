@@ -48,6 +48,7 @@ def save(post: Posterior, path: str | os.PathLike[str]) -> None:
         "n_missing": post.data.n_missing,
         "origin": None if post.data.origin is None else str(post.data.origin),
         "unit": None if post.data.origin is None else np.datetime_data(post.data.origin.dtype)[0],
+        "zone": post.data.zone,
         "derivative": shift,
         "notes": list(post.notes),
         "model": _pack(post.model, arrays),
@@ -103,7 +104,8 @@ def load(path: str | os.PathLike[str]) -> Posterior:
         origin = None if head["origin"] is None else np.datetime64(head["origin"], head["unit"])
         x, y, yerr, nu, relative = (arrays[name] for name in _ROWS[:5])
         weight = arrays.get("weight", np.ones(len(y)))  # version 1 had none
-        data = Observations(x, y, yerr, nu, relative, head["n_missing"], origin, weight)
+        missing, zone = head["n_missing"], head.get("zone")  # older files have no zone
+        data = Observations(x, y, yerr, nu, relative, missing, origin, weight, zone)
         model = _unpack(head["model"], arrays)
         post: Posterior = model.condition(data)
         if head.get("notes"):  # of an average alone; older files have none

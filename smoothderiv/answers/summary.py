@@ -145,7 +145,7 @@ def _data(post: Posterior) -> Rows:
     where = f"{data.ndim} dimensions"
     if data.ndim == 1:
         where = f"x from {data.x.min():.6g} to {data.x.max():.6g}"
-        where += f" s after {data.origin}" if data.origin is not None else ""
+        where += data.origin_words()
     missing = f", {data.n_missing} missing left out" if data.n_missing else ""
     exact = f", {int(data.exact.sum())} exact" if data.exact.any() else ""
     return [(f"{len(data)} rows, {where}{exact}{missing}",)]

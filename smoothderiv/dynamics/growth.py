@@ -233,7 +233,7 @@ def _logistic(post: Posterior) -> Logistic:
     low, high = float(post.data.x.min()), float(post.data.x.max())
     cells = int(min(_MOST, max(0.75 * post.edf, 5)))
     ends = np.linspace(low, high, 2 * cells + 1)
-    places: Any = ends if post.data.origin is None else _validate.times(ends, post.data.origin)
+    places = post.data.as_given(ends)
     span, logs, V = high - low, post.mean(places), post.cov(places)
     size = float(np.exp(logs).max())
     n, k = np.exp(logs) / size, np.arange(cells)

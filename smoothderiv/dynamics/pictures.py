@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smoothderiv._units import derivative_name, derivative_unit, with_unit
 from smoothderiv.observations import Observations
-from smoothderiv.plotting.style import CURVE, DATA, as_given, date_axis, dress
+from smoothderiv.plotting.style import CURVE, DATA, as_given, date_axis, dress, time_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +82,7 @@ def _clock(data: Observations, t_unit: str | None) -> tuple[str | None, str, flo
         raise ValueError(
             f"t_unit: {t_unit!r}, but the times are datetimes; use one of {', '.join(_SECONDS)}"
         )
-    return unit, "time", _SECONDS[unit]
+    return unit, time_name(data), _SECONDS[unit]
 
 
 def _samples(ax: Any, fit: DynamicsFit, nu: int, scale: float) -> None:

@@ -161,8 +161,7 @@ class Problem:
 
     def as_given(self, t: Array) -> Any:
         """Return times as the user gives them: datetimes where the data have an origin."""
-        origin = self.data.origin
-        return t if origin is None else _validate.times(t, origin)
+        return self.data.as_given(t)
 
     @property
     def states(self) -> Array:
@@ -237,8 +236,7 @@ def pose(
             f"u: {len(columns)} rows, but t has {len(clock)}; give one input for each time"
         )
     sorting = np.argsort(clock.x, kind="stable")
-    offset = _validate.seconds_between(data.origin, clock.origin)
-    times = clock.x[sorting] + offset
+    times = clock.x[sorting] + data.seconds_to(clock)
     found = parse(terms, order, names)
     low = min(times[0], data.x.min())
     span = float(max(times[-1], data.x.max()) - low)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._threads import cores, threaded
-from smoothderiv._validate import asked_orders, coordinates
+from smoothderiv._validate import asked_orders, coordinates, unzoned
 from smoothderiv._warn import warn
 from smoothderiv.integrations import missing
 from smoothderiv.model import Model
@@ -95,7 +95,7 @@ def smooth(
     orders = asked_orders(nu)
     _check(da, dim, orders, yerr)
     x = _places(da, dim)
-    ask = x if at is None else _asked(at, x)
+    ask = x if at is None else _asked(at, x, _zone(da, dim))
     da = _whole_series(da, dim)
     given, core = [da], [[dim]]
     if isinstance(yerr, xr.DataArray):
@@ -123,7 +123,7 @@ def smooth(
         keep_attrs=True,
     )
     if at is not None:
-        found = found.assign_coords({dim: (dim, ask, da[dim].attrs)})
+        found = found.assign_coords({dim: (dim, _in_zone(ask, _zone(da, dim)), da[dim].attrs)})
     return _dataset(found.transpose(_WHICH, *da.dims), da, dim, orders)
 
 
@@ -147,9 +147,9 @@ def _check(da: xr.DataArray, dim: str, orders: tuple[int, ...], yerr: Any) -> No
         raise ValueError(f"da: coordinate {taken.pop()!r} has the name of an answer; rename it")
 
 
-def _asked(at: ArrayLike, x: NDArray[Any]) -> NDArray[Any]:
-    """Return the places asked; refuse those that no series could answer for."""
-    ask = np.atleast_1d(np.asarray(at))
+def _asked(at: ArrayLike, x: NDArray[Any], zone: Any) -> NDArray[Any]:
+    """Return the places asked, in UTC; refuse those that no series could answer for."""
+    ask = np.atleast_1d(unzoned(at, "at", zone))
     coordinates(ask, "at", x.min() if x.dtype.kind == "M" and len(x) else None)
     if ask.ndim > 1:
         raise ValueError(f"at: shape {ask.shape}, but (m,) is needed")
@@ -175,6 +175,15 @@ def _places(da: xr.DataArray, dim: str) -> NDArray[Any]:
 def _zone(da: xr.DataArray, dim: str) -> Any:
     """Return the time zone of a coordinate, None without one."""
     return getattr(da.indexes.get(dim), "tz", None)
+
+
+def _in_zone(ask: NDArray[Any], zone: Any) -> Any:
+    """Return places asked with the time zone of the coordinate, if it has one."""
+    if zone is None:
+        return ask
+    from pandas import DatetimeIndex  # xarray has it
+
+    return DatetimeIndex(ask, tz="UTC").tz_convert(zone)
 
 
 def _whole_series(da: xr.DataArray, dim: str) -> xr.DataArray:

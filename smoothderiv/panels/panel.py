@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._frames import Part, Table, read_parts
 from smoothderiv._threads import cores, threaded
-from smoothderiv._validate import asked_orders, coordinates
+from smoothderiv._validate import asked_orders, coordinates, unzoned
 from smoothderiv._warn import warn
 from smoothderiv.answers.limits import check_level
 from smoothderiv.model import Model
@@ -184,9 +184,9 @@ class Panel:
 
     def _asked(self, at: Any) -> Any:
         """Return the places asked, or how many; refuse those that no series could answer for."""
-        places = np.asarray(at)
         if at is None:
             return None
+        places = unzoned(at, "at", self.zone)
         if places.ndim == 0 and places.dtype.kind in "iub":
             if places < 2:
                 raise ValueError(f"at: {at!r}, but at least 2 places are needed, or an array")

@@ -19,6 +19,7 @@ from smoothderiv.plotting.style import (
     EXACT,
     MARKERS,
     Array,
+    Labels,
     Style,
     as_given,
     date_axis,
@@ -69,7 +70,7 @@ def plot_residuals(post: Posterior) -> NDArray[Any]:
     )
     for check, (left, right) in zip(found.orders, axes, strict=True):
         _draw_row(left, right, post, found, check)
-    along = "fitted value" if post.data.ndim > 1 else "x" if post.data.origin is None else "time"
+    along = "fitted value" if post.data.ndim > 1 else Labels(post.data, None, None).x
     axes[-1, 0].set_xlabel(along)
     axes[-1, 1].set_xlabel("normal quantile")
     figure.align_ylabels(list(axes[:, 0]))

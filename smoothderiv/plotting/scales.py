@@ -16,6 +16,7 @@ from smoothderiv.plotting.style import (
     Style,
     as_given,
     date_axis,
+    time_name,
 )
 from smoothderiv.scale_space import Sizer
 
@@ -53,7 +54,7 @@ def plot_sizer(found: Sizer, *, ax: Axes | None = None) -> Axes:
     ax.axhline(1.0, color="black", lw=1.0, ls=(0, (4, 2)))
     ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}" if v >= 1 else f"1/{1 / v:g}")
     ax.set_ylabel("smoothing / tuned smoothing")
-    ax.set_xlabel("x" if found.data.origin is None else "time")
+    ax.set_xlabel("x" if found.data.origin is None else time_name(found.data))
     date_axis(ax, found.data)
     _label_edf(ax, found)
     name = derivative_name(found.nu)

@@ -37,7 +37,7 @@ class Labels:
             )
         self._x_unit = "s" if data.origin is not None else x_unit
         self._y_unit = y_unit
-        self.x = with_unit("x", x_unit) if data.origin is None else "time"
+        self.x = with_unit("x", x_unit) if data.origin is None else time_name(data)
 
     def y(self, nu: int) -> str:
         """Return the label of a derivative with its unit, such as ``f″ (m/s²)``."""
@@ -48,9 +48,14 @@ class Labels:
         return derivative_unit(self._x_unit, self._y_unit, nu)
 
 
+def time_name(data: Observations) -> str:
+    """Return the label of an axis of times, with their zone."""
+    return "time" if data.zone is None else f"time ({data.zone})"
+
+
 def as_given(data: Observations, x: Array) -> NDArray[Any]:
     """Return float places as the user gives them: datetimes where the data have an origin."""
-    return x if data.origin is None else _validate.times(x, data.origin)
+    return data.as_given(x)
 
 
 def new_axes(count: int) -> NDArray[Any]:
@@ -70,10 +75,11 @@ def dress(ax: Axes) -> None:
 
 
 def date_axis(ax: Axes, data: Observations) -> None:
-    """Make dates short, if there are any."""
+    """Make dates short, if there are any, and tell them in their time zone."""
     if data.origin is not None:
-        locator = dates.AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
-        words = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+        zone = None if data.zone is None else _validate.zone_info(data.zone)
+        locator = dates.AutoDateLocator(zone, 3, 8)  # type: ignore[no-untyped-call]
+        words = dates.ConciseDateFormatter(locator, zone)  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(words)
 

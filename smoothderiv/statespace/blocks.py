@@ -68,6 +68,7 @@ class BlockwiseSmoothing:
     log_evidence: float
     edf: float
     origin: np.datetime64 | None
+    zone: str | None = None
 
     def __len__(self) -> int:
         return self.blocks
@@ -75,7 +76,7 @@ class BlockwiseSmoothing:
     def __iter__(self) -> Iterator[Block]:
         for number in range(self.blocks):
             table = np.load(_answer(self.folder, number))
-            x = table[:, 0] if self.origin is None else _validate.times(table[:, 0], self.origin)
+            x = _validate.as_given(table[:, 0], self.origin, self.zone)
             yield Block(x, table[:, 1::2], table[:, 2::2])
 
 
@@ -102,10 +103,12 @@ def smooth_blocks(
         forward.take(data)
     if forward.count == 0:
         raise ValueError("blocks: there is no row to fit; give at least one observation")
-    places = None if at is None else np.sort(_validate.coordinates(at, "at", forward.origin))
+    clock = forward.clock
+    places = None if at is None else np.sort(clock.coordinates(at, "at"))
     edf, gram = _back(forward, nu, places)
     evidence = forward.log_evidence(gram.value)
-    return BlockwiseSmoothing(path, nu, forward.rows, forward.count, evidence, edf, forward.origin)
+    counts, origin = (forward.rows, forward.count), clock.origin
+    return BlockwiseSmoothing(path, nu, *counts, evidence, edf, origin, clock.zone)
 
 
 def _determined(model: SmoothingSpline, blocks: Iterable[Observations]) -> Iterator[Observations]:
@@ -159,7 +162,7 @@ class _Forward:
     def __init__(self, model: SmoothingSpline, folder: Path) -> None:
         self.model, self.folder = model, folder
         self.count, self.rows = 0, 0
-        self.origin: np.datetime64 | None = None
+        self.clock: Observations
         self.diffuse = np.zeros((0, model.order))
         self._last = -math.inf
 
@@ -168,10 +171,10 @@ class _Forward:
         self.model._check(data)
         x = data.x
         if self.count == 0:
-            self.origin = data.origin
+            self.clock = data[:0]
             self._begin(x)
         else:
-            x = x + _validate.seconds_between(self.origin, data.origin)
+            x = x + self.clock.seconds_to(data)
         rows = MarkovRows.of(self.prior, x, data.y, data.sd(self.model.noise), data.nu)
         if rows.x[0] < self._last:
             raise ValueError(
