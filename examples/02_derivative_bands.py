@@ -53,6 +53,7 @@ print(f"\nintegral from 0 to 1: {mean:.4f} ± {std:.4f}; truth 0")
 
 axes = sd.plot(post, level=0.95, show="band")
 for nu, curve in truth.items():
-    axes[nu].plot(grid, curve, color="#D55E00", lw=1, ls="--")
+    (line,) = axes[nu].plot(grid, curve, color="#D55E00", lw=1.2, ls="--", label="truth")
+axes[1].legend(handles=[line], frameon=False, loc="upper center")
 axes[0].figure.savefig(folder / "derivative_bands.png", dpi=150)
-print(f"picture (dashed: the truth): {folder / 'derivative_bands.png'}")
+print(f"picture: {folder / 'derivative_bands.png'}")

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import smoothderiv as sd
@@ -39,12 +40,20 @@ for name, post in fits.items():
         f"{np.mean(high - low):.2f} wide"
     )
 
+# q is the strength of the changes of speed: large while the lift starts or brakes.
 model = fits["adaptive spline"].model
-print(f"\nlog q varies by {np.ptp(np.log(model.q)):.0f}; it is largest at t =", end=" ")
-print(", ".join(f"{model.knots[k]:.1f}" for k in sorted(np.argsort(model.q)[-4:])))
+log_q = np.interp(t, model.knots, np.log(model.q))
+ends = np.flatnonzero(np.diff(log_q > 0.5 * (log_q.min() + log_q.max())))
+print(f"\nlog q varies by {np.ptp(log_q):.0f}; it is above its middle from", end=" ")
+print(" and from ".join(f"{a:.1f} to {b:.1f} s" for a, b in t[ends].reshape(-1, 2)))
+print("the speed changes from 6.0 to 8.0 s and from 20.0 to 23.0 s")
 
-fits.pop("the default")
-axes = sd.plot(fits, nu=(0, 1), x_unit="s", y_unit="m")
-axes[1].plot(t, speed, color="black", lw=1, ls="--")
-axes[0].figure.savefig(folder / "kinks.png", dpi=150)
-print(f"picture (dashed: the truth): {folder / 'kinks.png'}")
+figure, axes = plt.subplots(2, 1, figsize=(7, 6), layout="constrained")
+for ax, shown in zip(axes, (t, np.linspace(5, 9, 200)), strict=True):
+    ax.plot(shown, np.interp(shown, t, speed), "k:", lw=1.4, zorder=5, label="truth")
+    sd.plot(fits, nu=1, x=shown, ax=ax, x_unit="s", y_unit="m")
+    ax.set_ylabel("speed (m/s)")
+axes[1].get_legend().remove()
+axes[1].set_title("the start")
+figure.savefig(folder / "kinks.png", dpi=150)
+print(f"picture: {folder / 'kinks.png'}")

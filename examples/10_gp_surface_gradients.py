@@ -53,11 +53,13 @@ print(f"true gradients inside the 95 % ellipses: {inside:.0%}")
 summit = post.hessian([[np.pi / 4, 0.0]])
 print(f"curvature near the summit: {summit.mean[0, 0, 0]:.2f} ± {summit.std[0, 0, 0]:.2f}, true -4")
 
-fig, ax = plt.subplots(figsize=(6, 5.4), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.6, 5.4), layout="constrained")
 fine = np.linspace(-2, 2, 80)
 mesh = np.stack(np.meshgrid(fine, fine), axis=-1)
-ax.contourf(*mesh.transpose(2, 0, 1), post(mesh.reshape(-1, 2)).reshape(80, 80), 20, cmap="Greys")
-ax.plot(*X.T, ".", color="#0072B2", ms=4)
+fitted = post(mesh.reshape(-1, 2)).reshape(80, 80)
+shown = ax.contourf(*mesh.transpose(2, 0, 1), fitted, 20, cmap="Greys", alpha=0.6)
+fig.colorbar(shown, ax=ax, label="height")
+ax.plot(*X.T, ".", color="#0072B2", ms=5, clip_on=False)
 step = 0.12
 ends = grid + step * gradient.mean
 ax.quiver(*grid.T, *(step * gradient.mean).T, angles="xy", scale_units="xy", scale=1, width=0.004)
@@ -66,6 +68,7 @@ for end, cov in zip(ends, gradient.cov, strict=True):
     angle = np.degrees(np.arctan2(*direction[::-1, 1]))
     width, depth = 2 * step * np.sqrt(5.991 * size[::-1])
     ax.add_patch(Ellipse(end, width, depth, angle=angle, color="#D55E00", alpha=0.35, lw=0))
-ax.set(title="gradient, with 95 % ellipses", xlabel="x", ylabel="y", xlim=(-2, 2), ylim=(-2, 2))
+title = "gradients (arrows) with 95 % ellipses, and data (dots)"
+ax.set(title=title, xlabel="x", ylabel="y", xlim=(-2, 2), ylim=(-2, 2))
 fig.savefig(folder / "surface_gradients.png", dpi=150)
 print(f"picture: {folder / 'surface_gradients.png'}")

@@ -46,15 +46,22 @@ grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 truth, mean, std = potential(*grid.T), post(grid), post.std(grid)
 print(f"60 gradients and one height; range of the potential {np.ptp(truth):.2f}")
 print(f"root mean square error of the potential {np.sqrt(np.mean((mean - truth) ** 2)):.4f}")
+print(f"standard deviation from {std.min():.4f} to {std.max():.4f}, median {np.median(std):.4f}")
 print(f"inside two standard deviations: {np.mean(np.abs(mean - truth) < 2 * std):.0%}")
 
-fig, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained", sharey=True)
-panels = (("potential", truth), ("from its gradients", mean), ("standard deviation", std))
-for ax, (title, values) in zip(axes, panels, strict=True):
-    shown = ax.contourf(axis, axis, values.reshape(60, 60), 20, cmap="viridis")
+fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.0), layout="constrained", sharey=True)
+heights = {"levels": np.linspace(-0.8, 1.2, 21), "cmap": "viridis"}
+errors = {"levels": np.linspace(-0.1, 0.1, 11), "cmap": "RdBu"}
+panels = (
+    ("potential", truth, heights),
+    ("from its gradients (arrows)", mean, heights),
+    ("error of the second", mean - truth, errors),
+)
+for ax, (title, values, style) in zip(axes, panels, strict=True):
+    shown = ax.contourf(axis, axis, values.reshape(60, 60), extend="both", **style)
     fig.colorbar(shown, ax=ax)
     ax.set(title=title, xlabel="x")
-axes[1].quiver(*X.T, *measured.T, width=0.004, color="white")
+axes[1].quiver(*X.T, *measured.T, width=0.008, color="white")
 axes[0].set_ylabel("y")
 fig.savefig(folder / "from_gradients.png", dpi=150)
 print(f"picture: {folder / 'from_gradients.png'}")

@@ -43,8 +43,9 @@ for name, data in (("values alone", values), ("with slopes", both)):
         f" of f' {error[1]:.3f} (stated {std[1]:.3f})"
     )
 
-axes = sd.plot(post, nu=(0, 1))
+axes = sd.plot(post, nu=(0, 1), x=grid)
 for nu in (0, 1):
-    axes[nu].plot(grid, curve(grid, nu), color="#D55E00", lw=1, ls="--")
+    (line,) = axes[nu].plot(grid, curve(grid, nu), color="#D55E00", lw=1.2, ls="--", label="truth")
+axes[0].legend(handles=[line], frameon=False, loc="upper left")
 axes[0].figure.savefig(folder / "values_and_slopes.png", dpi=150)
-print(f"picture (dashed: the truth): {folder / 'values_and_slopes.png'}")
+print(f"picture: {folder / 'values_and_slopes.png'}")

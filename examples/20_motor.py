@@ -89,5 +89,7 @@ axes[1].set(xlabel="t (s)", ylabel="voltage (V)")
 axes[0].legend(frameon=False)
 figure.savefig(folder / "feedforward.png", dpi=150)
 
-fits["kalman"].plot(t_unit="s", x_unit="rad").savefig(folder / "motor.png", dpi=150)
+figure = fits["kalman"].plot(t_unit="s", x_unit="rad")
+figure.axes[-1].set_ylabel("u (V)")
+figure.savefig(folder / "motor.png", dpi=150)
 print(f"pictures: {folder / 'motor.png'}, {folder / 'feedforward.png'}")

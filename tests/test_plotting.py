@@ -56,7 +56,7 @@ def line(ax, label):
 
 def band(ax, level):
     """Return lower and upper limits as drawn, at the places of the mean."""
-    area = next(c for c in ax.collections if c.get_label() == f"{100 * level:g} % at each place")
+    area = next(c for c in ax.collections if c.get_label() == f"{100 * level:g} % pointwise")
     corners, count = area.get_paths()[0].vertices, len(line(ax, "mean")[0])
     return corners[1 : count + 1, 1], corners[count + 2 : 2 * count + 2, 1][::-1]
 
@@ -101,7 +101,7 @@ def test_labels_units_and_legend(post):
     assert [a.get_xlabel() for a in axes] == ["", "", "", "x (s)"]
     (legend,) = axes[0].figure.legends
     words = [text.get_text() for text in legend.get_texts()]
-    assert words == ["mean", "95 % at each place", "50 % at each place", "data ± 1 sd", "exact"]
+    assert words == ["mean", "95 % pointwise", "50 % pointwise", "data ± 1 std", "exact"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_places_asked_are_sorted_and_what_lies_beyond_the_data_is_shaded(post):
 
 def test_the_band_of_the_whole_curve_is_drawn_as_lines(post):
     (ax,) = plot(post, 1, show="band")
-    x, upper = line(ax, "95 % for the whole curve")
+    x, upper = line(ax, "95 % simultaneous")
     expected = post.band(x, 1, within=(x[0], x[-1]))[1]
     np.testing.assert_allclose(upper, expected, rtol=1e-12)
     assert (upper > band(ax, 0.95)[1]).all()
@@ -188,6 +188,8 @@ def test_paths_peaks_and_signs(post):
         sign = here.regions(1, within=(x[0], x[-1])).at(x)
         np.testing.assert_array_equal(np.isfinite(rising), sign == 1)
         np.testing.assert_array_equal(np.isfinite(line(ax, "surely falls")[1]), sign == -1)
+    assert len(plot(post, 5, show=("peaks", "signs"))[0].lines) == 1
+    assert "no peaks or signs" in plot(post, 5, show=("peaks", "signs"))[0].get_title(loc="right")
     with pytest.raises(ValueError, match="show: 'dots' is unknown"):
         plot(post, show="dots")
 
@@ -220,7 +222,9 @@ def test_limits_that_the_line_hides_are_told():
     )
     (ax,) = plot(exact, 0, level=(0.5, 0.9), y_unit="V")
     low, high = exact.interval(line(ax, "mean")[0], level=0.9)
-    words = f"90 % limits, hidden by the line: about ± {np.median(high - low) / 2:.2g} V"
+    words = (
+        f"90 % pointwise interval, hidden by the line: about ± {np.median(high - low) / 2:.2g} V"
+    )
     assert ax.get_title(loc="right") == words
     assert plot(noisy, 0)[0].get_title(loc="right") == ""
 
@@ -235,6 +239,9 @@ def test_several_posteriors_are_compared_in_the_same_panels(post):
             np.testing.assert_array_equal(mean, each(x, nu))
     looks = {(a.get_color(), a.get_linestyle()) for a in axes[0].lines if a.get_lw() == 1.6}
     assert len(looks) == 2, "told apart by colour and by dashes"
+    (legend,) = axes[0].figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words[:4] == ["quintic", "cubic", "95 % pointwise", "95 % simultaneous"]
     with pytest.raises(ValueError, match="different orders"):
         plot({"a": post, "b": post.derivative(1)})
     with pytest.raises(ValueError, match="order 4 was asked"):
@@ -312,6 +319,7 @@ def test_names_of_candidates_are_whole_and_in_sight(post, several):
     figure.canvas.draw()
     words = axes[-1].get_yticklabels()
     assert names is None or {word.get_text() for word in words} == names
+    assert several != ("leave-one-out" in axes[-1].get_title())
     for word in words:
         box = word.get_window_extent()
         assert box.x0 >= 0, "cut at the edge of the figure"
@@ -342,6 +350,8 @@ def test_fields_tell_sure_slopes_from_others():
     assert counts[1][1] == 0
     box = plot_field(steep, bounds=((0, 2), (0, 1)))
     assert box.get_xlim() == (0, 2)
+    half = plot_field(steep, bounds=((0, 0.5), (0, 1)))
+    np.testing.assert_array_equal(line(half, "data")[0], X[X[:, 0] <= 0.5, 0])
     with pytest.raises(ValueError, match="bounds"):
         plot_field(steep, bounds=((2, 0), (0, 1)))
     with pytest.raises(ValueError, match="1 dimensions"):
@@ -413,6 +423,9 @@ def test_the_map_of_scales_shows_signs_by_place_and_smoothing(post):
     np.testing.assert_array_equal(np.asarray(mesh.get_array()), found.sign)
     assert ax.get_yscale() == "log"
     assert {text.get_text() for text in ax.get_legend().get_texts()} >= {"f′ > 0", "f′ < 0"}  # noqa: RUF001
+    (right,) = (other for other in ax.figure.axes if other is not ax)
+    words = [text.get_text() for text in right.get_yticklabels()]
+    assert len(words) == len(set(words)) > 2
 
 
 def test_zoned_times_are_drawn_in_their_zone_and_it_is_named():

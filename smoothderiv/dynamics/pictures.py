@@ -48,11 +48,12 @@ def draw_fit(fit: DynamicsFit, t_unit: str | None, x_unit: str | None) -> Figure
             mean = scale**nu * fit.trajectory.mean(places, nu)
             low, high = (scale**nu * limit for limit in fit.trajectory.interval(places, nu))
             ax.fill_between(
-                places, low, high, color=CURVE, alpha=0.25, lw=0, label="95 % at each place"
+                places, low, high, color=CURVE, alpha=0.25, lw=0, label="95 % pointwise"
             )
-            ax.plot(places, mean, color=CURVE, lw=1.6, label="smoothed")
+            ax.plot(places, mean, color=CURVE, lw=2.8, alpha=0.5, label="smoothed")
         resimulated = scale**nu * model[nu]
-        ax.plot(places, resimulated, color=MODEL, lw=1.1, ls="--", label="re-simulated")
+        style: dict[str, Any] = {"color": MODEL, "lw": 1.3, "ls": (0, (5, 5))}
+        ax.plot(places, resimulated, label="re-simulated", **style)
         _samples(ax, fit, nu, scale**nu)
         unit = derivative_unit(per if x_unit else None, x_unit, nu)
         ax.set_ylabel(with_unit(derivative_name(nu, "x"), unit))
@@ -90,8 +91,10 @@ def _samples(ax: Any, fit: DynamicsFit, nu: int, scale: float) -> None:
     here = data.is_of(nu)
     if here.any():
         x, few = fit.problem.as_given(data.x[here]), here.sum() < 200
-        size = 3 if few else 1.5
-        ax.plot(x, scale * data.y[here], "o", ms=size, mew=0, color=DATA, label="data", zorder=1.5)
+        style: dict[str, Any] = {"ms": 5.0, "mec": DATA, "mfc": "none", "mew": 0.6}
+        if not few:
+            style = {"ms": 5.0, "mew": 0.0, "color": "0.8"}
+        ax.plot(x, scale * data.y[here], "o", label="data", zorder=0.8, **style)
 
 
 def _finish(figure: Figure, axes: Any) -> None:
@@ -108,19 +111,22 @@ def _finish(figure: Figure, axes: Any) -> None:
         loc="outside upper center",
         ncols=len(entries),
         frameon=False,
-        fontsize="small",
+        fontsize="small" if figure.get_figwidth() < 8 else "medium",
     )
 
 
 def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> Figure:
-    """Draw the counts on a logarithmic axis, the rate with its band, and the rate against n."""
+    """Draw the counts on a logarithmic axis, the rate with its interval, and the rate against n.
+
+    The logistic curve is continued beyond the counts by a third of their range.
+    """
     from matplotlib import pyplot
 
     post, data = growth.posterior, growth.posterior.data
     per, t_label, scale = _clock(data, t_unit)
     n_label = with_unit("n", n_unit)
     rate_label = with_unit(f"{derivative_name(1, 'n')}/n", derivative_unit(per, None, 1))
-    figure, axes = pyplot.subplots(1, 3, figsize=(11.0, 3.6), layout="constrained")
+    figure, axes = pyplot.subplots(1, 3, figsize=(9.2, 3.4), layout="constrained")
     grid: NDArray[Any] = np.linspace(data.x.min(), data.x.max(), 300)
     places = as_given(data, grid)
     middle, (low, high) = np.exp(post.mean(places)), np.exp(post.interval(places))
@@ -130,11 +136,13 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
     _band(axes[1], places, rate, below, above)
     _band(axes[2], middle, rate, below, above)
     counts = np.exp(data.y)
-    axes[0].plot(as_given(data, data.x), counts, "o", ms=3.5, mew=0, color=DATA, label="data")
+    marks: dict[str, Any] = {"ms": 5.0, "mec": DATA, "mfc": "none", "mew": 0.8}
+    axes[0].plot(as_given(data, data.x), counts, "o", label="data", **marks)
     if growth.logistic is not None:
-        style: dict[str, Any] = {"color": MODEL, "lw": 1.2, "ls": "--"}
+        style: dict[str, Any] = {"color": MODEL, "lw": 1.4, "ls": "--", "zorder": 3}
         r, K = growth.logistic.r, growth.logistic.K
-        axes[0].plot(places, growth.logistic.simulate(grid - grid[0]), **style)
+        ahead = np.linspace(0.0, 4 / 3 * np.ptp(grid), 400)
+        axes[0].plot(as_given(data, grid[0] + ahead), growth.logistic.simulate(ahead), **style)
         end = min(K, 2.0 * float(middle.max()))  # K may be far away, or infinite
         line = scale * r * np.array([1.0, 1.0 - end / K])
         axes[2].plot([0.0, end], line, label="logistic", **style)
@@ -151,7 +159,7 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
 
 
 def _band(ax: Any, x: Any, mean: Any, low: Any, high: Any, name: str | None = None) -> None:
-    """Draw a mean with its 95 % limits."""
-    label = "95 % at each place" if name else None
+    """Draw a mean with its pointwise 95 % interval."""
+    label = "95 % pointwise" if name else None
     ax.fill_between(x, low, high, color=CURVE, alpha=0.25, lw=0, label=label)
     ax.plot(x, mean, color=CURVE, lw=1.6, label=name)

@@ -7,26 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._units import derivative_name
 from smoothderiv.answers.limits import check_level
-from smoothderiv.answers.locations import Locations
 from smoothderiv.derivative import Derivative
 from smoothderiv.observations import Observations
+from smoothderiv.plotting.marks import STRIP, draw_peaks, draw_signs
 from smoothderiv.plotting.style import (
     ABOVE_BAND,
     BELOW_BAND,
     CURVE,
     DASHES,
     DATA,
-    EVENT,
     EXACT,
-    FALLING,
     MARKERS,
     ON_TOP,
-    RISING,
     SEVERAL,
     Array,
     Labels,
@@ -43,7 +44,7 @@ from smoothderiv.posterior import Posterior
 GRID_POINTS = 400
 PATHS = 12
 LINE = 1.6  # points: the width of a mean
-STRIP = 0.055  # of a panel's height: a strip of signs
+BAND_DASHES: tuple[float, tuple[float, ...]] = (0, (1.2, 1.4))
 SHOWN = ("band", "paths", "peaks", "signs")
 
 
@@ -58,38 +59,38 @@ def plot(
     y_unit: str | None = None,
     show: str | Sequence[str] = (),
 ) -> NDArray[Any]:
-    """Plot a fitted curve and its derivatives: mean, nested limits and data, one panel an order.
+    """Plot a fitted curve and its derivatives: mean, intervals and data, one panel an order.
 
-    Data stand in the panel of their order with error bars of one standard deviation, the
+    Data are in the panel of their order with error bars of one standard deviation, the
     estimated one where the noise was unknown; exact rows are open squares. More than 1000 rows of
     an order are drawn as means over 80 bins with bars over the central 95 % of their rows.
-    A panel shows all means and all data, but may cut off limits that flare at the ends; limits
-    that the line hides, being so narrow, are told above it.
+    A panel shows all means and all data, but may cut off intervals that flare at the ends; if an
+    interval is narrower than the line of the mean, its width is written above the panel.
 
     Parameters
     ----------
     post : Posterior, or mapping from name to Posterior
         Of one-dimensional x. Several are compared in the same panels, each with a line of its own
-        and its widest limits; the data are those of the first.
+        and its interval of the highest level; the data are those of the first.
     nu : int or sequence of int, optional
         The orders of derivative to show. Without it 0, 1, 2 and all up to the highest observed,
         as far as the model has them (or as many as there are axes in `ax`).
     x : (n,) array, optional
-        Where to draw the curve; datetimes if the data are at datetimes. 400 places over the data
-        without it. What lies beyond the data is shaded.
+        Where to draw the curve; datetimes if the data are at datetimes. Default: 400 places over
+        the data. The range beyond the data is shaded grey.
     level : float or sequence of float
-        Probabilities of the pointwise limits (:meth:`.Posterior.interval`), which are shaded.
+        Probabilities of the pointwise intervals (:meth:`.Posterior.interval`), which are shaded.
     ax : Axes or sequence of Axes, optional
-        One for each order. Without it a new figure is made.
+        One for each order. Default: those of a new figure.
     x_unit, y_unit : str, optional
         Units for the labels, ``"s"`` and ``"m"``: derivatives are then in m/s and m/s².
     show : str or sequence of str
-        What else: ``"band"``, the limits of the highest level for the whole curve
-        (:meth:`.Posterior.band`), as lines; ``"paths"``, 12 curves that it could be; ``"peaks"``,
-        maxima and minima with 95 % intervals of place and height, hollow where the probability
+        What else to draw: ``"band"``, the simultaneous band of the highest level
+        (:meth:`.Posterior.band`), as lines; ``"paths"``, 12 posterior draws; ``"peaks"``,
+        maxima and minima with 95 % intervals of place and height, hollow if the probability
         that there is one is below 0.95; ``"signs"``, strips along the foot of each panel where
-        its curve surely rises or falls (:meth:`.Posterior.regions`), as far as it has a slope; of
-        several fits one strip each, with a dot of its colour.
+        its curve surely rises or falls (:meth:`.Posterior.regions`), one strip for each fit, with
+        a dot of its colour if there are several. Peaks and signs need one derivative more.
 
     Returns
     -------
@@ -137,10 +138,10 @@ def plot(
             limits.append(curve.span())
         _shade_beyond(panel, data, grid)
         _finish(panel, limits, labels.y(order), strips=len(posts) if "signs" in words else 0)
-        if len(posts) == 1:
-            _tell_thin_limits(panel, curve, labels.unit(order))
+        _write_above(panel, curve, labels.unit(order), words, list(posts.values()))
     _label_places(axes, labels, data, own=given is None)
-    legend(axes, own=given is None)
+    shared = [] if len(posts) == 1 else _shared_looks(levels, "band" in words)
+    legend(axes, given is None, tuple(posts), shared)
     return axes
 
 
@@ -157,7 +158,7 @@ class _Look:
 
 @dataclass(frozen=True)
 class _Curve:
-    """Mean and limits of one order at places that ascend."""
+    """Mean, intervals and band of one order at places that ascend."""
 
     nu: int
     places: NDArray[Any]
@@ -176,7 +177,7 @@ class _Curve:
         return cls(nu, places, grid, post.mean(places, nu), tuple(limits), band)
 
     def span(self) -> tuple[float, float]:
-        """Return limits that hold the mean, and the widest limits but for flaring ends."""
+        """Return the range of the mean and of the widest interval, except its flaring ends."""
         low, high = self.mean, self.mean
         if self.whole is not None:
             low, high = self.whole
@@ -271,7 +272,7 @@ def _looks(names: list[str]) -> list[_Look]:
 def _draw_curve(ax: Axes, curve: _Curve, look: _Look) -> None:
     shades = np.linspace(0.18, 0.38, max(2, len(curve.limits)))
     for (p, low, high), alpha in zip(curve.limits, shades, strict=False):
-        label = f"{100 * p:g} % at each place" if look.alone else None
+        label = _pointwise(p) if look.alone else None
         ax.fill_between(
             curve.places,
             low,
@@ -283,13 +284,31 @@ def _draw_curve(ax: Axes, curve: _Curve, look: _Look) -> None:
             zorder=BELOW_BAND,
         )
     if curve.whole is not None:
-        p = curve.limits[0][0]
-        style: Style = {"color": look.colour, "lw": 0.9, "ls": (0, (4, 2)), "zorder": ABOVE_BAND}
+        style: Style = {"color": look.colour, "lw": 0.9, "ls": BAND_DASHES, "zorder": ABOVE_BAND}
         ax.plot(curve.places, curve.whole[0], **style)
-        label = f"{100 * p:g} % for the whole curve" if look.alone else None
+        label = _simultaneous(curve.limits[0][0]) if look.alone else None
         ax.plot(curve.places, curve.whole[1], label=label, **style)
     line: Style = {"color": look.colour, "lw": LINE, "ls": look.dashes, "zorder": ABOVE_BAND}
     ax.plot(curve.places, curve.mean, label=look.name, **line)
+
+
+def _pointwise(level: float) -> str:
+    return f"{100 * level:g} % pointwise"
+
+
+def _simultaneous(level: float) -> str:
+    return f"{100 * level:g} % simultaneous"
+
+
+def _shared_looks(levels: list[float], whole: bool) -> list[Artist]:
+    """Return what the legend of several curves shows of their intervals and bands, in grey."""
+    looks: list[Artist] = []
+    if levels:
+        looks += [Patch(color="0.5", alpha=0.3, lw=0, label=_pointwise(levels[0]))]
+    if whole:
+        words = _simultaneous(levels[0])
+        looks += [Line2D([], [], color="0.4", lw=0.9, ls=BAND_DASHES, label=words)]
+    return looks
 
 
 def _draw_more(
@@ -303,46 +322,9 @@ def _draw_more(
         for i, path in enumerate(paths):
             ax.plot(curve.places, path, label="sample paths" if i == 0 else None, **style)
     if "signs" in words and here.highest_order >= 1:
-        _draw_signs(ax, here, curve, look)
+        draw_signs(ax, here, curve.places, look.row, None if look.alone else look.colour)
     if "peaks" in words and here.highest_order >= 1:
-        within = (curve.places[0], curve.places[-1])
-        _draw_peaks(ax, here.maxima(within, rng=0), "^", "maxima")
-        _draw_peaks(ax, here.minima(within, rng=0), "v", "minima")
-
-
-def _draw_signs(ax: Axes, post: Posterior, curve: _Curve, look: _Look) -> None:
-    """Draw a strip along the foot of the panel, coloured where the curve surely rises or falls."""
-    found = post.regions(1, within=(curve.places[0], curve.places[-1]))
-    sign, height = found.at(curve.places), STRIP * (look.row + 0.5)
-    style: Style = {"lw": 4.0, "solid_capstyle": "butt", "zorder": ON_TOP}
-    for value, colour, word in ((1, RISING, "surely rises"), (-1, FALLING, "surely falls")):
-        foot = np.where(sign == value, height, np.nan)
-        ax.plot(
-            curve.places,
-            foot,
-            label=word,
-            color=colour,
-            transform=ax.get_xaxis_transform(),
-            **style,
-        )
-    if not look.alone and sign.any():
-        ax.plot(0.006, height, "o", ms=4.0, mew=0, color=look.colour, transform=ax.transAxes)
-
-
-def _draw_peaks(ax: Axes, found: Locations, marker: str, word: str) -> None:
-    """Draw events with 95 % intervals of place and height, hollow where they are doubtful."""
-    for sure in (True, False):
-        rows = np.isfinite(found.std) & ((found.probability >= 0.95) == sure)
-        if not rows.any():
-            continue
-        x = found.x[rows]
-        y, half = found.height[rows], 1.96 * found.height_std[rows]
-        ax.hlines(y, found.lower[rows], found.upper[rows], color=EVENT, lw=1.4, zorder=ON_TOP + 1)
-        ax.vlines(x, y - half, y + half, color=EVENT, lw=1.4, zorder=ON_TOP + 1)
-        face = EVENT if sure else "white"
-        style: Style = {"marker": marker, "ms": 5.5, "mfc": face, "mec": EVENT, "mew": 1.2}
-        label = f"{word}, 95 %" if sure else f"doubtful {word}"
-        ax.plot(x, y, ls="none", label=label, zorder=ON_TOP + 2, **style)
+        draw_peaks(ax, here, curve.places)
 
 
 def _shade_beyond(ax: Axes, data: Observations, grid: Array) -> None:
@@ -363,7 +345,7 @@ def _draw_data(ax: Axes, data: Observations, nu: int, post: Posterior) -> list[t
     noisy = here & ~data.exact
     if noisy.any():
         x, y, bars = data.x[noisy], data.y[noisy], np.tile(sd[noisy], (2, 1))
-        label, style = "data ± 1 sd", {"ms": 3.2, "color": DATA, "ecolor": "0.45"}
+        label, style = "data ± 1 std", {"ms": 3.2, "color": DATA, "ecolor": "0.45"}
         if len(x) > MARKERS:
             x, y, bars = binned(x, y, sd[noisy])
             label, style = "data in bins: mean, 95 %", {"ms": 2.4, "color": DATA, "ecolor": "0.8"}
@@ -394,17 +376,29 @@ def _finish(ax: Axes, limits: list[tuple[float, float]], label: str, strips: int
     dress(ax)
 
 
-def _tell_thin_limits(ax: Axes, curve: _Curve, unit: str) -> None:
-    """Say above the panel how wide the limits are, if the line of the mean hides them."""
+def _write_above(
+    ax: Axes, curve: _Curve, unit: str, words: tuple[str, ...], posts: list[Posterior]
+) -> None:
+    """Write above the panel the width of an interval that the line hides, and marks it lacks."""
+    lines = _width_of_a_hidden_interval(ax, curve, unit) if len(posts) == 1 else []
+    marks = " or ".join(word for word in ("peaks", "signs") if word in words)
+    if marks and min(post.highest_order for post in posts) <= curve.nu:
+        lines.append(f"no {marks}: {derivative_name(curve.nu + 1)} does not exist")
+    if lines:
+        ax.set_title("; ".join(lines), loc="right", fontsize="small", color="0.35")
+
+
+def _width_of_a_hidden_interval(ax: Axes, curve: _Curve, unit: str) -> list[str]:
+    """Return how wide the widest interval is, in words, if the line of the mean hides it."""
     if not curve.limits:
-        return
+        return []
     p, low, high = curve.limits[0]
     half = 0.5 * float(np.median(high - low))
     span = np.ptp(ax.get_ylim())
     points = 72.0 * ax.get_window_extent().height / ax.figure.dpi
-    if 0.0 < 2.0 * half < 1.2 * LINE / points * span:
-        words = f"{100 * p:g} % limits, hidden by the line: about ± {half:.2g} {unit}".rstrip()
-        ax.set_title(words, loc="right", fontsize="small", color="0.35")
+    if not 0.0 < 2.0 * half < 1.2 * LINE / points * span:
+        return []
+    return [f"{_pointwise(p)} interval, hidden by the line: about ± {half:.2g} {unit}".rstrip()]
 
 
 def _label_places(axes: NDArray[Any], labels: Labels, data: Observations, own: bool) -> None:

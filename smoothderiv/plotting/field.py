@@ -14,7 +14,7 @@ from smoothderiv.plotting.style import MARKERS, ON_TOP, Array, Style
 from smoothderiv.posterior import Posterior
 
 FINE, ARROWS = 60, 14
-FAINT, BOLD = ("0.25", 0.35), ("black", 1.0)  # arrows: colour and opacity
+SHORTEST = 0.4  # of the distance of arrows: shorter ones would not be seen
 
 
 def plot_field(
@@ -28,10 +28,10 @@ def plot_field(
 ) -> Axes:
     """Plot a fitted surface of two variables with its gradient.
 
-    Colours and lines of height are the mean. Arrows point uphill, as long as the slope is steep;
-    they are black where the gradient is surely not zero, ``g' Cov(g)^-1 g`` beyond the chi-square
-    quantile of `level` at each place, and faint elsewhere. Dots are the places of the data, at
-    most 1000 of them.
+    Colours and contours are the mean. Arrows point uphill; their length is proportional to the
+    slope, but at least two fifths of their distance. They are black where the gradient is surely
+    not zero, ``g' Cov(g)^-1 g`` beyond the chi-square quantile of `level` at each place, and white
+    elsewhere. Dots are the places of the data, at most 1000 of them.
 
     Parameters
     ----------
@@ -76,9 +76,10 @@ def plot_field(
     bar = ax.figure.colorbar(filled, ax=ax)
     bar.set_label(with_unit("mean of f", y_unit))
     _draw_arrows(ax, post, box, level)
-    shown = data.x[:: 1 + len(data) // MARKERS]
-    style: Style = {"ls": "none", "marker": "o", "ms": 3.5, "mfc": "white", "mec": "black"}
-    ax.plot(*shown.T, mew=0.5, label="data", zorder=ON_TOP + 1, **style)
+    inside = data.x[((data.x >= box[:, 0]) & (data.x <= box[:, 1])).all(axis=1)]
+    shown = inside[:: 1 + len(inside) // MARKERS]
+    style: Style = {"ls": "none", "marker": "o", "ms": 4.0, "mfc": "#56B4E9", "mec": "black"}
+    ax.plot(*shown.T, mew=0.6, label="data", zorder=ON_TOP + 1, clip_on=False, **style)
     ax.set(xlabel=with_unit("x₁", x_unit), ylabel=with_unit("x₂", x_unit))
     where: Style = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
     ax.legend(frameon=False, fontsize="small", **where)
@@ -91,15 +92,19 @@ def _draw_arrows(ax: Axes, post: Posterior, box: Array, level: float) -> None:
     inner = [ends[0] + np.ptp(ends) * (np.arange(ARROWS) + 0.5) / ARROWS for ends in box]
     places = _pairs(*inner)
     gradient = post.gradient(places)
-    shown = gradient.mean * np.ptp(box, axis=1) ** 2  # uphill as it looks on a box of unit sides
-    longest = float(np.hypot(*(shown / np.ptp(box, axis=1)).T).max()) or 1.0
-    arrows = shown / longest / ARROWS * 1.3
+    shown = gradient.mean * np.ptp(box, axis=1)  # uphill as it looks on a box of unit sides
+    length = np.hypot(*shown.T)
+    wanted = np.maximum(1.3 * length / (length.max() or 1.0), SHORTEST) / ARROWS
+    arrows = shown * (wanted / np.where(length > 0, length, 1.0))[:, None] * np.ptp(box, axis=1)
     sure = is_sure(gradient, level)
-    kinds = (~sure, *FAINT, "uphill, less sure"), (sure, *BOLD, f"uphill, {100 * level:g} % sure")
-    for mask, colour, alpha, word in kinds:
+    kinds = (
+        (~sure, "white", "uphill, less sure"),
+        (sure, "black", f"uphill, {100 * level:g} % sure"),
+    )
+    for mask, colour, word in kinds:
         if mask.any():
-            style: Style = {"ls": "none", "marker": r"$\rightarrow$", "ms": 11, "mew": 0}
-            ax.plot([], [], label=word, color=colour, alpha=alpha, **style)
+            style: Style = {"ls": "none", "marker": r"$\rightarrow$", "ms": 12, "mec": "black"}
+            ax.plot([], [], label=word, mfc=colour, mew=0.5, **style)
         ax.quiver(
             *places[mask].T,
             *arrows[mask].T,
@@ -107,8 +112,9 @@ def _draw_arrows(ax: Axes, post: Posterior, box: Array, level: float) -> None:
             scale_units="xy",
             scale=1.0,
             width=0.004,
-            color=colour,
-            alpha=alpha,
+            facecolor=colour,
+            edgecolor="black",
+            linewidth=0.4,
             pivot="middle",
             zorder=3,
         )

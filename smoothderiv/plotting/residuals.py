@@ -98,10 +98,10 @@ def _draw_row(
     style: Style = {"marker": "o", "ms": 7, "mfc": "none", "mec": EXACT, "mew": 1.3}
     left.plot(places[far], z[far], ls="none", zorder=4, **style)
     name = derivative_name(check.order) if isinstance(check.order, int) else f"order {check.order}"
-    left.set_ylabel(f"{name}: residual / sd")
+    left.set_ylabel(f"{name}: residual / std")
     words = f"{check.rows} rows, noise {check.kind}"
     if check.kind == "stated" and check.dof > 0:
-        words += f"; residuals are {check.ratio:.3g} times as large, p = {check.p_value:.2g}"
+        words += f"; residuals {check.ratio:.3g} times as large, p = {check.p_value:.2g}"
     suspicious = any(w.startswith(f"order {check.order}:") for w in found.warnings)
     left.set_title(words, fontsize="small", loc="left", color=EXACT if suspicious else "black")
     if data.ndim == 1:
@@ -120,9 +120,8 @@ def _draw_bins(ax: Axes, x: Array, z: Array, data: Any) -> None:
     places = as_given(data, middle) if data.ndim == 1 else middle
     ax.fill_between(places, low, high, color=CURVE, alpha=0.25, lw=0, zorder=2)
     ax.plot(places, centre, color=CURVE, lw=1.2, zorder=3)
-    ax.text(
-        0.99, 0.97, "bins: median, 95 %", transform=ax.transAxes, ha="right", va="top", fontsize=7
-    )
+    style: Style = {"ha": "right", "va": "top", "fontsize": "small"}
+    ax.text(0.99, 0.97, "bins: median, 95 %", transform=ax.transAxes, **style)
 
 
 def _draw_quantiles(ax: Axes, z: Array) -> None:

@@ -24,7 +24,7 @@ from smoothderiv.scale_space import Sizer
 def plot_sizer(found: Sizer, *, ax: Axes | None = None) -> Axes:
     """Plot a SiZer map: where a derivative is surely positive or negative at each smoothing.
 
-    Upwards more is smoothed; the line at 1 is the tuned smoothing. The right axis tells the
+    Smoothing increases upwards; the line at 1 is the tuned smoothing. The right axis shows the
     effective degrees of freedom. The two colours also differ when printed in grey.
 
     Parameters
@@ -53,7 +53,7 @@ def plot_sizer(found: Sizer, *, ax: Axes | None = None) -> Axes:
     ax.set_yscale("log", base=2)
     ax.axhline(1.0, color="black", lw=1.0, ls=(0, (4, 2)))
     ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}" if v >= 1 else f"1/{1 / v:g}")
-    ax.set_ylabel("smoothing / tuned smoothing")
+    ax.set_ylabel("smoothing relative to the tuned one")
     ax.set_xlabel("x" if found.data.origin is None else time_name(found.data))
     date_axis(ax, found.data)
     _label_edf(ax, found)
@@ -69,11 +69,12 @@ def plot_sizer(found: Sizer, *, ax: Axes | None = None) -> Axes:
 
 
 def _label_edf(ax: Axes, found: Sizer) -> None:
-    """Tell the effective degrees of freedom along the right side."""
+    """Label the right side with the effective degrees of freedom, each number once."""
     right = ax.twinx()
     right.set_yscale("log", base=2)
     right.set_ylim(ax.get_ylim())
     at = np.unique(np.linspace(0, len(found.width) - 1, 7).astype(int))
-    right.set_yticks(found.width[at], [f"{found.edf[i]:.1f}" for i in at])
+    words = {f"{found.edf[i]:.1f}": float(found.width[i]) for i in at[::-1]}
+    right.set_yticks(list(words.values()), list(words))
     right.minorticks_off()
     right.set_ylabel("effective degrees of freedom")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import dates, pyplot
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from smoothderiv import _validate
@@ -16,8 +19,9 @@ from smoothderiv.observations import Observations
 Array = NDArray[np.float64]
 Style = dict[str, Any]
 
-# Okabe and Ito's colours, told apart by everybody; RISING and FALLING also differ in grey
-CURVE, EXACT, DATA, EVENT = "#0072B2", "#D55E00", "#262626", "#CC79A7"
+# Okabe and Ito's colours, which everybody can distinguish (EVENT is a darker version of theirs);
+# RISING and FALLING also differ in grey
+CURVE, EXACT, DATA, EVENT = "#0072B2", "#D55E00", "#262626", "#9E0059"
 RISING, FALLING, UNSURE = "#009E73", "#E69F00", "0.93"
 SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
@@ -84,20 +88,45 @@ def date_axis(ax: Axes, data: Observations) -> None:
         ax.xaxis.set_major_formatter(words)
 
 
-def legend(axes: NDArray[Any], own: bool) -> None:
-    """Put one legend for all panels above those of a new figure, or inside the first one given."""
-    entries: dict[str, Any] = {}
+def legend(
+    axes: NDArray[Any], own: bool, means: Sequence[str], shared: Sequence[Artist] = ()
+) -> None:
+    """Put one legend for all panels above those of a new figure, or inside the first one given.
+
+    The lines of the means come first, then intervals and bands; lines of which nothing is drawn
+    are left out. In a new figure it has as many columns as fit.
+    """
+    entries: dict[str, Any] = {str(artist.get_label()): artist for artist in shared}
     for ax in axes:
-        handles, labels = ax.get_legend_handles_labels()
-        entries.update(zip(labels, handles, strict=True))
-    names = sorted(entries, key=lambda label: (label != "mean", "%" not in label))
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            drawn = not isinstance(handle, Line2D) or np.isfinite(_heights(handle)).any()
+            entries.update({label: handle} if drawn else {})
+
+    def rank(name: str) -> tuple[bool, bool]:
+        return name not in means, not name.endswith(("pointwise", "simultaneous"))
+
+    names = sorted(entries, key=rank)
+    style: Style = {"frameon": False, "fontsize": "small"}
     handles = [entries[name] for name in names]
-    if own:
-        columns = len(names) if len(names) <= 5 and sum(map(len, names)) < 70 else 3
-        where = {"loc": "outside upper center", "ncols": columns}
-        axes[0].figure.legend(handles, names, frameon=False, fontsize="small", **where)
-    else:
-        axes[0].legend(handles, names, frameon=False, fontsize="small")
+    if not own:
+        axes[0].legend(handles, names, **style)
+        return
+    style |= {"columnspacing": 1.2, "handlelength": 1.7, "handletextpad": 0.5}
+    columns = _columns(names, axes[0].figure.get_figwidth() - 0.2)
+    axes[0].figure.legend(handles, names, loc="outside upper center", ncols=columns, **style)
+
+
+def _heights(line: Line2D) -> Array:
+    return np.asarray(line.get_ydata(), dtype=np.float64)
+
+
+def _columns(names: list[str], inches: float) -> int:
+    """Return how many columns of a legend in small letters fit into a width."""
+    for count in range(len(names), 1, -1):
+        parts = [names[rows[0] : rows[-1] + 1] for rows in np.array_split(range(len(names)), count)]
+        if sum(0.065 * max(map(len, part)) + 0.4 for part in parts) <= inches:
+            return count
+    return 1
 
 
 def binned(x: Array, y: Array, sd: Array) -> tuple[Array, Array, Array]:

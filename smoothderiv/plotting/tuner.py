@@ -18,17 +18,18 @@ from smoothderiv.tuning import Tuning
 
 NATS = 25.0  # how far below the best the panels reach
 CANDIDATES = 12
-PANEL, LETTER = 3.1, 0.06  # inches: the width of a panel, and of a letter of a name
+PANEL, LETTER = 3.1, 0.07  # inches: the width of a panel, and of a letter of a name
 WIDE = 3.5  # range of a logarithm from which an axis is one of powers of ten
 
 
 def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
-    """Plot what the search for a model's parameters saw: how much worse each point was.
+    """Plot how the parameters of a model were tuned: how much worse each point tried was.
 
-    One panel for each parameter: every point that was evaluated, in nats above the best. Of several
-    parameters the lower edge is what counts, as the others were not at their best elsewhere. Within
-    2 nats a value is nearly as good (shaded). A last panel ranks discrete candidates, if there
-    were several; of an adaptive spline it is the only one.
+    One panel for each parameter: every point that was evaluated, in nats above the best. With
+    several parameters only the lower edge matters, as the others were not at their best elsewhere.
+    Values within 2 nats are nearly as good (shaded). A last panel ranks discrete candidates, if
+    there were several; for an adaptive spline it is the only one. The members of an average are
+    ranked by their leave-one-out log density, from which their weights follow.
 
     Parameters
     ----------
@@ -54,7 +55,8 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     >>> axes[0].get_xlabel()
     'q'
     """
-    tuning = (model.model if isinstance(model, Posterior) else model).tuning
+    tuned = model.model if isinstance(model, Posterior) else model
+    tuning = tuned.tuning
     if tuning is None:
         raise ValueError("model: it was not tuned; give sd.tune(model, data) or a fit by sd.smooth")
     points, losses = tuning.curve
@@ -71,7 +73,9 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
         if j % columns == 0:
             ax.set_ylabel(f"{tuning.criterion}: nats from the best")
     if len(tuning.tried) > 1:
-        _draw_candidates(every[panels - 1], tuning)
+        average = hasattr(tuned, "weights")
+        title = "members: leave-one-out log density" if average else "candidates"
+        _draw_candidates(every[panels - 1], tuning, title)
     return np.asarray(every[:panels])
 
 
@@ -112,10 +116,12 @@ def _draw_parameter(ax: Axes, tuning: Tuning, j: int, log_value: Array, worse: A
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=wide))
     if wide:
         ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"$10^{{{v:.0f}}}$"))
+    elif len(value) and np.ptp(value) < 1e-3 * abs(value[0]):  # points too near to be told apart
+        ax.set_xlim(0.9 * value[0], 1.1 * value[0])
     dress(ax)
 
 
-def _draw_candidates(ax: Axes, tuning: Tuning) -> None:
+def _draw_candidates(ax: Axes, tuning: Tuning, title: str) -> None:
     ranked = _ranked(tuning)
     names = [name for name, _ in ranked]
     merit = np.array([value for _, value in ranked])
@@ -124,7 +130,8 @@ def _draw_candidates(ax: Axes, tuning: Tuning) -> None:
     ax.hlines(at, np.maximum(lacks, -NATS), 0, color="0.75", lw=1.2)
     ax.plot(np.maximum(lacks, -NATS), at, ls="none", marker="o", ms=5, color=CURVE)
     ax.plot(0, 0, marker="o", ms=5, color=EXACT)
-    ax.set_yticks(at, names, fontsize=7)
+    ax.set_title(title, fontsize="medium")
+    ax.set_yticks(at, names, fontsize="small")
     ax.set_ylim(len(merit) - 0.5, -0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
     ax.set_xlabel("nats from the best")
