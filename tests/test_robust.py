@@ -207,3 +207,13 @@ def test_many_outliers_may_be_noise_of_which_yerr_says_too_little():
     y = np.sin(x) + 0.1 * np.random.default_rng(0).standard_normal(200)
     with pytest.warns(sd.NoiseWarning, match=r"20 of 200 rows .* yerr says too little: .*relative"):
         sd.smooth(sd.observe(x, y, 0.05), correlated=False)
+
+
+def test_the_tails_of_many_rows_are_told_whatever_their_order():
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal(40_000)
+    z[1::20] *= 30.0  # of two sensors in turn, one fails at times
+    law, gain = law_of(z, 1.0)
+    assert gain > 1e4
+    assert law_of(rng.permutation(z), 1.0) == (law, gain)
+    assert_allclose(law.share, 0.05, rtol=0.1)
