@@ -5,6 +5,7 @@ import json
 import pickle
 import zoneinfo
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv.splines import BSplineBasis
 
+mpl.use("Agg")
 BASIS = BSplineBasis.clamped(np.linspace(0, 1, 9)[1:-1], 0, 1, 5)
 TIMES = np.datetime64("2026-01-01T00:00", "s") + np.arange(20) * np.timedelta64(90, "s")
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -68,6 +70,42 @@ def test_doubts_of_the_noise_stay_with_the_fit(tmp_path):
     assert post.notes
     post.save(tmp_path / "fit.npz")
     assert sd.load(tmp_path / "fit.npz").notes == post.notes
+
+
+@pytest.mark.parametrize(
+    "model",
+    [None, sd.SmoothingSpline(3), sd.RegressionSpline(degree=5), sd.AdaptiveSpline(3)],
+    ids=["default", "smoothing", "regression", "adaptive"],
+)
+def test_how_it_was_tuned_is_kept(model, tmp_path):
+    post = sd.smooth(mixed_data(known=False, n=(60, 40, 0)), model)
+    post.save(tmp_path / "fit.npz")
+    again = sd.load(tmp_path / "fit.npz")
+    assert again.summary() == post.summary()
+    assert "Tuned" in again.summary()
+    one, two = post.model.tuning, again.model.tuning
+    assert two.tried == one.tried
+    for a, b in zip(one.curve, two.curve, strict=True):
+        assert np.array_equal(a, b)
+    assert sd.plot_tuning(again).shape == sd.plot_tuning(post).shape
+
+
+def older(head, arrays, version):
+    """Make what version 1 or 2 wrote of what is written now."""
+    head["version"] = version
+    del head["notes"], head["zone"], head["model"]["fields"]["tuning"]
+    if version == 1:
+        del arrays["weight"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_files_are_read(version, tmp_path):
+    post = sd.smooth(mixed_data(), sd.SmoothingSpline(order=3))
+    post.save(tmp_path / "fit.npz")
+    rewrite(tmp_path / "fit.npz", lambda head, arrays: older(head, arrays, version))
+    again = sd.load(tmp_path / "fit.npz")
+    assert again(0.3) == post(0.3)
+    assert again.model.tuning is None
 
 
 def test_a_surface_is_restored_too(tmp_path):

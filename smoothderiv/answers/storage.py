@@ -1,8 +1,8 @@
 """Save a posterior and load it again: one file of plain numbers and text, nothing that runs.
 
-A posterior is its data and its model; conditioning is deterministic, so the file holds those two
-(``numpy.savez`` without pickle: arrays, and a JSON text of names and numbers) and loading
-conditions again, to the same bits.
+A posterior is its data and its model, with the record of how it was tuned; conditioning is
+deterministic, so the file holds those (``numpy.savez`` without pickle: arrays, and a JSON text of
+names and numbers) and loading conditions again, to the same bits.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
 
 FORMAT = "smoothderiv posterior"
-VERSION = 2
+VERSION = 3  # 1 had no weights, 2 no time zone, no record of tuning and no notes
 _ROWS = ("x", "y", "yerr", "nu", "relative", "weight")
 _MODELS = {
+    "Tuning": "smoothderiv.tuning",
     "BSplineBasis": "smoothderiv.splines.basis",
     "RegressionSpline": "smoothderiv.splines.regression",
     "AdaptiveSpline": "smoothderiv.statespace.adaptive",
@@ -68,8 +69,8 @@ def save(post: Posterior, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str]) -> Posterior:
     """Read a posterior that :meth:`.Posterior.save` wrote; it gives the same answers, bit for bit.
 
-    Nothing in the file is executed: it holds arrays and text, and names only models and kernels
-    of this package.
+    Its summary and :func:`smoothderiv.plot_tuning` are the same too. Nothing in the file is
+    executed: it holds arrays and text, and names only models and kernels of this package.
 
     Raises
     ------
@@ -103,12 +104,12 @@ def load(path: str | os.PathLike[str]) -> Posterior:
     try:
         origin = None if head["origin"] is None else np.datetime64(head["origin"], head["unit"])
         x, y, yerr, nu, relative = (arrays[name] for name in _ROWS[:5])
-        weight = arrays.get("weight", np.ones(len(y)))  # version 1 had none
-        missing, zone = head["n_missing"], head.get("zone")  # older files have no zone
+        weight = arrays.get("weight", np.ones(len(y)))
+        missing, zone = head["n_missing"], head.get("zone")
         data = Observations(x, y, yerr, nu, relative, missing, origin, weight, zone)
         model = _unpack(head["model"], arrays)
         post: Posterior = model.condition(data)
-        if head.get("notes"):  # of an average alone; older files have none
+        if head.get("notes"):  # of an average alone
             post = dataclasses.replace(post, notes=tuple(head["notes"]))  # type: ignore[type-var]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, {error}") from error
@@ -135,7 +136,7 @@ def _pack(value: Any, arrays: dict[str, Any]) -> Any:
         fields = {
             f.name: _pack(getattr(value, f.name), arrays)
             for f in dataclasses.fields(value)
-            if f.init and f.name != "tuning"
+            if f.init
         }
         return {"class": type(value).__name__, "fields": fields}
     raise ValueError(
@@ -161,7 +162,7 @@ def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 def _classes() -> dict[str, type]:
-    """Return the dataclasses that a file may name: the models and the kernels, nothing else."""
+    """Return the dataclasses that a file may name: models, their tuning, kernels, nothing else."""
     known: dict[str, type] = {n: getattr(import_module(m), n) for n, m in _MODELS.items()}
     kernels = import_module(_KERNELS)
     for name in kernels.__all__:
