@@ -195,6 +195,26 @@ def asked_orders(nu: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(order) for order in found))
 
 
+def one_order(nu: Any) -> int:
+    """Return the order of one derivative, or refuse what is none."""
+    order = np.asarray(nu)
+    if order.ndim or order.dtype.kind not in "iuf" or not (order >= 0 and order == order // 1):
+        raise ValueError(
+            f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, .., such as 1 for the "
+            "slope"
+        )
+    return int(order)
+
+
+def said(value: Any) -> str:
+    """Return a value as people write it: that of numpy as Python's own."""
+    plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    if isinstance(plain, tuple | list):
+        inner = ", ".join(map(said, plain))
+        return f"[{inner}]" if isinstance(plain, list) else f"({inner}{',' * (len(plain) == 1)})"
+    return repr(plain)
+
+
 def orders(nu: ArrayLike, n: int, ndim: int, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the order of each row, (n,), or (n, d) multi-indices for d > 1; 0 where not kept."""
     array = np.asarray(_unmasked(nu))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import one_order
 from smoothderiv._warn import warn
 from smoothderiv.observations import Observations, observe
 
@@ -79,7 +80,8 @@ def smooth(
     Raises
     ------
     ValueError
-        An unknown choice; `correlated` with a model; what the model refuses.
+        A `nu` that is no order of a derivative; an unknown choice; `correlated` with a model; what
+        the model refuses.
 
     Warns
     -----
@@ -105,6 +107,7 @@ def smooth(
             f"data: {type(data).__name__} is not Observations; give "
             "sd.observe(x, y), or use sd.differentiate(x, y)"
         )
+    nu = one_order(nu)
     choices = {"robust": robust, "varying": varying, "correlated": correlated}
     for name, choice in choices.items():
         if choice not in ("auto", True, False):
@@ -277,7 +280,7 @@ def differentiate(
     >>> bool(np.mean((est.lower < np.cos(x)) & (np.cos(x) < est.upper)) > 0.9)
     True
     """
-    where = x if at is None else at
+    nu, where = one_order(nu), x if at is None else at
     options = {
         "robust": robust,
         "varying": varying,

@@ -233,6 +233,18 @@ def test_choices_may_be_any_truth():
         sd.smooth(sd.observe(x, y), model, correlated=np.True_)
 
 
+@pytest.mark.parametrize("nu", [-1, 1.5, (0, 1), "slope", None, np.nan])
+def test_an_order_that_is_none_is_refused_before_anything_is_fitted(nu, monkeypatch):
+    monkeypatch.setattr("smoothderiv.tuning.tune", lambda *_: pytest.fail("it was fitted"))
+    x = np.linspace(0, 6, 20)
+    for ask in (
+        lambda: sd.smooth(sd.observe(x, np.sin(x)), nu=nu),
+        lambda: sd.differentiate(x, np.sin(x), nu=nu),
+    ):
+        with pytest.raises(ValueError, match=r"nu: .* is not the order of a derivative; give 0, 1"):
+            ask()
+
+
 def test_arrays_are_told_where_to_go():
     with pytest.raises(TypeError, match=r"sd\.observe"):
         sd.smooth(np.arange(5.0), np.arange(5.0))
