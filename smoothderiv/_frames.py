@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import narwhals.stable.v1 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv._validate import RowError
+from smoothderiv._validate import RowError, said
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,17 @@ class Table:
     def _require(self, name: str) -> None:
         if name not in self._frame.columns:
             names = ", ".join(map(str, self._frame.columns))
-            raise ValueError(f"column {name!r} is not in the table; it has {names}")
+            raise ValueError(
+                f"column {name!r} is not in the table; it has {names}{self._index_words()}"
+            )
+
+    def _index_words(self) -> str:
+        """Say that an index is no column, where there is one that holds something."""
+        index = nw.maybe_get_index(self._frame)
+        if index is None or type(index).__name__ == "RangeIndex":
+            return ""
+        named = "index" if index.name is None else index.name
+        return f"; its index is no column, but frame.reset_index() makes it column {named!r}"
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column: floats with NaN for empty cells, or datetime64 / timedelta64."""
@@ -106,6 +116,12 @@ def _parts(
     """Return the parts of :func:`read_parts`, at places that lost their zone."""
     if nu is not None:
         return _long_parts(table, x_name, places, y, yerr, nu)
+    if not isinstance(y, str | Mapping):
+        names = list(y) if isinstance(y, Iterable) else []
+        orders = dict(zip(map(str, names), range(len(names)), strict=True)) or {"pos": 0}
+        raise ValueError(
+            f"y: {said(y)} does not say the order of each column; give a mapping such as {orders}"
+        )
     columns = {y: 0} if isinstance(y, str) else dict(y)
     if not columns:
         raise ValueError("y: no column is named; give at least one, such as {'pos': 0}")

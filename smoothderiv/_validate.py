@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _SECOND = np.timedelta64(1, "s")
+_LONGEST = 60
 _EPOCH = np.datetime64(0, "s")
 
 
@@ -104,8 +105,8 @@ def coordinates(
         return _seconds_from(origin, array)
     if origin is not None and array.size:
         raise ValueError(
-            f"{name}: the data are at datetimes (from {origin}), but {array.dtype} was given; "
-            "give datetimes here too"
+            f"{name}: the data are at datetimes (from {time_words(origin, zone)}), but "
+            f"{said(array.ravel()[0])} was given; give datetimes here too"
         )
     values = _floats(array, name)
     finite(values if values.ndim == 2 else values.ravel(), name)
@@ -191,7 +192,7 @@ def asked_orders(nu: Any) -> tuple[int, ...]:
     found = np.atleast_1d(np.asarray(nu))
     whole = found.dtype.kind in "iu" or (found.dtype.kind == "f" and (found == found.round()).all())
     if found.ndim > 1 or not found.size or not whole or found.min() < 0:
-        raise ValueError(f"nu: {nu!r}, but orders of derivatives are needed: 0, 1, 2, ..")
+        raise ValueError(f"nu: {said(nu)}, but orders of derivatives are needed: 0, 1, 2, ..")
     return tuple(dict.fromkeys(int(order) for order in found))
 
 
@@ -207,19 +208,27 @@ def one_order(nu: Any) -> int:
 
 
 def said(value: Any) -> str:
-    """Return a value as people write it: that of numpy as Python's own."""
-    plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-    if isinstance(plain, tuple | list):
-        inner = ", ".join(map(said, plain))
-        return f"[{inner}]" if isinstance(plain, list) else f"({inner}{',' * (len(plain) == 1)})"
-    return repr(plain)
+    """Return a value as people write it, numpy's as Python's own, at no great length."""
+    if isinstance(value, np.ndarray):
+        value = list(value) if value.ndim else value[()]
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return str(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    text = repr(value)
+    if isinstance(value, tuple | list):
+        inner = ", ".join(map(said, value))
+        text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def orders(nu: ArrayLike, n: int, ndim: int, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the order of each row, (n,), or (n, d) multi-indices for d > 1; 0 where not kept."""
     array = np.asarray(_unmasked(nu))
     if array.dtype.kind not in "iufb":
-        raise ValueError(f"nu: {nu!r} is not a number; give the order of the derivative, 0, 1, ..")
+        raise ValueError(
+            f"nu: {said(nu)} is not a number; give the order of the derivative, 0, 1, .."
+        )
     shape = (n,) if ndim == 1 else (n, ndim)
     if ndim > 1 and array.ndim == 0 and array == 0:
         array = np.zeros(ndim, dtype=np.int64)
@@ -379,8 +388,9 @@ def _floats(values: Any, name: str) -> NDArray[np.float64]:
         return array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         row, value = _first_not_a_number(values)
+        wanted = "numbers or datetimes" if name == "x" else "numbers"
         raise RowError(
-            name, row, f"is {value!r}, which is not a real number; give numbers"
+            name, row, f"is {said(value)}, which is not a real number; give {wanted}"
         ) from None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from smoothderiv._threads import each
+from smoothderiv._validate import said
 from smoothderiv._warn import warn
 from smoothderiv.binning import telling
 from smoothderiv.minimiser import Search
@@ -95,8 +96,8 @@ class ModelAverage(Model):
             weights = np.asarray(self.weights, dtype=float)
             if weights.shape != (len(models),) or not (np.isfinite(weights) & (weights > 0)).all():
                 raise ValueError(
-                    f"weights: {self.weights!r}, but one positive number is needed for each of the "
-                    f"{len(models)} models"
+                    f"weights: {said(self.weights)}, but one positive number is needed for each of "
+                    f"the {len(models)} models"
                 )
             total = float(weights.sum())
             rounding = len(weights) * np.finfo(float).eps  # scaled weights stay as they are

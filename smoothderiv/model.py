@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.observations import Observations, Order
 
 if TYPE_CHECKING:
@@ -122,6 +123,20 @@ def unpenalised(model: Model) -> ValueError:
     )
 
 
+def require_model(model: Any) -> None:
+    """Refuse what is not a model, with one that may be meant."""
+    if isinstance(model, Model):
+        return
+    hint = "such as sd.SmoothingSpline(order=3)"
+    if isinstance(model, type):
+        name = f"the class {model.__name__}"
+        hint = f"as {model.__name__}() is" if issubclass(model, Model) else hint
+    else:
+        name = said(model)
+        hint = "as sd.GaussianProcess(kernel) is" if hasattr(model, "cov") else hint
+    raise TypeError(f"model: {name} is not a model, {hint}")
+
+
 def missing_noise(noise: Noise | None, data: Observations) -> tuple[Order, ...]:
     """Return the orders whose noise level neither the data nor the model gives."""
     return tuple(order for order in data.estimated_orders if order not in (noise or {}))
@@ -155,6 +170,6 @@ def check_noise(noise: Any, *, zero: bool = False) -> None:
         if not (0 < level < float("inf") or (zero and level == 0)):
             wanted = "finite and not negative" if zero else "positive and finite"
             raise ValueError(
-                f"noise: the level of order {order} is {level!r}, but it must be {wanted}; exact "
-                "rows are given as yerr=0 to observe()"
+                f"noise: the level of order {order} is {said(level)}, but it must be {wanted}; "
+                "exact rows are given as yerr=0 to observe()"
             )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 
@@ -140,13 +141,13 @@ class Moments(ABC):
             raise ValueError(f"x: shape {places.shape}, but (n, {ndim}) is needed")
         orders = np.asarray(nu)
         if orders.dtype.kind not in "iu" and not np.array_equal(orders, np.floor(orders)):
-            raise ValueError(f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, ..")
+            raise ValueError(f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, ..")
         orders = orders.astype(np.int64)
         if ndim > 1 and orders.ndim == 0 and orders == 0:
             orders = np.zeros(ndim, dtype=np.int64)
         if ndim > 1 and (orders.ndim == 0 or orders.shape[-1] != ndim):
             raise ValueError(
-                f"nu: {nu!r}, but x has {ndim} dimensions; give a multi-index such as "
+                f"nu: {said(nu)}, but x has {ndim} dimensions; give a multi-index such as "
                 f"{(1,) + (0,) * (ndim - 1)}, the order along each axis, or use gradient(x)"
             )
         if orders.size and (orders.min() < 0 or self._total(orders).max() > self.highest_order):
@@ -168,7 +169,7 @@ class Moments(ABC):
                 f"{question}: x has {self.data.ndim} dimensions; this is asked of curves of one"
             )
         if np.ndim(nu) or int(nu) != nu or nu < 0:
-            raise ValueError(f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, ..")
+            raise ValueError(f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, ..")
         if nu > self.highest_order:
             raise self._lacks(nu)
         return int(nu)
@@ -176,7 +177,7 @@ class Moments(ABC):
     def _lacks(self, nu: Any) -> ValueError:
         """Return the error for an order that the model does not have."""
         return ValueError(
-            f"nu: {nu!r} was asked, but {type(self.model).__name__} has derivatives of order "
+            f"nu: {said(nu)} was asked, but {type(self.model).__name__} has derivatives of order "
             f"0 to {self.highest_order:g}; ask for those, or use a smoother model"
         )
 

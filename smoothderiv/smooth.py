@@ -100,13 +100,13 @@ def smooth(
     >>> bool(lower < np.cos(3.0) < upper)
     True
     """
+    from smoothderiv.model import require_model
     from smoothderiv.tuning import tune
 
     if not isinstance(data, Observations):
-        raise TypeError(
-            f"data: {type(data).__name__} is not Observations; give "
-            "sd.observe(x, y), or use sd.differentiate(x, y)"
-        )
+        raise TypeError(f"data: {type(data).__name__} is not Observations; {_door(data)}")
+    if model is not None:
+        require_model(model)
     nu = one_order(nu)
     choices = {"robust": robust, "varying": varying, "correlated": correlated}
     for name, choice in choices.items():
@@ -129,6 +129,13 @@ def smooth(
     weighed, doubts = _weighed(wanted, post, robust, varying, model is None)
     post = post if weighed is data else tune(wanted, weighed).condition(weighed)
     return _told(post, doubts, correlated == "auto") if model is None else post
+
+
+def _door(data: Any) -> str:
+    """Say how to come in with what is not Observations."""
+    if hasattr(data, "columns"):
+        return "give sd.Observations.from_frame(table, x='t', y={'pos': 0}), by its columns"
+    return "give sd.observe(x, y), or use sd.differentiate(x, y)"
 
 
 def _default(data: Observations, nu: int, correlated: bool) -> Model:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from smoothderiv._warn import warn
 from smoothderiv.binning import telling
 from smoothderiv.minimiser import Minimiser, Optimum, Search
-from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_rows
+from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_model, require_rows
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def tune_spread(model: M, data: Observations, criterion: str = "evidence") -> tu
 
 
 def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | None]:
+    require_model(model)
     require_rows(data)
     if not model.unknown(data):
         return model, None

@@ -226,6 +226,8 @@ def test_derivatives_by_times_are_per_second(here):
 
 
 TABLES = {
+    "semicolons.csv": "t;A\n0;1,5\n1;2,5\n",
+    "tabs.csv": "t\tA\n0\t1\n",
     "word.csv": "t,pos\n0,1\n\n1,oops\n2,3\n",
     "quoted.csv": 't,note,pos\n0,"two\nlines",1\n1,,oops\n',
     "windows.csv": "t,pos\r\n0,1\r\n1,oops\r\n",
@@ -270,6 +272,16 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("fake.parquet", POS, "fake.parquet: not a Parquet file"),
         ("text.txt", POS, "text.txt: the ending tells the format; use one of .csv, .tsv"),
         ("absent.csv", POS, "absent.csv: No such file or directory"),
+        (
+            "semicolons.csv",
+            ["--x", "t", "--y", "A"],
+            "semicolons.csv: the header is one cell, 't;A'; is it separated by ';'",
+        ),
+        (
+            "tabs.csv",
+            ["--x", "t", "--y", "A"],
+            r"tabs.csv: the header is one cell, 't\tA'; is it sep",
+        ),
         ("data.csv", ["--x", "tt", "--y", "pos"], "data.csv: column 'tt' is not in the table; it"),
         ("data.csv", ["--x", "t"], "--y: name the columns of observations"),
         ("data.csv", ["--x", "t", "--y", "pos:first"], "--y pos:first: not COLUMN:ORDER"),

@@ -55,3 +55,11 @@ def test_intervals_hold_when_the_poorly_known_noise_matters():
         lower, upper = post.interval(x, 1)
         held.append(np.mean((lower < 0) & (upper > 0)))
     assert 0.905 < np.mean(held) < 0.97
+
+
+@pytest.mark.parametrize("level", [(0.5, 0.95), "high", 95, 0, 1.0, None, np.nan])
+def test_a_level_that_is_no_probability_is_told(level):
+    post = sd.RegressionSpline(0).condition(sd.observe(np.arange(5.0), np.arange(5.0), 0.1))
+    words = "one at a time" if isinstance(level, tuple) else "such as 0.95"
+    with pytest.raises(ValueError, match=f"level: .* is not a probability .*{words}"):
+        post.interval(0.0, level=level)

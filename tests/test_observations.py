@@ -369,6 +369,43 @@ def test_times_with_and_without_a_zone_do_not_mix():
     assert sd.observe([BERLIN[0], None, pd.NaT], [0, np.nan, np.nan]).zone == "Europe/Berlin"
 
 
+def test_an_index_of_pandas_is_no_column():
+    days = pd.date_range("2026-01-01", periods=3)
+    for name, words in ((None, "'index'"), ("day", "'day'")):
+        frame = pd.DataFrame({"pos": [1.0, 2.0, 4.0]}, index=days.rename(name))
+        with pytest.raises(ValueError, match=rf"it has pos; .*reset_index\(\) makes it .*{words}"):
+            sd.Observations.from_frame(frame, x="day", y="pos")
+        again = frame.reset_index()
+        assert len(sd.Observations.from_frame(again, x=words.strip("'"), y="pos")) == 3
+    with pytest.raises(ValueError, match=r"it has pos$"):
+        sd.Observations.from_frame(frame.reset_index(drop=True), x="day", y="pos")
+
+
+def test_values_are_said_as_people_write_them():
+    clock = sd.observe([dt.datetime(2020, 1, 1)], [0])
+    for place, words in ((["2020-01-02"], "'2020-01-02'"), (np.float64(3), "3.0"), ([7, 8], "7")):
+        with pytest.raises(ValueError, match=f"but {words} was given; give datetimes here too"):
+            clock.coordinates(place)
+    with pytest.raises(ValueError, match=r"x: row 0 is 'a', which is not .*numbers or datetimes"):
+        sd.observe(["a"], [0.0])
+    with pytest.raises(ValueError, match="x: row 0 is 'a', which is not a real number"):
+        sd.observe([0.0], [0.0]).coordinates("a")
+    post = sd.RegressionSpline(0).condition(sd.observe(np.arange(5.0), np.arange(5.0), 0.1))
+    with pytest.raises(ValueError, match="nu: 9 was asked"):
+        post(0.0, nu=np.int64(9))
+    for value, words in (
+        (np.float64(1.5), "1.5"),
+        (np.array([1, 2]), "[1, 2]"),
+        ((np.int64(1), "a"), "(1, 'a')"),
+        (np.array(3.0), "3.0"),
+        (np.datetime64("2020-01-01T00:00", "ns"), "2020-01-01T00:00:00.000000000"),
+        (np.array(["2020-01-01"], "M8[ns]"), "[2020-01-01T00:00:00.000000000]"),
+        ((None,), "(None,)"),
+    ):
+        assert _validate.said(value) == words
+    assert len(_validate.said(np.arange(1000))) == 60
+
+
 def test_times_and_numbers_do_not_mix():
     clock = sd.observe([dt.datetime(2020, 1, 1)], [0])
     with pytest.raises(ValueError, match="cannot join datetimes with numbers"):
@@ -443,6 +480,8 @@ def test_a_table_in_two_dimensions(frame):
         ({}, {"x": "tt"}, "column 'tt' is not in the table; it has t, pos, vel, vel_err"),
         ({}, {"y": {"poss": 0}}, "column 'poss' is not in the table"),
         ({}, {"yerr": {"pos": "e"}}, "column 'e' is not in the table"),
+        ({}, {"y": ("pos", "vel")}, r"y: \('pos', 'vel'\) .* such as {'pos': 0, 'vel': 1}"),
+        ({}, {"y": 3}, r"y: 3 does not say .* such as {'pos': 0}"),
         ({}, {"yerr": {"acc": 1}}, "yerr: 'acc' is not a column of observations; y names pos, vel"),
         ({}, {"yerr": 0.1}, "yerr: several columns of y need a mapping"),
         ({}, {"y": {}}, "y: no column is named"),

@@ -4,6 +4,7 @@ import warnings
 
 import contracts
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -248,6 +249,29 @@ def test_an_order_that_is_none_is_refused_before_anything_is_fitted(nu, monkeypa
 def test_arrays_are_told_where_to_go():
     with pytest.raises(TypeError, match=r"sd\.observe"):
         sd.smooth(np.arange(5.0), np.arange(5.0))
+    with pytest.raises(
+        TypeError, match=r"DataFrame is not Observations; .*Observations\.from_frame"
+    ):
+        sd.smooth(pd.DataFrame({"t": [0.0, 1.0]}))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("spline", r"'spline' is not a model, such as sd\.SmoothingSpline"),
+        (
+            sd.SmoothingSpline,
+            r"the class SmoothingSpline is not a model, as SmoothingSpline\(\) is",
+        ),
+        (int, r"the class int is not a model, such as sd\.SmoothingSpline"),
+        (sd.kernels.Matern52(), r"not a model, as sd\.GaussianProcess\(kernel\) is"),
+    ],
+)
+def test_what_is_no_model_is_told(model, words):
+    data = sd.observe([0.0, 1.0, 2.0], [0.0, 1.0, 3.0])
+    for ask in (lambda: sd.smooth(data, model), lambda: sd.tune(model, data)):
+        with pytest.raises(TypeError, match=f"model: .*{words}"):
+            ask()
 
 
 def lined():

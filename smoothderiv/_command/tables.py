@@ -77,6 +77,7 @@ class Source:
 
     def _separated(self, delimiter: str) -> pa.Table:
         self._refuse_other_encodings()
+        self._refuse_other_delimiters(delimiter)
         bad: list[Any] = []
 
         def note(row: Any) -> str:
@@ -104,6 +105,20 @@ class Source:
                 f"correct the line, or give {_word(delimiter)} cells without comments"
             )
         return table
+
+    def _refuse_other_delimiters(self, delimiter: str) -> None:
+        """Refuse a header of one cell that would be several between other signs."""
+        _, header = next(self._records(), (1, [""]))
+        other = next((sign for sign in ";\t|," if sign in header[0]), None)
+        if len(header) == 1 and other is not None:
+            sign = "tabs" if other == "\t" else f"{other!r}"
+            advice = (
+                "name it .tsv" if other == "\t" else "save it with commas, and points in numbers"
+            )
+            raise RefusalError(
+                f"{self.name}: the header is one cell, {header[0]!r}; is it separated by {sign}? "
+                f"{advice}"
+            )
 
     def _refuse_other_encodings(self) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.answers.bands import critical_value, ways_along, ways_through
 from smoothderiv.answers.marginal import student_quantile
 from smoothderiv.observations import Observations
@@ -42,8 +43,8 @@ def half_width(
         outside = (places < low) | (places > high)
         if outside.any():
             raise ValueError(
-                f"within: x = {places[outside][0]:g} lies outside of {within!r}, along which the "
-                "band holds; widen the range, or leave out such places"
+                f"within: x = {places[outside][0]:g} lies outside of {said(within)}, along which "
+                "the band holds; widen the range, or leave out such places"
             )
         c = critical_along(post, orders, level, low, high)
     return (c * std).reshape(shape)
@@ -71,7 +72,7 @@ def resolve_range(post: Posterior, within: tuple[Any, Any] | None) -> tuple[floa
         return float(post.data.x.min()), float(post.data.x.max())
     low, high = post.data.coordinates(np.array(within), "within")
     if not low < high:
-        raise ValueError(f"within: {within!r} is not a range (low, high) with low < high")
+        raise ValueError(f"within: {said(within)} is not a range (low, high) with low < high")
     return float(low), float(high)
 
 
@@ -133,7 +134,11 @@ def satterthwaite(parameters: Array, left: Array) -> float:
 
 
 def check_level(level: float) -> float:
-    """Refuse a probability outside (0, 1)."""
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level!r} is not a probability between 0 and 1, such as 0.95")
+    """Refuse what is not one probability in (0, 1)."""
+    one = np.asarray(level)
+    if one.ndim or one.dtype.kind not in "iuf" or not 0 < one < 1:
+        many = ", one at a time" if one.ndim else ""
+        raise ValueError(
+            f"level: {said(level)} is not a probability between 0 and 1{many}, such as 0.95"
+        )
     return float(level)

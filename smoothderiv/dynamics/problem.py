@@ -223,7 +223,9 @@ def pose(
 ) -> Problem:
     """Validate what the user gave, and choose the units inside."""
     if order not in (1, 2):
-        raise ValueError(f"order: {order!r}, but the order of the differential equation is 1 or 2")
+        raise ValueError(
+            f"order: {_validate.said(order)}, but the order of the differential equation is 1 or 2"
+        )
     given = x if isinstance(x, Posterior) else None
     columns, names = input_columns(u)
     everywhere = np.zeros(np.shape(t)[0] if np.ndim(t) else 0)

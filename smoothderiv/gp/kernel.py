@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.gp import assembly
 
 Array: TypeAlias = NDArray[np.float64]
@@ -271,7 +272,9 @@ class Kernel(ABC):
     def times(self, factor: float) -> Kernel:
         """Return the kernel of ``sqrt(factor) f``: every amplitude times ``sqrt(factor)``."""
         if not 0 < factor < math.inf:
-            raise ValueError(f"factor: {factor!r}, but a covariance is scaled by a positive number")
+            raise ValueError(
+                f"factor: {said(factor)}, but a covariance is scaled by a positive number"
+            )
         found = self.parameters(1)
         if any(p.kind == "amplitude" and not isinstance(p.value, float | int) for p in found):
             raise ValueError(f"factor: the amplitude of {self!r} is tuned; a factor has no meaning")
@@ -291,7 +294,9 @@ def check_number(value: Any, name: str) -> None:
     if value is None or isinstance(value, Prior):
         return
     if not isinstance(value, int | float | np.integer | np.floating) or not 0 < value < math.inf:
-        raise ValueError(f"{name}: {value!r}, but a positive number is needed, or None to tune it")
+        raise ValueError(
+            f"{name}: {said(value)}, but a positive number is needed, or None to tune it"
+        )
 
 
 def smoother_kernel(order: int) -> str:
@@ -311,14 +316,16 @@ def _rows(x: ArrayLike, nu: ArrayLike) -> tuple[Array, Orders]:
         raise ValueError(f"x: row {row} is {places[row]}; give finite places")
     orders = np.asarray(nu)
     if orders.dtype.kind not in "iu":
-        raise ValueError(f"nu: {nu!r} is not an order of derivatives; give whole numbers from 0 on")
+        raise ValueError(
+            f"nu: {said(nu)} is not an order of derivatives; give whole numbers from 0 on"
+        )
     if (orders < 0).any():
         row = int(np.argwhere(np.atleast_1d(orders) < 0)[0, 0])
         raise ValueError(f"nu: row {row} is {np.atleast_1d(orders)[row]}; give orders from 0 on")
     if places.ndim == 1:
         places, orders = places[:, None], orders[..., None]
     elif orders.ndim == 0 and orders != 0:
-        raise ValueError(f"nu: {nu!r} in {places.shape[1]} dimensions; give a multi-index (d,)")
+        raise ValueError(f"nu: {said(nu)} in {places.shape[1]} dimensions; give a multi-index (d,)")
     try:
         return places, np.broadcast_to(orders, places.shape).astype(np.int64)
     except ValueError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smoothderiv._validate import said
 from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter, check_number, known
 
 
@@ -49,7 +50,7 @@ class Polynomial(Kernel):
 
     def __post_init__(self) -> None:
         if int(self.degree) != self.degree or self.degree < 1:
-            raise ValueError(f"degree: {self.degree!r}, but a whole number from 1 on is needed")
+            raise ValueError(f"degree: {said(self.degree)}, but a whole number from 1 on is needed")
         check_number(self.offset, "offset")
         check_number(self.sigma, "sigma")
         _freeze_center(self)
@@ -257,7 +258,7 @@ def _freeze_center(kernel: Polynomial | Linear) -> None:
     center = kernel.center
     settled = tuple(float(c) for c in center) if np.ndim(center) else float(center)  # type: ignore[union-attr,arg-type]
     if not np.isfinite(settled).all():
-        raise ValueError(f"center: {center!r}, but every coordinate must be finite")
+        raise ValueError(f"center: {said(center)}, but every coordinate must be finite")
     object.__setattr__(kernel, "center", settled)
 
 

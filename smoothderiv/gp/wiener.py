@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smoothderiv._validate import said
 from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter, check_number, known
 
 
@@ -52,7 +53,7 @@ class Wiener(Kernel):
 
     def __post_init__(self) -> None:
         if int(self.order) != self.order or self.order < 1:
-            raise ValueError(f"order: {self.order!r}, but a whole number from 1 on is needed")
+            raise ValueError(f"order: {said(self.order)}, but a whole number from 1 on is needed")
         check_number(self.sigma, "sigma")
 
     @property

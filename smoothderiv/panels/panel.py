@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._frames import Part, Table, read_parts
 from smoothderiv._threads import cores, threaded
-from smoothderiv._validate import asked_orders, coordinates, unzoned
+from smoothderiv._validate import asked_orders, coordinates, said, unzoned
 from smoothderiv._warn import warn
 from smoothderiv.answers.limits import check_level
-from smoothderiv.model import Model
+from smoothderiv.model import Model, require_model
 from smoothderiv.panels._keys import split_rows
 from smoothderiv.panels._series import (
     WORDS,
@@ -173,8 +173,8 @@ class Panel:
         answers = {f"{word}_{order}" for order in orders for word in WORDS}
         if taken := answers & {*self.by, self.x}:
             raise ValueError(f"column {taken.pop()!r} has the name of an answer; rename it")
-        if model is not None and not isinstance(model, Model):
-            raise TypeError(f"model: {model!r} is not a model, such as SmoothingSpline(order=3)")
+        if model is not None:
+            require_model(model)
         places = self._asked(at)
         if share not in (None, "tuning"):
             raise ValueError(f"share: {share!r}, but None or 'tuning' is needed")
@@ -189,13 +189,13 @@ class Panel:
         places = unzoned(at, "at", self.zone)
         if places.ndim == 0 and places.dtype.kind in "iub":
             if places < 2:
-                raise ValueError(f"at: {at!r}, but at least 2 places are needed, or an array")
+                raise ValueError(f"at: {said(at)}, but at least 2 places are needed, or an array")
             return int(places)
         x = self.parts[0].arguments["x"]
         known = x[~np.isnat(x)] if x.dtype.kind == "M" else x[:0]
         coordinates(places, "at", known.min() if len(known) else None)
         if places.ndim != 1:
-            raise ValueError(f"at: {at!r}, but an array (m,), a whole number or None is needed")
+            raise ValueError(f"at: {said(at)}, but an array (m,), a whole number or None is needed")
         return places
 
     def series(self, number: int) -> Series:
@@ -216,7 +216,7 @@ class Panel:
         """Yield the answers of some series as they come."""
         if workers is not None and not (isinstance(workers, Integral) and workers > 0):
             raise ValueError(
-                f"workers: {workers!r}, but a whole number from 1 on is needed, or None"
+                f"workers: {said(workers)}, but a whole number from 1 on is needed, or None"
             )
         from smoothderiv.statespace.bank import is_for_banks
 

@@ -67,7 +67,9 @@ class BSplineBasis:
         t, k = _validate.vector(self.t, "t"), self.k
         _validate.finite(t, "t")
         if int(k) != k or k < 0:
-            raise ValueError(f"k: {k!r} is not a degree; give a whole number from 0 on")
+            raise ValueError(
+                f"k: {_validate.said(k)} is not a degree; give a whole number from 0 on"
+            )
         if len(t) < 2 * k + 2:
             raise ValueError(f"t: {len(t)} knots; degree {k} needs at least {2 * k + 2}")
         down = np.flatnonzero(np.diff(t) < 0)

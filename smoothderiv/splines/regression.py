@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from smoothderiv._validate import said
 from smoothderiv.answers.limits import satterthwaite
 from smoothderiv.minimiser import Search
 from smoothderiv.model import (
@@ -103,11 +104,15 @@ class RegressionSpline(Model):
         if isinstance(self.knots, BSplineBasis):
             object.__setattr__(self, "degree", self.knots.k)
         if int(self.degree) != self.degree or self.degree < 0:
-            raise ValueError(f"degree: {self.degree!r} is not a whole number from 0 on")
+            raise ValueError(f"degree: {said(self.degree)} is not a whole number from 0 on")
         if self.lam is not None and not self.lam >= 0:
-            raise ValueError(f"lam: {self.lam!r} is negative; give 0 for no penalty, None to tune")
+            raise ValueError(
+                f"lam: {said(self.lam)} is negative; give 0 for no penalty, None to tune"
+            )
         if int(self.order) != self.order or self.order < 1:
-            raise ValueError(f"order: {self.order!r} is not the order of a derivative from 1 on")
+            raise ValueError(
+                f"order: {said(self.order)} is not the order of a derivative from 1 on"
+            )
         if self.lam != 0.0 and self.order > self.degree:
             raise ValueError(
                 f"order: a penalty on derivative {self.order} needs degree {self.order} at least, "

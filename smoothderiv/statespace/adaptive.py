@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.minimiser import Search
 from smoothderiv.model import Model, Noise, missing_noise, require_known
 from smoothderiv.observations import Observations
@@ -91,7 +92,7 @@ class AdaptiveSpline(Model):
         SmoothingSpline(self.order, noise=self.noise)  # refuses what it refuses
         if self.variation is not None and not 0 <= self.variation < math.inf:
             raise ValueError(
-                f"variation: {self.variation!r} must be finite and not negative; None is tuned"
+                f"variation: {said(self.variation)} must be finite and not negative; None is tuned"
             )
         if self.knots is not None:
             knots = np.asarray(self.knots, dtype=float)
@@ -102,11 +103,11 @@ class AdaptiveSpline(Model):
             q = np.asarray(self.q, dtype=float)
             if self.knots is None or q.shape != (len(self.knots),):
                 raise ValueError(
-                    f"q: {self.q!r}, but one density is needed for each of the knots, which must "
-                    "be given too"
+                    f"q: {said(self.q)}, but one density is needed for each of the knots, which "
+                    "must be given too"
                 )
             if not ((q > 0) & np.isfinite(q)).all() and q.any():
-                raise ValueError(f"q: {self.q!r} must be finite and positive, or all 0")
+                raise ValueError(f"q: {said(self.q)} must be finite and positive, or all 0")
             object.__setattr__(self, "q", tuple(q.tolist()))
 
     @property

@@ -95,8 +95,8 @@ def smooth_blocks(
     for order in nu:
         if not 0 <= order < model.order:
             raise ValueError(
-                f"nu: {order!r} was asked, but SmoothingSpline(order={model.order}) has "
-                f"derivatives of order 0 to {model.order - 1}"
+                f"nu: {_validate.said(order)} was asked, but SmoothingSpline(order={model.order}) "
+                f"has derivatives of order 0 to {model.order - 1}"
             )
     forward = _Forward(model, path)
     for data in _determined(model, blocks):

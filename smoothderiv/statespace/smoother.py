@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv._validate import asked_orders
+from smoothderiv._validate import asked_orders, said
 from smoothderiv.minimiser import Search
 from smoothderiv.model import (
     Model,
@@ -108,10 +108,11 @@ class SmoothingSpline(Model):
     def __post_init__(self) -> None:
         highest = _loops.MAX_DIMENSION - 1  # an integral takes one more
         if int(self.order) != self.order or not 1 <= self.order <= highest:
-            raise ValueError(f"order: {self.order!r} is not a whole number from 1 to {highest}")
+            raise ValueError(f"order: {said(self.order)} is not a whole number from 1 to {highest}")
         if self.q is not None and not 0 <= self.q < math.inf:
             raise ValueError(
-                f"q: {self.q!r} must be finite and not negative; 0 is a polynomial, None is tuned"
+                f"q: {said(self.q)} must be finite and not negative; 0 is a polynomial, None is "
+                "tuned"
             )
         check_noise(self.noise, zero=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _loops
@@ -94,7 +95,7 @@ class Stream:
             nu = operator.index(nu)
         except TypeError:
             raise ValueError(
-                f"nu: {nu!r} is not the order of a derivative; give 0, 1, 2, .."
+                f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, .."
             ) from None
         if yerr is None:
             yerr = self._level(nu)
@@ -118,12 +119,13 @@ class Stream:
         last = self._state[0]
         raise ValueError(
             {
-                1: f"x: {x!r} is before the last row at {last!r}; a stream only goes forward. "
-                "Collect late rows and condition the model on stream.data() + them",
-                2: f"x, y, yerr: ({x!r}, {y!r}, {yerr!r}) must be finite, with yerr not negative",
-                3: f"nu: {nu!r}, but SmoothingSpline(order={self.model.order}) can be observed at "
-                f"orders 0 to {self.model.order - 1}",
-                4: f"y: the exact row {y!r} at x = {x!r} contradicts earlier exact rows",
+                1: f"x: {said(x)} is before the last row at {said(last)}; a stream only goes "
+                "forward. Collect late rows and condition the model on stream.data() + them",
+                2: f"x, y, yerr: ({said(x)}, {said(y)}, {said(yerr)}) must be finite, with yerr "
+                "not negative",
+                3: f"nu: {said(nu)}, but SmoothingSpline(order={self.model.order}) can be observed "
+                f"at orders 0 to {self.model.order - 1}",
+                4: f"y: the exact row {said(y)} at x = {said(x)} contradicts earlier exact rows",
             }[code]
         )
 
@@ -139,7 +141,8 @@ class Stream:
         d = self.model.order
         if self._state[1] and not x >= self._state[0]:
             raise ValueError(
-                f"x: {x!r} is before the last row at {self._state[0]!r}; use smooth() for the past"
+                f"x: {said(x)} is before the last row at {said(self._state[0])}; use smooth() for "
+                "the past"
             )
         state = self._state.copy()
         _loops.take(state, np.empty((0, 4)), float(x), math.nan, 1.0, 0, self._basis, self._weight)
@@ -178,7 +181,7 @@ class Stream:
         smoothing in blocks.
         """
         if not 0 <= lag < len(self):
-            raise ValueError(f"lag: {lag!r}, but there are rows 0 to {len(self) - 1} back")
+            raise ValueError(f"lag: {said(lag)}, but there are rows 0 to {len(self) - 1} back")
         order = np.arange(self.model.order)
         rows = self.model.rows(self.data())
         mean, factor = rows.states().at(self._rows[len(self) - 1 - lag, :1])
