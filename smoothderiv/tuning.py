@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from smoothderiv._warn import warn
 from smoothderiv.binning import telling
 from smoothderiv.minimiser import Minimiser, Optimum, Search
-from smoothderiv.model import Model, UndeterminedError, UnsuitableError, require_model, require_rows
+from smoothderiv.model import (
+    Model,
+    UndeterminedError,
+    UnsuitableError,
+    missing_noise,
+    require_model,
+    require_rows,
+)
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
+_ROUNDING = 8 * np.finfo(float).eps  # of the size of y: no noise is seen below
 _NO_SHARE = 1e-12  # a weight beside which a model is not worth asking
 
 
@@ -220,18 +228,28 @@ def _tune_continuous(
         return model, None
     search = model.search(data, criterion)
     optimum = Minimiser(search).run()
+    filled = search.fill(optimum.point)
+    ends = search.words_at(optimum.point)
     report = Tuning(
         criterion,
         search.names,
         optimum.point,
         optimum.loss,
         optimum.gradient,
-        search.words_at(optimum.point),
+        (*ends, *(words for words in _no_noise(model, filled, data) if words not in ends)),
         optimum.curve,
         settled=search.settled or _left_to_gain(search, optimum),
     )
-    filled = search.fill(optimum.point)
     return dataclasses.replace(filled, tuning=report), _Result(search, optimum)  # type: ignore[type-var]
+
+
+def _no_noise(model: Model, filled: Model, data: Observations) -> Iterator[str]:
+    """Say of which orders no noise is left to estimate: the curve meets their rows to rounding."""
+    for order in missing_noise(model.noise, data):
+        rows = data.is_of(order) & data.estimated
+        size = float(np.abs(data.y[rows] / data.relative_sd[rows]).max())
+        if (filled.noise or {}).get(order, math.inf) <= _ROUNDING * size:
+            yield f"noise[{order}]: no noise"
 
 
 def _left_to_gain(search: Search, optimum: Optimum) -> float:
@@ -303,7 +321,8 @@ def reported(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
         )
     inside = np.isfinite(report.log_values)
     steepest, size = np.abs(report.gradient[inside]).max(initial=0.0), abs(report.loss)
-    if not report.settled and steepest > 1e-2 * max(1.0, 1e-6 * size):
+    nothing = any(words.endswith(": no noise") for words in report.ends)  # rounding is followed
+    if not (report.settled or nothing) and steepest > 1e-2 * max(1.0, 1e-6 * size):
         warn(
             f"the search for the best {report.criterion} did not converge (gradient "
             f"{steepest:.2g} nats); hold one of "

@@ -111,6 +111,22 @@ def test_a_slope_at_the_edge_of_a_range_without_a_meaning_is_reported():
         sd.tune(slope, DATA)
 
 
+@pytest.mark.parametrize("n", [4, 5, 20])
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_rows_that_the_curve_meets_to_rounding_leave_no_noise(n, scale):
+    """The gradient is that of rounding then, of any size: it is not the search that failed."""
+    x = np.linspace(0, 1, n)
+    data = sd.observe(x, scale * x)
+    for model in (sd.SmoothingSpline(2), sd.RegressionSpline(2, degree=5, lam=None, order=3)):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            tuned = sd.tune(model, data)
+        assert "noise[0]: no noise" in tuned.tuning.ends
+        assert ["best at an end" in str(one.message) for one in told] == [True]
+    est = sd.differentiate(x, scale * x)  # warnings are errors
+    assert_allclose(est.mean, scale, rtol=1e-9)
+
+
 def test_discrete_candidates_are_compared_and_impossible_ones_skipped():
     tuned = sd.tune(Toy(wavy, choices=(np.nan, 0.0, 3.0, 3.01)), DATA)
     assert tuned.offset == 3.0, "a finer candidate must be better by more than 0.05 nats"
