@@ -6,6 +6,7 @@ Engines are imported when they are first used, so that ``import smoothderiv`` is
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -217,7 +218,7 @@ def _robust(post: Posterior, model: Model, every: bool) -> Observations:
     return data.reweighted(robust_weights(data, model, orders, post)) if orders else data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DerivativeEstimate:
     """A derivative at given places with its pointwise uncertainty.
 
@@ -240,6 +241,16 @@ class DerivativeEstimate:
     lower: Array
     upper: Array
     posterior: Any
+
+    def __repr__(self) -> str:
+        shape = np.shape(self.posterior)
+        series = f" of {math.prod(shape)} series" if shape else ""
+        lines = [f"DerivativeEstimate: {np.size(self.x)} places{series}"]
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values.size:
+                lines.append(f"  {name} from {values.min():.6g} to {values.max():.6g}")
+        return "\n".join(lines)
 
 
 def differentiate(

@@ -136,6 +136,30 @@ def test_noise_has_a_period_as_often_as_is_said(even):
         assert share > level - 3 * np.sqrt(level / 200) or not even
 
 
+def test_residuals_show_themselves_in_a_few_lines():
+    y = Y.copy()
+    y[37] += 1.0
+    data = sd.observe(X, y, 0.1) + sd.observe(0.5, Y[len(Y) // 2], 0.0)
+    post = sd.tune(MODEL, data).condition(data)
+    found, left = post.diagnose(), post.loo()
+    check = found.orders[0]
+    lines = repr(found).splitlines()
+    assert lines[0] == f"Diagnosis: {len(data)} rows, 2 warnings"
+    assert lines[1].startswith(f"  order 0: {check.rows} rows, noise 0.1 stated, residuals ")
+    assert f"{check.ratio:.3g} times that (p = " in lines[1]
+    assert lines[1].endswith(f"largest {check.largest:.3g} sd (row 37)")
+    assert lines[2:] == [f"  {words}" for words in found.warnings]
+    lines = repr(left).splitlines()
+    assert (
+        lines[0] == f"LeaveOneOut: {len(data)} rows, log density {left.log_density.sum():.6g} nats"
+    )
+    assert lines[1].startswith("  residual / std: root mean square 1.")
+    assert "(row 37)" in lines[1]
+    assert lines[2:] == ["  1 of them exact"]
+    alone = sd.RegressionSpline(0, 1).condition(sd.observe([0, 1.0], [0, 1.0], 0.1)).loo()
+    assert repr(alone).splitlines()[1:] == ["  2 of them without which the curve is undetermined"]
+
+
 def test_the_summary_says_what_was_done():
     data = mixed_data(known=False).of(0) + mixed_data().of(1) + sd.observe(0.5, 0.0, 0.0)
     post = sd.smooth(data)

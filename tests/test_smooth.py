@@ -363,3 +363,17 @@ def test_limits_hold_a_constant(known):
         lower, upper = sd.smooth(sd.observe(x, y, 0.1 if known else None)).interval(x)
         held.append(np.mean((lower <= 5) & (upper >= 5)))
     assert np.mean(held) > 0.88
+
+
+def test_an_estimate_shows_itself_in_a_few_lines():
+    x = np.linspace(0, 6, 100)
+    y = np.sin(x) + 0.05 * np.random.default_rng(0).standard_normal((2, 100))
+    one, two = sd.differentiate(x, y[0]), sd.differentiate(x, y)
+    lines = repr(one).splitlines()
+    assert lines[0] == "DerivativeEstimate: 100 places"
+    assert lines[1:] == [
+        f"  {name} from {part.min():.6g} to {part.max():.6g}"
+        for name, part in (("mean", one.mean), ("std", one.std))
+    ]
+    assert repr(two).startswith("DerivativeEstimate: 100 places of 2 series\n  mean from ")
+    assert repr(sd.differentiate(x, y[0], at=[])) == "DerivativeEstimate: 0 places"

@@ -88,7 +88,7 @@ class OrderCheck:
     period_p: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis:
     """Residuals of a fit, what each order's say of its noise, and what to look at.
 
@@ -110,6 +110,20 @@ class Diagnosis:
     orders: tuple[OrderCheck, ...]
     warnings: tuple[str, ...]
     of_noise: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        rows, told = len(self.standardised), len(self.warnings)
+        lines = [f"Diagnosis: {rows} rows, {told} warning{'s' * (told != 1)}"]
+        for check in self.orders:
+            low, high = (f"{value:.4g}" for value in check.noise)
+            size = low if low == high else f"{low} to {high}"
+            chance = f" (p = {check.p_value:.2g})" if check.kind == "stated" else ""
+            lines.append(
+                f"  order {check.order}: {check.rows} rows, noise {size} {check.kind}, residuals "
+                f"{check.ratio:.3g} times that{chance}, largest {check.largest:.3g} sd "
+                f"(row {check.largest_row})"
+            )
+        return "\n".join([*lines, *(f"  {words}" for words in self.warnings)])
 
     def warn(self) -> None:
         """Give each of the warnings as a :class:`NoiseWarning`."""

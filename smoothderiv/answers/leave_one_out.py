@@ -15,7 +15,7 @@ from smoothderiv.observations import Observations
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LeaveOneOut:
     """What the fit without row i says of row i, for each row; arrays (n,) in the rows' units.
 
@@ -28,6 +28,26 @@ class LeaveOneOut:
     std: Array
     residual: Array
     log_density: Array
+
+    def __repr__(self) -> str:
+        told = np.flatnonzero((self.std > 0) & np.isfinite(self.std))
+        lines = [
+            f"LeaveOneOut: {len(self.std)} rows, log density {self.log_density.sum():.6g} nats"
+        ]
+        if len(told):
+            z = self.residual[told] / self.std[told]
+            largest, typical = int(np.argmax(np.abs(z))), math.sqrt(float(np.mean(z**2)))
+            lines.append(
+                f"  residual / std: root mean square {typical:.3g}, largest {z[largest]:.3g} "
+                f"(row {told[largest]})"
+            )
+        for count, words in (
+            (int(np.isinf(self.std).sum()), "without which the curve is undetermined"),
+            (int((self.std == 0).sum()), "exact"),
+        ):
+            if count:
+                lines.append(f"  {count} of them {words}")
+        return "\n".join(lines)
 
 
 def leave_one_out(
