@@ -81,7 +81,7 @@ MAY_IMPORT = {
     "panels": SEAM | {"smooth", "statespace", "_threads"},
     "integrations": SEAM | {"smooth", "splines", "statespace", "gp", "_threads"},
     "_demo": set(),
-    "_command": SEAM | {"average", "smooth", "panels", "plotting", "statespace", "_demo", "_units"},
+    "_command": SEAM | {"smooth", "panels", "plotting", "statespace", "_demo", "_units"},
     "cli": {"_command"},
 }
 

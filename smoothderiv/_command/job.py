@@ -26,8 +26,6 @@ from smoothderiv._command.tables import (
 )
 from smoothderiv._units import derivative_unit, with_unit
 from smoothderiv.answers.summary import model_words
-from smoothderiv.average import ModelAverage
-from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
@@ -216,29 +214,13 @@ def _summarise(name: str, post: Posterior, target: Target, notes: list[str]) -> 
     console.print(table)
     files = [str(path) for path in (target.file, target.plot) if path is not None]
     lines = [
-        _model_words(post.model),
+        f"Model: {model_words(post.model)}",
         f"Effective degrees of freedom: {post.edf:.3g}",
         *notes,
         *([f"Written: {', '.join(files)}"] if files else []),
     ]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
-
-
-def _model_words(model: Model) -> str:
-    """Say the numbers of a model, and which were tuned."""
-    if isinstance(model, ModelAverage):
-        return f"Model: {model_words(model)}"
-    words = []
-    for item in dataclasses.fields(model):  # type: ignore[arg-type]
-        value = getattr(model, item.name)
-        if isinstance(value, int | float):
-            words.append(f"{item.name}={value:.4g}")
-    told = f"Model: {type(model).__name__}({', '.join(words)})"
-    if model.tuning is None:
-        return told
-    tried = f"; {len(model.tuning.tried)} models were compared" if model.tuning.tried else ""
-    return f"{told}, tuned by {model.tuning.criterion}: {', '.join(model.tuning.names)}{tried}"
 
 
 def _noise_words(part: Observations, level: tuple[float, float] | None) -> str:
