@@ -8,11 +8,11 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import special
 
+from smoothderiv._labels import label
 from smoothderiv._threads import each
 from smoothderiv._validate import said
 from smoothderiv._warn import warn
@@ -114,7 +114,7 @@ class ModelAverage(Model):
         weights = self.weights or [1.0 / len(self.models)] * len(self.models)
         total: dict[str, float] = {}
         for model, weight in zip(self.models, weights, strict=True):
-            name = _kind(model)
+            name = label(model)
             total[name] = total.get(name, 0.0) + weight
         ranked = sorted(total.items(), key=lambda item: -item[1])
         return tuple(f"{100 * weight:.3g} % {name}" for name, weight in ranked)
@@ -172,7 +172,7 @@ class ModelAverage(Model):
             gradient=np.zeros(0),
             ends=(),
             curve=(np.zeros((0, 0)), np.zeros(0)),
-            tried=tuple((repr(m.tuned), float(s)) for m, s in zip(members, scores, strict=True)),
+            tried=tuple((label(m.tuned), float(s)) for m, s in zip(members, scores, strict=True)),
         )
         chosen = [(members[k], *members[k].spread()) for k in keep]
         return dataclasses.replace(
@@ -186,25 +186,6 @@ class ModelAverage(Model):
             tuning=report,
             _kept=tuple(member.index for member, models, _ in chosen for _ in models),
         )
-
-
-def _kind(model: Model) -> str:
-    """Name a model by its class and by what is not tuned, as far as it is whole or a kernel."""
-    words = []
-    for item in dataclasses.fields(model):  # type: ignore[arg-type]
-        value = getattr(model, item.name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            words.append(f"{item.name}={value}")
-        elif item.name == "kernel":
-            words.append(_kernel_name(value))
-    return f"{type(model).__name__}({', '.join(words)})"
-
-
-def _kernel_name(kernel: Any) -> str:
-    """Name a kernel by its class, and one made of others by theirs."""
-    sign = " * " if type(kernel).__name__ == "Product" else " + "
-    parts = getattr(kernel, "parts", ())
-    return sign.join(map(_kernel_name, parts)) or type(kernel).__name__
 
 
 @dataclass(frozen=True)

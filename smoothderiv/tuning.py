@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._labels import label
 from smoothderiv._warn import warn
 from smoothderiv.binning import telling
 from smoothderiv.minimiser import Minimiser, Optimum, Search
@@ -71,7 +72,7 @@ class Tuning:
     curve : tuple of (s, p) and (s,) arrays
         Every point that was evaluated, and the criterion there.
     tried : tuple of (str, float)
-        The discrete candidates and their merit, higher is better.
+        The discrete candidates, by name, and their merit, higher is better.
     settled : float
         Nats that one more step would gain, where the engine can tell; else 0.
     """
@@ -212,7 +213,7 @@ def best_candidate(
             except UnsuitableError as error:
                 unsuitable = error
                 continue
-            tried.append((repr(candidate), merit))
+            tried.append((label(candidate), merit))
             if merit > best_merit + _EQUAL_NATS:
                 best, best_merit = found, merit
         if not best_merit > last_merit + 1.0:

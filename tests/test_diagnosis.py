@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
+from smoothderiv.tuning import best_candidate
 
 RNG = np.random.default_rng(8)
 X = np.sort(RNG.uniform(0, 1, 120))
@@ -187,6 +188,36 @@ def test_the_summary_tells_candidates_by_what_they_lack_to_the_best():
         assert f"{top - second:.2f} nats worse" in lines[first + 1]
         assert name.partition("(")[0] in lines[first + 1]
         assert f"{top:.2f} nats" not in lines[first], "an absolute number beside differences"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (sd.SmoothingSpline(), "SmoothingSpline(order=2)"),
+        (sd.SmoothingSpline(3, q=1.5), "SmoothingSpline(order=3)"),
+        (sd.RegressionSpline(12), "RegressionSpline(knots=12)"),
+        (
+            sd.RegressionSpline(12, 5, lam=None, order=3),
+            "RegressionSpline(knots=12, degree=5, order=3)",
+        ),
+        (sd.RegressionSpline(np.array([0.1, 0.2])), "RegressionSpline(degree=3)"),
+        (sd.GaussianProcess(sd.kernels.Matern52(1.0)), "GaussianProcess(Matern52)"),
+        (sd.GaussianProcess(sd.kernels.Wiener(2)), "GaussianProcess(Wiener(order=2))"),
+        (
+            sd.GaussianProcess(
+                sd.kernels.Matern72()
+                + sd.kernels.Periodic() * sd.kernels.SquaredExponential()
+                + sd.kernels.Nuisance(sd.kernels.Matern12())
+            ),
+            "GaussianProcess(Matern72 + Periodic * SquaredExponential + Nuisance(Matern12))",
+        ),
+    ],
+)
+def test_models_have_one_name_wherever_they_are_named(model, name):
+    average = sd.ModelAverage((model,), weights=(1.0,))
+    assert average.shares() == (f"100 % {name}",)
+    _, tried, _ = best_candidate([[model]], lambda _: (None, 0.0))
+    assert tried == ((name, 0.0),)
 
 
 def test_summaries_of_few_rows_and_of_several_dimensions():

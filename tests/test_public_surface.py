@@ -38,7 +38,7 @@ PUBLIC = [
 ]
 # What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
 # tuning -> model, posterior -> observations. Splines and state space never import each other.
-BASE = {"_validate", "_frames", "_warn", "observations"}
+BASE = {"_validate", "_frames", "_labels", "_warn", "observations"}
 SEAM = BASE | {
     "answers",
     "binning",
@@ -53,6 +53,7 @@ SEAM = BASE | {
 MAY_IMPORT = {
     "_validate": set(),
     "_frames": {"_validate"},
+    "_labels": set(),
     "_threads": set(),
     "_units": set(),
     "_warn": set(),

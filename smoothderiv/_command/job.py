@@ -24,8 +24,8 @@ from smoothderiv._command.tables import (
     Source,
     table_writer,
 )
+from smoothderiv._labels import model_words
 from smoothderiv._units import derivative_unit, with_unit
-from smoothderiv.answers.summary import model_words
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import html
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from smoothderiv._labels import model_words
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
 
-_LONGEST = 60
 _SHOWN = 4
 
 Rows = list[tuple[str, ...]]
@@ -87,59 +83,6 @@ def _sections(post: Posterior) -> list[tuple[str, Rows]]:
     return sections
 
 
-def model_words(model: Any) -> str:
-    """Name a model with the fields that are not their defaults, an average with its shares."""
-    if hasattr(model, "shares"):
-        return f"average of {'; '.join(model.shares())}"
-    words = []
-    for field in dataclasses.fields(model):
-        value = getattr(model, field.name)
-        hidden = field.name == "tuning" or field.name.startswith("_")
-        if hidden or value is None or _same(value, field.default):
-            continue
-        shown = f"{value:.5g}" if isinstance(value, float) else repr(value)
-        if isinstance(value, np.ndarray):
-            shown = f"<{len(value)} numbers>"
-        elif hasattr(value, "items"):
-            shown = "{" + ", ".join(f"{k}: {v:.5g}" for k, v in value.items()) + "}"
-        if len(shown) > _LONGEST:
-            shown = shown[: _LONGEST - 3] + "..."
-        words.append(f"{field.name}={shown}")
-    return f"{type(model).__name__}({', '.join(words)})"
-
-
-def candidate_words(name: str) -> str:
-    """Return a candidate's class with its kernel, or with the first of its whole numbers."""
-    try:
-        call = ast.parse(name, mode="eval").body
-    except SyntaxError:
-        return name.partition("(")[0]
-    return _call_words(call)
-
-
-def _call_words(node: ast.expr) -> str:
-    if not isinstance(node, ast.Call):
-        return ast.unparse(node)
-    head = ast.unparse(node.func)
-    inner = [item.value for item in node.keywords if isinstance(item.value, ast.Call)]
-    parts = [item.value for item in node.keywords if item.arg == "parts"]
-    if parts and isinstance(parts[0], ast.Tuple):
-        sign = " * " if head == "Product" else " + "
-        return sign.join(_call_words(part) for part in parts[0].elts)
-    kernels = [_call_words(call) for call in inner if ast.unparse(call.func)[0].isupper()]
-    whole = [
-        f"{item.arg}={item.value.value}"
-        for item in node.keywords
-        if isinstance(item.value, ast.Constant) and type(item.value.value) is int
-    ]
-    words = kernels[:1] or whole[:1]
-    return f"{head}({words[0]})" if words else head
-
-
-def _same(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and not isinstance(value, np.ndarray) and value == default
-
-
 def _data(post: Posterior) -> Rows:
     data = post.data
     where = f"{data.ndim} dimensions"
@@ -200,8 +143,7 @@ def _tried(tried: Any, on: str) -> Rows:
     ranked = sorted(tried, key=lambda pair: -pair[1])
     rows: Rows = []
     for name, merit in ranked[:_SHOWN]:
-        shown = candidate_words(name)
-        rows.append((f"{ranked[0][1] - merit:.2f} nats worse" if rows else f"best{on}", shown))
+        rows.append((f"{ranked[0][1] - merit:.2f} nats worse" if rows else f"best{on}", name))
     if len(ranked) > _SHOWN:
         rows.append((f"and {len(ranked) - _SHOWN} more",))
     return rows

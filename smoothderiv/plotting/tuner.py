@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from smoothderiv.answers.summary import candidate_words
 from smoothderiv.model import Model
 from smoothderiv.plotting.style import CURVE, DATA, EXACT, Array, dress
 from smoothderiv.posterior import Posterior
@@ -142,5 +141,4 @@ def _ranked(tuning: Tuning) -> list[tuple[str, float]]:
     """Return the best of the candidates with their merits, if there were several."""
     if len(tuning.tried) < 2:
         return []
-    ranked = sorted(tuning.tried, key=lambda pair: -pair[1])[:CANDIDATES]
-    return [(candidate_words(name), merit) for name, merit in ranked]
+    return sorted(tuning.tried, key=lambda pair: -pair[1])[:CANDIDATES]
