@@ -52,7 +52,7 @@ class Observations:
     zone : str or None
         The time zone of datetime x, such as ``"Europe/Berlin"``; None of times without one.
         Questions have one then too, whichever it is. Answers that are times are as this zone has
-        them, :class:`datetime.datetime` with their distance from UTC, to the microsecond.
+        them, ``datetime`` objects with their distance from UTC, to the microsecond.
 
     Examples
     --------
