@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from conftest import mixed_data, wave
 from smoothderiv.statespace.adaptive_loss import Objective
+from smoothderiv.statespace.adaptive_search import spaced
 
 KNOTS = (0.0, 0.25, 0.5, 1.0)
 DENSITY = (1e2, 1e5, 3e3, 10.0)
@@ -185,6 +186,34 @@ def test_kinks_call_for_more_knots():
     truth = np.sign(x - 0.37)
     error, other = (np.sqrt(np.mean((p(x, 1) - truth) ** 2)) for p in (post, plain))
     assert error < 0.7 * other
+
+
+def test_knots_follow_the_places():
+    even = np.linspace(2, 6, 101)
+    assert_allclose(spaced(sd.observe(even, even), 17), np.linspace(2, 6, 17))
+    twice = np.append(even, even[:30])
+    assert_allclose(spaced(sd.observe(twice, twice), 17), np.linspace(2, 6, 17))
+    log = np.geomspace(1e-3, 1e3, 97)
+    assert_allclose(spaced(sd.observe(log, log), 17), np.geomspace(1e-3, 1e3, 17))
+    near = np.array([0.0, 1.0, np.nextafter(1.0, 2.0)])
+    assert (np.diff(spaced(sd.observe(near, near), 17)) > 0).all()
+
+
+@pytest.mark.parametrize("n", [60, 200])
+def test_places_spaced_by_their_logarithms(n):
+    """Over six decades, beside a spline of one smoothness."""
+    x, errors, held = np.geomspace(1e-3, 1e3, n), [], []
+    for seed in range(4):
+        y = np.log(x) + 0.1 * np.random.default_rng(seed).standard_normal(n)
+        data = sd.observe(x, y)
+        post, plain = sd.smooth(data, sd.AdaptiveSpline(3)), sd.smooth(data, sd.SmoothingSpline(3))
+        errors.append([np.sqrt(np.mean((p(x) - np.log(x)) ** 2)) for p in (post, plain)])
+        lower, upper = post.interval(x)
+        held.append(np.mean((lower < np.log(x)) & (np.log(x) < upper)))
+    adaptive, plain = np.mean(errors, axis=0)
+    assert adaptive < 0.07
+    assert adaptive < 0.2 * plain
+    assert np.mean(held) > 0.88
 
 
 def test_evidence_is_what_integrating_by_brute_force_gives():

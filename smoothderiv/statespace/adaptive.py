@@ -34,14 +34,14 @@ class AdaptiveSpline(Model):
     ``sum_i ((y_i - D^nu_i f(x_i)) / sd_i)^2 + integral (D^order f)^2 / q``: stiff where the curve
     is calm, yielding where it turns.
 
-    What log q does along x is a random walk: with l_k its values at the knots x_1 .. x_K,
+    What log q does along x is a random walk: with l_k its values at K knots,
 
-        l_(k+1) - l_k ~ N(0, variation^2 (x_(k+1) - x_k) / (x_K - x_1)),
+        l_(k+1) - l_k ~ N(0, variation^2 / (K - 1)),
 
     so that `variation` is how far it wanders from end to end; 0 is a :class:`.SmoothingSpline`. q
     and the noise levels are tuned to maximise restricted likelihood times that density.
     `variation` is tuned by Laplace's approximation of the evidence, with a half-Cauchy prior of
-    scale 5: over 0, 3 and 10, and 30 and 90 where 10 is best.
+    scale 5: over 0, 3 and 10, and 30 and 90 where 10 is about as good or better.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class AdaptiveSpline(Model):
     variation : float or None
         Standard deviation of log q from the first knot to the last; None is tuned.
     knots : tuple of float, or None
-        Ascending places of the knots; None: 17 over the range of the data,
-        65 where log q wanders far (by 30 or more).
+        Ascending places of the knots; None: 17 at quantiles of the places of the data, so that
+        it may change most where rows are close; 65 where log q wanders far (by 30 or more).
     q : tuple of float, or None
         Spectral density at each knot, in (unit of y)^2 / (unit of x)^(2 m - 1); None is tuned.
     noise : mapping from order to level, or None

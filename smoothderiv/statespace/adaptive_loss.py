@@ -1,10 +1,8 @@
 """What tuning an adaptive spline minimises: restricted likelihood times a random walk's density.
 
-With l the values of log q at the K knots, s the log noise levels, and gaps g between knots as
-shares of their range,
+With l the values of log q at K knots, s the log noise levels and ``v = variation^2 / (K - 1)``,
 
-    loss(l, s) = - REML(l, s) + sum_k [ (l_(k+1) - l_k)^2 / (2 variation^2 g_k)
-                                        + 1/2 log(variation^2 g_k) ].
+    loss(l, s) = - REML(l, s) + sum_k [ (l_(k+1) - l_k)^2 / (2 v) + 1/2 log v ].
 
 With H the information at its optimum plus the second derivatives of the random walk, the evidence
 of a variation is -loss - 1/2 log|H| by Laplace's approximation, and so it is for constant q,
@@ -201,22 +199,17 @@ class Objective:
             return fit
         return Fit(self, fit.variation, point, found.loss, found.gradient, curvature)
 
-    @cached_property
-    def _gaps(self) -> Array:
-        """The share of the range of the knots that lies between each and the next: (K - 1,)."""
-        gaps = np.diff(self.model.knots or ())
-        return np.asarray(gaps / gaps.sum())
-
     def walk(self, variation: float) -> Array:
         """Return the second derivatives of the random walk's penalty, (p, p)."""
-        out = np.zeros((self.knots + len(self.levels),) * 2)
+        out, steps = np.zeros((self.knots + len(self.levels),) * 2), self.knots - 1
         D = np.diff(np.eye(self.knots), axis=0)
-        out[: self.knots, : self.knots] = D.T @ (D / self._gaps[:, None]) / variation**2
+        out[: self.knots, : self.knots] = D.T @ D * (steps / variation**2)
         return out
 
     def mode(self, variation: float) -> float:
         """Return the log density of the walk at its mode, but for powers of 2 pi."""
-        return -0.5 * float(np.log(self._gaps * variation**2).sum())
+        steps = self.knots - 1
+        return -0.5 * steps * math.log(variation**2 / steps)
 
     def flat(self, uniform: Any) -> Fit:
         """Return the fit of constant q: its curvature is that of the mean of log q, and levels."""
@@ -247,13 +240,12 @@ class Objective:
         levels = (f"noise[{order}]" for order in self.levels)
         return (*(f"q[{k}]" for k in range(self.knots)), *levels)
 
-    def finer(self, count: int, point: Array) -> tuple[Objective, Array]:
-        """Return the same with so many knots, evenly spaced, and a point of this as one of it."""
-        old = np.asarray(self.model.knots)
-        knots = np.linspace(old[0], old[-1], count)
-        model = dataclasses.replace(self.model, knots=tuple(knots.tolist()))
-        logs = np.interp(knots, old, point[: len(old)])
-        return dataclasses.replace(self, model=model), np.append(logs, point[len(old) :])
+    def having(self, knots: tuple[float, ...], point: Array) -> tuple[Objective, Array]:
+        """Return the same with other knots, and a point of this as one of it."""
+        old = self.knots
+        logs = np.interp(knots, np.asarray(self.model.knots), point[:old])
+        model = dataclasses.replace(self.model, knots=knots)
+        return dataclasses.replace(self, model=model), np.append(logs, point[old:])
 
     def filled(self, variation: float, point: Array) -> AdaptiveSpline:
         """Return the model at a point."""

@@ -26,7 +26,7 @@ from smoothderiv.tuning import Spread, Tuning, TuningWarning, fit_quietly, tune_
 Array = NDArray[np.float64]
 
 _VARIATIONS = (3.0, 10.0)
-_WIDER = (30.0, 90.0)  # asked about, with more knots, where the last of those is best
+_WIDER = (30.0, 90.0)  # asked about, with more knots, where the last of those is not hopeless
 _FEW, _MANY = 17, 65  # knots
 _SHARE = 0.1  # of a variation, below which it is left out
 _HOPELESS = 1.0  # nats lost against the variation before, at which more is not asked about
@@ -34,9 +34,11 @@ _FAR = 8.0  # nats above the best, where a node stands for nothing
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 
 
-def spaced(data: Observations) -> tuple[float, ...]:
-    """Return the knots to begin with: evenly over the range of the data."""
-    return tuple(np.linspace(data.x.min(), data.x.max(), _FEW).tolist())
+def spaced(data: Observations, count: int) -> tuple[float, ...]:
+    """Return so many knots at quantiles of the places: even ones, of even places."""
+    places = np.unique(data.x)
+    steps = np.linspace(0.0, len(places) - 1.0, count)
+    return tuple(np.unique(np.interp(steps, np.arange(len(places)), places)).tolist())
 
 
 def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> AdaptiveSpline:
@@ -49,7 +51,7 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
         warnings.simplefilter("always", TuningWarning)
         uniform, spread = tune_spread(model.uniform(), data)
     levels = missing_noise(model.noise, data)
-    placed = model if model.knots else dataclasses.replace(model, knots=spaced(data))
+    placed = model if model.knots else dataclasses.replace(model, knots=spaced(data, _FEW))
     at_end = uniform.tuning is not None and bool(uniform.tuning.ends)
     inside = bool(uniform.q) and all((uniform.noise or {})[k] > 0 for k in levels) and not at_end
     if inside and model.variation != 0:
@@ -80,8 +82,10 @@ def _fits(objective: Objective, uniform: Any, refine: bool) -> list[Fit]:
     fits = [flat]
     if objective.promises(flat, _VARIATIONS):
         fits += _climbed(objective, _VARIATIONS, flat.point)
-    if refine and _best(fits).variation == _VARIATIONS[-1]:
-        fits += _wider(*objective.finer(_MANY, fits[-1].point), fits[-1])
+    best, last = max(fit.log_evidence for fit in fits), fits[-1]
+    if refine and last.variation == _VARIATIONS[-1] and last.log_evidence > best - _HOPELESS:
+        knots = spaced(objective.data, _MANY)
+        fits += _wider(*objective.having(knots, last.point), last)
     return sorted(fits, key=lambda fit: -fit.log_evidence)
 
 
@@ -104,10 +108,6 @@ def _climbed(objective: Objective, variations: tuple[float, ...], point: Array) 
             return
         yield fit
         point = fit.point
-
-
-def _best(fits: list[Fit]) -> Fit:
-    return max(fits, key=lambda fit: fit.log_evidence)
 
 
 def _constants(model: AdaptiveSpline, spread: Spread) -> tuple[list[AdaptiveSpline], list[float]]:
