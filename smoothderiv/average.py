@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +16,8 @@ from smoothderiv._threads import each
 from smoothderiv._validate import said
 from smoothderiv._warn import warn
 from smoothderiv.binning import telling
-from smoothderiv.minimiser import Search
 from smoothderiv.mixture import AveragedPosterior
-from smoothderiv.model import Model, Noise, UnsuitableError, require_known
+from smoothderiv.model import Model, Noise, SelfTunedModel, UnsuitableError, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
 from smoothderiv.tuning import Spread, Tuning, TuningWarning, tune_spread
@@ -28,7 +26,7 @@ _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answ
 
 
 @dataclass(frozen=True)
-class ModelAverage(Model):
+class ModelAverage(SelfTunedModel):
     """Several models at once, each with a weight: a mixture of their posteriors.
 
     Tuning fills the unknown fields of each member by itself and then the weights, by the log
@@ -140,19 +138,8 @@ class ModelAverage(Model):
         ]
         return (*names, *(["weights"] if self.weights is None else []))
 
-    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[Model]]:
-        """Yield the one average in which every member is tuned and weighed."""
-        yield [self._tuned(data, criterion)]
-
-    def search(self, data: Observations, criterion: str) -> Search:
-        """Refuse: nothing is left to search once the members are tuned."""
-        raise NotImplementedError("the members are searched one by one")
-
-    def merit(self, data: Observations, criterion: str) -> float:
-        """Return what the weighed members predict for the rows left out, in nats."""
-        return 0.0 if self.tuning is None else -self.tuning.loss
-
-    def _tuned(self, data: Observations, criterion: str) -> ModelAverage:
+    def tuned(self, data: Observations, criterion: str) -> ModelAverage:
+        """Return the average in which every member is tuned and weighed."""
         members, log_density = _tune_members(self.models, data, criterion, self.spread)
         scores = _scores(log_density) - [member.tuned.flattery for member in members]
         if self.weights is None:

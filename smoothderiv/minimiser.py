@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.model import Model, UndeterminedError
+from smoothderiv.model import SearchedModel, UndeterminedError
 from smoothderiv.newton import SETTLED
 
 Array = NDArray[np.float64]
@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 _LOCAL_SEARCHES = 2
 NEAR_NATS = 1e-2  # an end of the range this close to the optimum is searched along
 _SLOPE = 1e-3  # nats in a log, at which a search ends and polishing begins
+_NEAR = 1e-3  # a way in any log over which slopes tell the loss better than its own rounding
 _NOTHING = 1e-12  # a step in any log that changes rounding alone: it is not taken
 _POLISHED = 30  # evaluations at most for each parameter
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
@@ -57,7 +58,7 @@ class Search:
     upper: Array
     ends: tuple[tuple[str, str], ...]
     loss: Callable[[Array], tuple[float, Array]]
-    fill: Callable[[Array], Model]
+    fill: Callable[[Array], SearchedModel]
     curvature: Array | None = None
     value: Callable[[Array], float] | None = None
     settled: float = 0.0
@@ -232,14 +233,16 @@ class Minimiser:
             point[free] = np.clip(values, self._search.lower[free], self._search.upper[free])
             return self._loss(point)[1][free]
 
-        before = np.abs(gradient(best[free])).max()
+        before = gradient(best[free])
         most = _POLISHED * (1 + int(free.sum()))
         options = {"xtol": 1e-13, "maxfev": most}  # it would go on for long where all is rounding
         found = optimize.root(gradient, best[free], method="hybr", options=options)
         point = best.copy()
         point[free] = np.clip(found.x, self._search.lower[free], self._search.upper[free])
         loss, after = self._loss(point)
-        same = loss <= best_loss + 1e-9 * (1.0 + abs(best_loss))
-        if same and np.abs(after[free]).max() < before:
+        move, after = (point - best)[free], after[free]
+        near = np.abs(move).max() < _NEAR and (before + after) @ move <= 0.0  # by the slopes
+        same = near or loss <= best_loss + 1e-9 * (1.0 + abs(best_loss))
+        if same and np.abs(after).max() < np.abs(before).max():
             return point, loss
         return best, best_loss

@@ -77,21 +77,6 @@ class Model(ABC):
     def unknown(self, data: Observations) -> tuple[str, ...]:
         """Return the names of the fields that these data need and that are still unknown."""
 
-    @abstractmethod
-    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[Model]]:
-        """Yield batches of models in which every discrete unknown is filled, coarse to fine.
-
-        All of a batch are tried; the next batch only if the last one was better by a nat.
-        """
-
-    @abstractmethod
-    def search(self, data: Observations, criterion: str) -> Search:
-        """Return the criterion as a function of the logarithms of the continuous unknowns."""
-
-    @abstractmethod
-    def merit(self, data: Observations, criterion: str) -> float:
-        """Return what is maximal for the best of the candidates, once each is tuned."""
-
     @property
     def flattery(self) -> float:
         """What left-out densities flatter this model by, in nats, since it was tuned on all rows.
@@ -113,6 +98,33 @@ class Model(ABC):
     def alternatives(self) -> tuple[tuple[Model, ...], NDArray[np.float64]]:
         """Return models that stand for what tuning left open, this one first, and their weights."""
         return (self,), np.ones(1)
+
+
+class SearchedModel(Model):
+    """A model that says what its unknowns are; :mod:`smoothderiv.tuning` searches for them."""
+
+    @abstractmethod
+    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[SearchedModel]]:
+        """Yield batches of models in which every discrete unknown is filled, coarse to fine.
+
+        All of a batch are tried; the next batch only if the last one was better by a nat.
+        """
+
+    @abstractmethod
+    def search(self, data: Observations, criterion: str) -> Search:
+        """Return the criterion as a function of the logarithms of the continuous unknowns."""
+
+    @abstractmethod
+    def merit(self, data: Observations, criterion: str) -> float:
+        """Return what is maximal for the best of the candidates, once each is tuned."""
+
+
+class SelfTunedModel(Model):
+    """A model that is tuned in a way of its own, as one that is made of others."""
+
+    @abstractmethod
+    def tuned(self, data: Observations, criterion: str) -> SelfTunedModel:
+        """Return the model with every unknown filled."""
 
 
 def unpenalised(model: Model) -> ValueError:

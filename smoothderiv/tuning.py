@@ -24,6 +24,8 @@ from smoothderiv.binning import telling
 from smoothderiv.minimiser import Minimiser, Optimum, Search
 from smoothderiv.model import (
     Model,
+    SearchedModel,
+    SelfTunedModel,
     UndeterminedError,
     UnsuitableError,
     missing_noise,
@@ -183,7 +185,11 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
     if not model.unknown(data):
         return model, None
 
-    def fit(candidate: Model) -> tuple[tuple[Model, _Result | None], float]:
+    if isinstance(model, SelfTunedModel):
+        return cast(M, reported(model.tuned(data, criterion))), None
+    assert isinstance(model, SearchedModel)
+
+    def fit(candidate: SearchedModel) -> tuple[tuple[SearchedModel, _Result | None], float]:
         tuned, result = _tune_continuous(candidate, data, criterion)
         return (tuned, result), tuned.merit(data, criterion)
 
@@ -195,7 +201,7 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
 
 
 def best_candidate(
-    batches: Iterable[Iterable[Model]], fit: Callable[[Model], tuple[Found, float]]
+    batches: Iterable[Iterable[SearchedModel]], fit: Callable[[SearchedModel], tuple[Found, float]]
 ) -> tuple[Found | None, tuple[tuple[str, float], ...], UnsuitableError | None]:
     """Return what `fit` makes of the best candidate, all merits, and what was refused last.
 
@@ -222,8 +228,8 @@ def best_candidate(
 
 
 def _tune_continuous(
-    model: Model, data: Observations, criterion: str
-) -> tuple[Model, _Result | None]:
+    model: SearchedModel, data: Observations, criterion: str
+) -> tuple[SearchedModel, _Result | None]:
     """Fill the continuous unknowns of one candidate."""
     if not model.unknown(data):
         return model, None
@@ -308,7 +314,7 @@ def _curvature(search: Search, optimum: Optimum, free: NDArray[np.bool_]) -> Arr
     return 0.5 * (curvature + curvature.T)
 
 
-def reported(model: Model, tried: tuple[tuple[str, float], ...]) -> Model:
+def reported(model: M, tried: tuple[tuple[str, float], ...] = ()) -> M:
     """Warn of ends and of a search that did not converge; record the discrete candidates."""
     report = model.tuning
     if report is None:

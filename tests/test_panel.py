@@ -273,6 +273,9 @@ def test_what_cannot_be_shared_is_said():
     frame.loc[frame.id == "a", "vel"] = np.nan
     with pytest.raises(ValueError, match="share: the series differ in what is unknown"):
         smooth(frame, yerr=None, share="tuning")
+    for model in (sd.ModelAverage((sd.SmoothingSpline(2),)), sd.AdaptiveSpline(2)):
+        with pytest.raises(ValueError, match=f"share: {type(model).__name__} is tuned series by"):
+            smooth(frame, model=model, share="tuning")
     frame["pos"] = np.inf
     with pytest.raises(ValueError, match="share: no series to tune on"):
         smooth(frame, share="tuning")

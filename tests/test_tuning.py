@@ -10,11 +10,11 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv.minimiser import Search
-from smoothderiv.model import Model, UndeterminedError
+from smoothderiv.model import SearchedModel, UndeterminedError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Toy(Model):
+class Toy(SearchedModel):
     """A model whose criterion is a given function of one or two log parameters."""
 
     loss: object

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from smoothderiv.dynamics import _loops
 from smoothderiv.dynamics.likelihood import Likelihood, Point
 from smoothderiv.dynamics.timeline import Timeline, tables
-from smoothderiv.minimiser import Search
-from smoothderiv.model import Levels, Model, Noise
+from smoothderiv.model import Levels, Noise, SelfTunedModel
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.tuning import Tuning
@@ -26,7 +25,7 @@ Orders = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class EquationOfMotion(Model):
+class EquationOfMotion(SelfTunedModel):
     """``D^order x = drift . state + input + noise`` with known numbers, as a model of a curve.
 
     Attributes
@@ -53,14 +52,9 @@ class EquationOfMotion(Model):
     def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
         return tuple(f"noise[{o}]" for o in data.estimated_orders if o not in self.noise)
 
-    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[Model]]:  # noqa: D102
-        yield [self]
-
-    def search(self, data: Observations, criterion: str) -> Search:  # noqa: D102
+    def tuned(self, data: Observations, criterion: str) -> EquationOfMotion:
+        """Refuse: what is unknown is not only of the curve."""
         raise ValueError("model: an equation of motion is fitted by sd.dynamics.fit, not by tune")
-
-    def merit(self, data: Observations, criterion: str) -> float:  # noqa: D102
-        return self.condition(data).log_evidence
 
 
 class Places(NamedTuple):

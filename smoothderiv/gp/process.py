@@ -17,7 +17,7 @@ from smoothderiv.gp.criteria import MOST_LEFT_OUT
 from smoothderiv.gp.kernel import Kernel, Prior
 from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.minimiser import Search
-from smoothderiv.model import Model, Noise, check_noise, missing_noise, require_known
+from smoothderiv.model import Noise, SearchedModel, check_noise, missing_noise, require_known
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace._loops import MAX_DIMENSION
@@ -31,7 +31,7 @@ SOLVERS = ("auto", "dense", "markov", "band", "iterative")
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianProcess(Model):
+class GaussianProcess(SearchedModel):
     """A Gaussian process: ``f(x) = mean(x) + g(x)``, ``cov(g(x1), g(x2)) = kernel(x1, x2)``.
 
     Any row may observe any partial derivative that exists, at its own place with its own noise:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.minimiser import Minimiser, Search
-from smoothderiv.model import Model
+from smoothderiv.model import Model, SearchedModel
 from smoothderiv.observations import Observations
 from smoothderiv.panels._series import Series
 from smoothderiv.tuning import Tuning, best_candidate, reported
@@ -36,6 +36,12 @@ def tune_together(model: Model | None, series: Sequence[Series]) -> Model:
         model = SmoothingSpline(order=max(3, highest + 1))
     if data and not model.unknown(data[0]):
         return model
+    if not isinstance(model, SearchedModel):
+        raise ValueError(
+            f"share: {type(model).__name__} is tuned series by series alone, since its parts are "
+            "weighed by what each series says; leave share out, or give one engine such as "
+            "sd.SmoothingSpline(order=3)"
+        )
     data = [rows for rows in data if _suits(model, rows)]
     if not data:
         raise ValueError("share: no series to tune on; without share each one's error says why")
@@ -55,7 +61,7 @@ def _usable(series: Series) -> Observations | None:
     return data if len(data) else None
 
 
-def _suits(model: Model, data: Observations) -> bool:
+def _suits(model: SearchedModel, data: Observations) -> bool:
     """Tell whether a model can be tuned on a series."""
     try:
         candidate = next(iter(next(iter(model.candidates(data, _KIND)))))
@@ -66,7 +72,7 @@ def _suits(model: Model, data: Observations) -> bool:
     return True
 
 
-def _tuned(model: Model, data: list[Observations]) -> tuple[Model, float]:
+def _tuned(model: SearchedModel, data: list[Observations]) -> tuple[SearchedModel, float]:
     """Fill the continuous unknowns of one candidate; return it and its merit."""
     if model.unknown(data[0]):
         searches = [model.search(rows, _KIND) for rows in data]
@@ -127,7 +133,7 @@ def _start(search: Search) -> Array:
     return np.asarray(starts[np.argmin([search.loss(start)[0] for start in starts])])
 
 
-def _pooled(models: list[Model], weights: list[int]) -> Model:
+def _pooled(models: list[SearchedModel], weights: list[int]) -> SearchedModel:
     """Return one model for models that differ by the scale of their noise alone.
 
     Averaged by weight are the squares of noise levels and the fields that are proportional to

@@ -15,8 +15,8 @@ from smoothderiv.answers.limits import satterthwaite
 from smoothderiv.minimiser import Search
 from smoothderiv.model import (
     Levels,
-    Model,
     Noise,
+    SearchedModel,
     check_noise,
     missing_noise,
     require_known,
@@ -34,7 +34,7 @@ _FIRST_BATCH = 3000  # coefficients up to which all numbers of knots are tried
 
 
 @dataclass(frozen=True, eq=False)
-class RegressionSpline(Model):
+class RegressionSpline(SearchedModel):
     """Least squares on B-splines: ``f(x) = sum_i c_i B_{i,k}(x)``.
 
     Minimises ``sum_i ((y_i - D^nu_i f(x_i)) / sd_i)^2 + lam * integral (D^order f)^2`` subject to

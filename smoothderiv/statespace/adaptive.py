@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv._validate import said
-from smoothderiv.minimiser import Search
-from smoothderiv.model import Model, Noise, missing_noise, require_known
+from smoothderiv.model import Model, Noise, SelfTunedModel, missing_noise, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace.markov import MarkovRows
@@ -26,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class AdaptiveSpline(Model):
+class AdaptiveSpline(SelfTunedModel):
     """A smoothing spline whose smoothness changes along x: ``D^order f`` is noise of density q(x).
 
     log q is linear between knots, and constant beyond them (between two neighbouring places of the
@@ -170,15 +168,8 @@ class AdaptiveSpline(Model):
         names = () if self.q is not None else ("q",)
         return names + tuple(f"noise[{order}]" for order in missing_noise(self.noise, data))
 
-    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[Model]]:  # noqa: D102
+    def tuned(self, data: Observations, criterion: str) -> AdaptiveSpline:
+        """Return the spline of the likeliest variation, q and noise, with what stands beside it."""
         from smoothderiv.statespace.adaptive_search import tuned
 
-        yield [tuned(self, data, criterion)]
-
-    def search(self, data: Observations, criterion: str) -> Search:
-        """Refuse: candidates are tuned as a whole."""
-        raise NotImplementedError("what is unknown is searched along with the variation")
-
-    def merit(self, data: Observations, criterion: str) -> float:
-        """Return the log evidence, integrated over q and the noise levels if they were tuned."""
-        return 0.0 if self.tuning is None else -self.tuning.loss
+        return tuned(self, data, criterion)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from smoothderiv._validate import asked_orders, said
 from smoothderiv.minimiser import Search
 from smoothderiv.model import (
-    Model,
     Noise,
+    SearchedModel,
     UndeterminedError,
     check_noise,
     missing_noise,
@@ -40,7 +40,7 @@ Orders = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class SmoothingSpline(Model):
+class SmoothingSpline(SearchedModel):
     """The smoothing spline as a belief: ``D^order f`` is white noise of spectral density q.
 
     The posterior mean minimises ``sum_i ((y_i - D^nu_i f(x_i)) / sd_i)^2 + (1/q) integral
@@ -215,7 +215,7 @@ class SmoothingSpline(Model):
         names = () if self.q is not None else ("q",)
         return names + tuple(f"noise[{order}]" for order in missing_noise(self.noise, data))
 
-    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[Model]]:  # noqa: D102
+    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[SearchedModel]]:  # noqa: D102
         yield [self]
 
     def search(self, data: Observations, criterion: str) -> Search:  # noqa: D102
