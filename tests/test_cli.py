@@ -211,6 +211,17 @@ def test_times_come_back_as_times(here, first, step, written):
     assert "Units: mean_1 per s, mean_2 per s² (column 'x' holds times" in result.stderr
 
 
+def test_the_picture_of_zoned_times_names_their_zone(here, monkeypatch):
+    seen = []
+    monkeypatch.setattr("matplotlib.pyplot.close", seen.append)
+    hours = np.datetime64("2026-06-01", "us") + np.arange(20) * np.timedelta64(1, "h")
+    times = pa.array(hours).cast(pa.timestamp("us", "Europe/Berlin"))
+    table = pa.table({"when": times, "y": np.sin(np.arange(20) / 3)})
+    pa_parquet.write_table(table, "clock.parquet")
+    run("fit", "clock.parquet", "--x", "when", "--y", "y", "--plot", "fit.png")
+    assert seen[0].axes[-1].get_xlabel() == "when (Europe/Berlin)"
+
+
 def test_derivatives_by_times_are_per_second(here):
     times = np.datetime64("2024-03-01T00:00:00") + np.arange(20) * np.timedelta64(3600, "s")
     table = pa.table({"x": times, "y": np.sin(np.arange(20) / 3)})

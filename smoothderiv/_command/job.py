@@ -135,7 +135,7 @@ class Target:
         for ax, nu in zip(axes, question.nu, strict=True):
             ax.set_ylabel(with_unit(columns.name(nu), units.get(nu)))
         numbers = post.data.origin is None
-        axes[-1].set_xlabel(with_unit(columns.x, self.x_unit if numbers else None))
+        axes[-1].set_xlabel(with_unit(columns.x, self.x_unit if numbers else post.data.zone))
         figure = axes[0].figure
         figure.savefig(file, format=str(self.plot).rpartition(".")[2].lower(), dpi=150)
         pyplot.close(figure)
