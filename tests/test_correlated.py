@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
-from smoothderiv.noise.correlated import correlation_gain, noise_gains
+from smoothderiv.noise.correlated import NoiseGains, correlation_gain, noise_gains
 
 
 def curve(x, nu=0):
@@ -165,6 +165,7 @@ def test_a_scale_is_not_asked_of_noise_that_is_not_stated():
     assert gains.correlated > 0
     assert gains.scaled == -np.inf
     assert "yerr" not in gains.words()
+    assert "yerr" not in NoiseGains(5.0, 1.0, 0.7).words(), "it is not too small"
 
 
 @pytest.mark.parametrize(("n", "rho"), [(200, 0.5), (400, 0.7), (1000, 0.98), (6000, 0.999)])

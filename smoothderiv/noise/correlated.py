@@ -64,7 +64,7 @@ class NoiseGains:
 
     def words(self) -> str:
         """Say what the noise may be, what the evidence prefers, and how to have it so."""
-        if math.isinf(self.scaled):
+        if not self.scale > 1.0:  # it was not stated, or not as too small
             return (
                 "the noise of neighbouring values hangs together, or the curve is very rough (log "
                 f"evidence {self.correlated:.1f} nats higher): limits are too narrow then. "
@@ -75,8 +75,8 @@ class NoiseGains:
         return (
             "the noise of neighbouring values hangs together (log evidence "
             f"{self.correlated:.1f} nats higher), or the curve is very rough, or yerr is too small "
-            f"(with yerr times {self.scale:.2g} {abs(self.scaled):.1f} nats "
-            f"{'higher' if self.scaled > 0 else 'lower'}): the evidence prefers {preferred}. "
+            f"({abs(self.scaled):.1f} nats {'higher' if self.scaled > 0 else 'lower'} with "
+            f"{self.scale:.2g} times yerr): the evidence prefers {preferred}. "
             "Limits are wrong then. observe(.., yerr, relative=True) has its scale estimated; "
             "correlated=True tells noise that hangs together from the curve; correlated=False "
             "says that the noise is independent and as stated"
