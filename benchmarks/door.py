@@ -3,7 +3,7 @@
     python benchmarks/door.py [--rows 400 10000 100000 1000000]
 
 Values of two sines, of a step (whose smoothness changes: adaptive splines are searched), of two
-sines with 1 % outliers, and of two sines with noise that hangs together over a hundredth of the
+sines with 1 % outliers, and of two sines with autocorrelated noise over a hundredth of the
 range beside the white one (``correlated=True``), at irregular places, noise unknown. Seconds by the
 clock and of CPU, the best of a few runs after one that compiles. Times count tuning, weighing and
 conditioning, and the slope with its limits at 1000 places.

@@ -46,36 +46,36 @@ def smooth(
         Values and derivatives in any mix; see :func:`smoothderiv.observe`.
     model : Model, optional
         What to fit; its unknown fields are tuned, those given are held. By default a
-        :class:`smoothderiv.ModelAverage` of all the smoothness that the data may have
-        (:func:`.default_model`), weighed by what each predicts for the rows left out.
+        :class:`smoothderiv.ModelAverage` of adaptive splines and Gaussian processes
+        (:func:`.default_model`), weighted by leave-one-out prediction.
     nu : int
-        The highest derivative that will be asked of the default model. A rough curve, such as one
-        with kinks, is told better when only its slope is asked: ``nu=1``.
+        The highest derivative that will be asked of the default model. If the curve is rough, as
+        one with kinks, and only its slope is needed, ``nu=1`` is more accurate.
     robust : {"auto", True, False}
-        Whether to give outlying rows less weight (noise of heavy tails, see
-        :func:`smoothderiv.noise.robust.robust_weights`). "auto": for the default model, and for
-        those orders alone whose left-out residuals have heavier tails than Gaussian noise by 3 nats
-        of likelihood. The weights are in ``post.data.weight``.
+        Whether to give outlying rows less weight (heavy-tailed noise, see
+        :func:`smoothderiv.noise.robust.robust_weights`). "auto": for the default model, and only
+        for orders whose leave-one-out residuals a heavy-tailed law fits better than Gauss's by 3
+        nats. The weights are in ``post.data.weight``.
     varying : {"auto", True, False}
-        Whether an unknown noise level may vary along x, where the residuals tell so by 3 nats of
-        evidence (:func:`smoothderiv.noise.heteroscedastic.varying_weights`); it is then a weight
-        of each row too. "auto": for the default model.
+        Whether an unknown noise level may vary along x, where the residuals show it by 3 nats of
+        evidence (:func:`smoothderiv.noise.heteroscedastic.varying_weights`); rows are weighted
+        accordingly. "auto": for the default model.
     correlated : {"auto", True, False}
-        Whether errors of neighbouring values hang together. True: the default is then the average
+        Whether the errors of values are autocorrelated. True: the default is then the average
         of Gaussian processes of Matern 7/2 and squared exponential covariance with an
-        Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise; of more than 1000 rows the
-        Matern alone, in O(n). "auto": the default model warns where the data say so by evidence
-        (:func:`smoothderiv.noise.correlated.noise_gains`). A `model` given says so itself, by
-        :class:`.Nuisance`.
+        Ornstein-Uhlenbeck process (AR(1) at even steps) for the noise; beyond 1000 rows the
+        Matern alone, in O(n). "auto": the default model warns where the evidence says so
+        (:func:`smoothderiv.noise.correlated.noise_gains`). In a `model` of your own,
+        :class:`.Nuisance` says it.
     circular : bool
-        The values are angles in radians: whole turns are added to them so that a smooth curve
-        goes through (:func:`smoothderiv.circular.unwrapped`).
+        Whether the values are angles in radians: whole turns are added so that a smooth curve
+        fits them (:func:`smoothderiv.circular.unwrapped`).
 
     Returns
     -------
     Posterior
-        Of the default model it integrates over the tuned parameters and over the members of the
-        average. With a `model` given it is conditional on what was tuned;
+        That of the default model integrates over the tuned parameters and over the members of the
+        average. That of a `model` given is conditional on what was tuned;
         ``model=sd.ModelAverage((model,))`` integrates over that too.
 
     Raises
@@ -87,9 +87,9 @@ def smooth(
     Warns
     -----
     NoiseWarning
-        Of the default model: a stated noise that the residuals contradict, noise that hangs
-        together or has a period, so many outliers (a tenth of the rows) that they may be the
-        curve. :meth:`.Posterior.diagnose` and ``summary()`` say the same.
+        From the default model: stated noise that the residuals contradict, errors that are
+        autocorrelated or have a period, so many outliers (a tenth of the rows) that they may be
+        part of the curve. :meth:`.Posterior.diagnose` and ``summary()`` say the same.
 
     Examples
     --------

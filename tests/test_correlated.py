@@ -1,4 +1,4 @@
-"""Noise that hangs together: kept out of the curve, told from it, and warned of."""
+"""Autocorrelated errors: kept out of the curve, detected, and warned of."""
 
 import warnings
 
@@ -109,7 +109,7 @@ def test_the_default_warns_of_it_and_the_remedy_covers():
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             plain = sd.smooth(data)
-        assert any("hangs together" in str(w.message) for w in told)
+        assert any("are autocorrelated" in str(w.message) for w in told)
         together = sd.smooth(data, correlated=True)
         for k, post in enumerate((plain, together)):
             for nu in (0, 1):
@@ -136,7 +136,7 @@ def test_such_noise_about_nothing_is_not_taken_for_a_curve():
 @pytest.mark.parametrize(
     ("data", "preferred"),
     [(small_errors(), "last"), (stated(noisy(0, 0.8, n=300), 0.03), "first")],
-    ids=["yerr too small", "hangs together"],
+    ids=["yerr too small", "autocorrelated"],
 )
 def test_stated_noise_that_is_followed_is_told_with_all_its_causes(data, preferred):
     """And stays with the posterior, where the residuals of the fit say nothing."""
@@ -171,7 +171,7 @@ def test_a_scale_is_not_asked_of_noise_that_is_not_stated():
 @pytest.mark.parametrize(("n", "rho"), [(200, 0.5), (400, 0.7), (1000, 0.98), (6000, 0.999)])
 def test_noise_of_any_reach_is_warned_of(n, rho):
     """Of neighbours alone, of 50 rows, and of 1000."""
-    with pytest.warns(sd.NoiseWarning, match="hangs together"):
+    with pytest.warns(sd.NoiseWarning, match="are autocorrelated"):
         sd.smooth(noisy(1, rho, n=n), nu=1)
 
 

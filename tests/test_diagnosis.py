@@ -96,7 +96,7 @@ def test_noise_that_hangs_together_is_told():
     y = np.cumsum(RNG.standard_normal(400)) * 0.1
     data = sd.observe(np.arange(400.0), y)
     found = sd.tune(sd.RegressionSpline(4), data).condition(data).diagnose()
-    assert "hangs together" in str(found.warnings)
+    assert "autocorrelated" in str(found.warnings)
     assert found.orders[0].neighbours > 0.5
 
 

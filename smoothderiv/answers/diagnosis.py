@@ -259,8 +259,8 @@ def _noise_words(check: OrderCheck) -> Iterator[str]:
     if check.neighbours > scipy.special.ndtri(1.0 - _CHANCE) / math.sqrt(check.rows):
         yield (
             f"order {check.order}: residuals of neighbours are correlated "
-            f"({check.neighbours:.2g}): the noise hangs together, or the curve is too stiff; "
-            "limits are too narrow then"
+            f"({check.neighbours:.2g}): errors are autocorrelated, or the curve is too stiff; "
+            "intervals are too narrow then"
         )
     if check.period_p < _CHANCE:
         yield (

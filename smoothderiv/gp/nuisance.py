@@ -1,4 +1,4 @@
-"""Noise that hangs together: a process that the rows of values carry, and the curve does not."""
+"""Autocorrelated errors: a process that the rows of values carry, and the curve does not."""
 
 from __future__ import annotations
 

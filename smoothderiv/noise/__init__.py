@@ -1,1 +1,1 @@
-"""Noise that is not as said: of heavy tails, of a level that varies, or that hangs together."""
+"""Noise that is not as stated: heavy tails, a level that varies along x, autocorrelation."""

@@ -1,4 +1,4 @@
-"""Noise whose errors hang together: is there any, and the models that take it into account."""
+"""Autocorrelated errors: are there any, and the models that take them into account."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ class NoiseGains:
         """Say what the noise may be, what the evidence prefers, and how to have it so."""
         if not self.scale > 1.0:  # it was not stated, or not as too small
             return (
-                "the noise of neighbouring values hangs together, or the curve is very rough (log "
-                f"evidence {self.correlated:.1f} nats higher): limits are too narrow then. "
-                "correlated=True tells them apart; correlated=False says that the noise is "
-                "independent"
+                "the errors of neighbouring values are autocorrelated, or the curve is very rough "
+                f"(log evidence {self.correlated:.1f} nats higher): intervals are too narrow then. "
+                "correlated=True keeps such errors out of the curve; correlated=False says that "
+                "errors are independent"
             )
         preferred = "the last" if self.scaled > self.correlated else "the first"
         return (
-            "the noise of neighbouring values hangs together (log evidence "
+            "the errors of neighbouring values are autocorrelated (log evidence "
             f"{self.correlated:.1f} nats higher), or the curve is very rough, or yerr is too small "
             f"({abs(self.scaled):.1f} nats {'higher' if self.scaled > 0 else 'lower'} with "
             f"{self.scale:.2g} times yerr): the evidence prefers {preferred}. "
-            "Limits are wrong then. observe(.., yerr, relative=True) has its scale estimated; "
-            "correlated=True tells noise that hangs together from the curve; correlated=False "
-            "says that the noise is independent and as stated"
+            "Intervals are wrong then. observe(.., yerr, relative=True) has its scale estimated; "
+            "correlated=True keeps autocorrelated errors out of the curve; correlated=False says "
+            "that errors are independent and as stated"
         )
 
 
