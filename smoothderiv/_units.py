@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _PRIMES = ("", "\N{PRIME}", "\N{DOUBLE PRIME}", "\N{TRIPLE PRIME}")
 
 
@@ -25,8 +27,16 @@ def derivative_unit(x_unit: str | None, y_unit: str | None, nu: int) -> str:
 
 
 def with_unit(name: str, unit: str | None) -> str:
-    """Return a label such as ``f (m)``, the name alone where the unit is unknown."""
-    return f"{name} ({unit})" if unit else name
+    """Return a label such as ``f (m)``, the name alone where the unit is unknown.
+
+    A name that ends in its unit, such as ``Time (min)`` or ``pos [m]′``, does not repeat it.
+    """
+    if not unit:
+        return name
+    ends = re.fullmatch(r"(.+?)\s*[(\[]([^()\[\]]+)[)\]]([′″‴]*|⁽\w+⁾)", name)  # noqa: RUF001
+    if ends and unit.removeprefix("(").startswith(ends[2]):
+        name = ends[1] + ends[3]
+    return f"{name} ({unit})"
 
 
 def _raised(number: int) -> str:

@@ -17,6 +17,7 @@ import smoothderiv as sd
 from smoothderiv import _demo, cli
 from smoothderiv._command import job
 from smoothderiv._command.columns import Columns
+from smoothderiv._units import with_unit
 
 WIDE = ["--x", "t", "--y", "pos:0", "--y", "vel:1", "--yerr", "pos=0.1", "--yerr", "vel=vel_err"]
 HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -178,6 +179,20 @@ def test_the_picture_names_columns_and_units(here, monkeypatch):
 )
 def test_derivatives_are_named_by_the_columns_that_observe_them(columns, names):
     assert [columns.name(nu) for nu in range(3)] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "label"),
+    [
+        ("Time (min)", "min", "Time (min)"),
+        ("Absorbance [AU]", "AU", "Absorbance (AU)"),
+        ("Absorbance [AU]′", "AU/min", "Absorbance′ (AU/min)"),  # noqa: RUF001
+        ("pos (raw)", "m", "pos (raw) (m)"),
+        ("Time (min)", None, "Time (min)"),
+    ],
+)
+def test_a_column_that_has_its_unit_in_its_name_does_not_repeat_it(name, unit, label):
+    assert with_unit(name, unit) == label
 
 
 def test_the_summary_tells_noise_and_what_was_tuned(here):
