@@ -40,35 +40,35 @@ class Derivative(Posterior):
     # Asked of the base when they are asked for: some engines work them out only then.
 
     @property
-    def notes(self) -> tuple[str, ...]:  # type: ignore[override]  # noqa: D102
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.base.notes
 
     @functools.cached_property
-    def log_evidence(self) -> float:  # type: ignore[override]  # noqa: D102
+    def log_evidence(self) -> float:  # type: ignore[override]
         return self.base.log_evidence
 
     @functools.cached_property
-    def edf(self) -> float:  # type: ignore[override]  # noqa: D102
+    def edf(self) -> float:  # type: ignore[override]
         return self.base.edf
 
     @functools.cached_property
-    def dof(self) -> float:  # type: ignore[override]  # noqa: D102
+    def dof(self) -> float:  # type: ignore[override]
         return self.base.dof
 
     @property
-    def highest_order(self) -> float:  # noqa: D102
+    def highest_order(self) -> float:
         return self.base.highest_order - self.shift
 
-    def derivative(self, nu: int = 1) -> Posterior:  # noqa: D102
+    def derivative(self, nu: int = 1) -> Posterior:
         return self.base.derivative(self.shift + nu)
 
-    def residuals(self) -> Array:  # noqa: D102
+    def residuals(self) -> Array:
         return self.base.residuals()
 
-    def loo(self) -> LeaveOneOut:  # noqa: D102
+    def loo(self) -> LeaveOneOut:
         return self.base.loo()
 
-    def log_predictive(self) -> Array:  # noqa: D102
+    def log_predictive(self) -> Array:
         return self.base.log_predictive()
 
     def _mean(self, x: Array, nu: Orders) -> Array:

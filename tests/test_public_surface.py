@@ -1,6 +1,7 @@
 """The public names are few and locked; imports point one way; importing is quick."""
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -115,6 +116,31 @@ def parts_of_the_package(path):
         part = rest.partition(".")[0]
         if top == "smoothderiv" and ((ROOT / part).is_dir() or (ROOT / f"{part}.py").exists()):
             yield part
+
+
+def public_classes():
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(("smoothderiv", *path.relative_to(ROOT).with_suffix("").parts))
+        if "integrations" in name or name.rpartition(".")[2].startswith("_"):
+            continue  # what they need is an extra; compiled loops
+        module = importlib.import_module(name)
+        yield from (
+            found
+            for found in vars(module).values()
+            if isinstance(found, type)
+            and found.__module__ == name
+            and not found.__name__.startswith("_")
+        )
+
+
+@pytest.mark.parametrize("found", list(public_classes()), ids=lambda c: c.__qualname__)
+def test_every_public_method_says_what_it_does_or_its_base_does(found):
+    for name, member in list(vars(found).items()):
+        if name.startswith("_") or not (callable(member) or hasattr(type(member), "__get__")):
+            continue
+        said = any(getattr(vars(base).get(name), "__doc__", None) for base in found.__mro__)
+        field = any(name in vars(base).get("__annotations__", {}) for base in found.__mro__)
+        assert said or field, f"{found.__qualname__}.{name} has no docstring"
 
 
 def test_the_public_names():

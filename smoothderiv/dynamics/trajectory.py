@@ -49,7 +49,7 @@ class EquationOfMotion(SelfTunedModel):
         levels = [self.noise[o] / (problem.size / problem.span**o) for o in likelihood.line.orders]
         return trajectory(likelihood, dataclasses.replace(self.point, levels=np.array(levels)))
 
-    def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
+    def unknown(self, data: Observations) -> tuple[str, ...]:
         return tuple(f"noise[{o}]" for o in data.estimated_orders if o not in self.noise)
 
     def tuned(self, data: Observations, criterion: str) -> EquationOfMotion:
@@ -90,11 +90,11 @@ class Trajectory(Posterior):
     point: Point = field(repr=False)
 
     @functools.cached_property
-    def edf(self) -> float:  # type: ignore[override]  # noqa: D102
+    def edf(self) -> float:  # type: ignore[override]
         return float(self._leverage().sum())
 
     @property
-    def highest_order(self) -> float:  # noqa: D102
+    def highest_order(self) -> float:
         return self.likelihood.problem.order
 
     def _units(self, nu: Orders) -> Array:

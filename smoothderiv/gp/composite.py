@@ -23,33 +23,33 @@ class Composite(Kernel):
     parts: tuple[Kernel, ...]
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return min(part.smoothness for part in self.parts)
 
     @property
-    def is_stationary(self) -> bool:  # noqa: D102
+    def is_stationary(self) -> bool:
         return all(part.is_stationary for part in self.parts)
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         return min(part.resolution for part in self.parts)
 
     @property
-    def breaks(self) -> tuple[float, ...]:  # noqa: D102
+    def breaks(self) -> tuple[float, ...]:
         return tuple(place for part in self.parts for place in part.breaks)
 
     @property
     def _roughest(self) -> list[int]:
         return [i for i, part in enumerate(self.parts) if part.smoothness == self.smoothness]
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+    def check_ndim(self, ndim: int) -> None:
         for part in self.parts:
             part.check_ndim(ndim)
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         return tuple(_named(self.parts, ndim))
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         return type(self)(_filled(self.parts, values))
 
 
@@ -66,45 +66,43 @@ class Sum(Composite):
     """
 
     @property
-    def null_degree(self) -> int:  # noqa: D102
+    def null_degree(self) -> int:
         return max(part.null_degree for part in self.parts)
 
     @property
-    def signal(self) -> Kernel | None:  # noqa: D102
+    def signal(self) -> Kernel | None:
         found = [part.signal for part in self.parts]
         if all(one is part for one, part in zip(found, self.parts, strict=True)):
             return self
         left = tuple(part for part in found if part is not None)
         return Sum(left) if len(left) > 1 else next(iter(left), None)
 
-    def diffusion(self, x: Array) -> Array:  # noqa: D102
+    def diffusion(self, x: Array) -> Array:
         return cast(Array, sum(self.parts[i].diffusion(x) for i in self._roughest))
 
-    def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
+    def anchored(self, center: float, span: float) -> Kernel:
         return Sum(tuple(part.anchored(center, span) for part in self.parts))
 
-    def times(self, factor: float) -> Kernel:  # noqa: D102
+    def times(self, factor: float) -> Kernel:
         return Sum(tuple(part.times(factor) for part in self.parts))
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         out = self.parts[0].blocks(x1, p, x2, q)
         for part in self.parts[1:]:
             out += part.blocks(x1, p, x2, q)
         return out
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         return np.concatenate([part.slopes(weights, x1, p, x2, q) for part in self.parts])
 
-    def products(  # noqa: D102
+    def products(
         self, left: assembly.Tile, right: assembly.Tile, mine: Array, theirs: Array, both: bool
     ) -> tuple[Array, Array | None]:
         found = [part.products(left, right, mine, theirs, both) for part in self.parts]
         first = cast(Array, sum(one for one, _ in found))
         return first, cast(Array, sum(two for _, two in found)) if both else None
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         return cast(Array, sum(part.diagonal(x, p, q) for part in self.parts))
 
 
@@ -134,7 +132,7 @@ class Product(Composite):
                     "add it instead, or use a Matern kernel"
                 )
 
-    def times(self, factor: float) -> Kernel:  # noqa: D102
+    def times(self, factor: float) -> Kernel:
         return Product((self.parts[0].times(factor), *self.parts[1:]))
 
     def diffusion(self, x: Array) -> Array:
@@ -154,7 +152,7 @@ class Product(Composite):
         first, *rest = self.parts
         return first, rest[0] if len(rest) == 1 else Product(tuple(rest))
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         if len(self.parts) == 1:
             return self.parts[0].blocks(x1, p, x2, q)
         first, rest = self._halves
@@ -165,9 +163,7 @@ class Product(Composite):
             out[i, j] += count * left[a[0], b[0]] * right[a[1], b[1]]
         return out
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         if len(self.parts) == 1:
             return self.parts[0].slopes(weights, x1, p, x2, q)
         first, rest = self._halves
@@ -180,7 +176,7 @@ class Product(Composite):
         halves = ((first, of_left), (rest, of_right))
         return np.concatenate([half.slopes(w, x1, lower[0], x2, lower[1]) for half, w in halves])
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         if len(self.parts) == 1:
             return self.parts[0].diagonal(x, p, q)
         first, rest = self._halves

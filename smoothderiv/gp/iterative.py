@@ -213,7 +213,7 @@ class IterativePosterior(Posterior):
     dof = math.inf
 
     @property
-    def highest_order(self) -> float:  # noqa: D102
+    def highest_order(self) -> float:
         return self.model.kernel.smoothness
 
     @property

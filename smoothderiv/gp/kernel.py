@@ -57,10 +57,10 @@ class LogNormal(Prior):
             )
 
     @property
-    def typical(self) -> float:  # noqa: D102
+    def typical(self) -> float:
         return self.median
 
-    def loss(self, log: float) -> tuple[float, float]:  # noqa: D102
+    def loss(self, log: float) -> tuple[float, float]:
         width = math.log(self.factor)
         away = (log - math.log(self.median)) / width
         return 0.5 * away**2, away / width
@@ -88,7 +88,7 @@ class AtLeast(Prior):
         if not 0 < self.value < math.inf:
             raise ValueError(f"{self}: the value must be positive, in the unit of the number")
 
-    def loss(self, log: float) -> tuple[float, float]:  # noqa: D102
+    def loss(self, log: float) -> tuple[float, float]:
         steep = math.exp(4.0 * (math.log(self.value) - log))
         return 0.5 * steep, -2.0 * steep
 

@@ -91,7 +91,7 @@ class SquaredExponential(Radial):
     """
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return math.inf
 
     def _profile(self, r: Array, levels: Sequence[int]) -> list[Array]:
@@ -142,7 +142,7 @@ class Matern12(_Matern):
     """
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return 0
 
 
@@ -165,7 +165,7 @@ class Matern32(_Matern):
     """
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return 1
 
 
@@ -189,7 +189,7 @@ class Matern52(_Matern):
     """
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return 2
 
 
@@ -210,7 +210,7 @@ class Matern72(_Matern):
     """
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return 3
 
 
@@ -248,7 +248,7 @@ class RationalQuadratic(Radial):
     extra: ClassVar[tuple[str, ...]] = ("alpha",)
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return math.inf
 
     def _profile(self, r: Array, levels: Sequence[int]) -> list[Array]:

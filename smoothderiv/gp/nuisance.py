@@ -67,17 +67,17 @@ class Nuisance(Kernel):
         return np.inf
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         return self.kernel.resolution
 
     @property
-    def breaks(self) -> tuple[float, ...]:  # noqa: D102
+    def breaks(self) -> tuple[float, ...]:
         return self.kernel.breaks
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+    def check_ndim(self, ndim: int) -> None:
         self.kernel.check_ndim(ndim)
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         return tuple(
             dataclasses.replace(
                 p, name=f"kernel.{p.name}", kind="reach" if p.kind == "length" else p.kind
@@ -85,13 +85,13 @@ class Nuisance(Kernel):
             for p in self.kernel.parameters(ndim)
         )
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         return Nuisance(self.kernel.filled(values))
 
-    def times(self, factor: float) -> Kernel:  # noqa: D102
+    def times(self, factor: float) -> Kernel:
         return Nuisance(self.kernel.times(factor))
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         out = np.zeros((len(p), len(q), len(x1), len(x2)))
         both = np.ix_(_of_values(p), _of_values(q))
         if out[both].size:
@@ -99,14 +99,12 @@ class Nuisance(Kernel):
             out[both] = self.kernel.blocks(x1, value, x2, value)
         return out
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         value = np.zeros((1, x1.shape[1]), dtype=np.int64)
         felt = weights[np.ix_(_of_values(p), _of_values(q))].sum(axis=(0, 1), keepdims=True)
         return self.kernel.slopes(felt, x1, value, x2, value)
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         out = np.zeros((len(p), len(q), len(x)))
         both = np.ix_(_of_values(p), _of_values(q))
         value = np.zeros((1, x.shape[1]), dtype=np.int64)

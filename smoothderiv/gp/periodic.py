@@ -67,19 +67,19 @@ class Periodic(Kernel):
         check_number(self.sigma, "sigma")
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return math.inf
 
     @property
-    def is_stationary(self) -> bool:  # noqa: D102
+    def is_stationary(self) -> bool:
         return True
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         rough = min(1.0, float(1.0 / inverse_scales(self.scale, 1).max()))
         return known(self.period, "period") * rough / (2 * math.pi)
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         widths = scale_parameters(self.scale, self.isotropic, ndim)
         return (
             Parameter("sigma", "amplitude", -1, self.sigma),
@@ -87,15 +87,15 @@ class Periodic(Kernel):
             *(dataclasses.replace(width, kind="number") for width in widths),
         )
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         sigma, period, *rest = values
         scale = rest[0] if len(rest) == 1 else tuple(rest)
         return dataclasses.replace(self, sigma=sigma, period=period, scale=scale)
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+    def check_ndim(self, ndim: int) -> None:
         check_scale_ndim(self, self.scale, ndim)
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         orders = p[:, None] + q[None]
         factors = [self._factor(x1, x2, a, int(orders[..., a].max())) for a in range(p.shape[1])]
         out = np.empty((len(p), len(q), len(x1), len(x2)))
@@ -105,9 +105,7 @@ class Periodic(Kernel):
                 out[i, j] *= factor[m]
         return out
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         orders, ndim = p[:, None] + q[None], p.shape[1]
         factors = [self._factor(x1, x2, a, int(orders[..., a].max()) + 1) for a in range(ndim)]
         widths = [self._width_slope(x1, x2, a, factors[a]) for a in range(ndim)]
@@ -126,7 +124,7 @@ class Periodic(Kernel):
         lengths = scale if isinstance(self.scale, tuple) else scale.sum(keepdims=True)
         return np.concatenate([[2.0 * total, period], lengths])
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         at_one = self.blocks(x[:1], p, x[:1], q)[:, :, 0]
         return np.broadcast_to(at_one, (len(p), len(q), len(x)))
 

@@ -56,34 +56,32 @@ class Polynomial(Kernel):
         _freeze_center(self)
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return math.inf
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         return math.inf
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         del ndim
         return (
             Parameter("sigma", "amplitude", -1, self.sigma, self.degree, self.center),
             Parameter("offset", "offset", -1, self.offset, center=self.center),
         )
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         return dataclasses.replace(self, sigma=values[0], offset=values[1])
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+    def check_ndim(self, ndim: int) -> None:
         _check_center(self.center, ndim)
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         variance, offset = known(self.sigma, "sigma") ** 2, known(self.offset, "offset")
         a, b = x1 - self.center, x2 - self.center
         return variance * power_blocks(a, p, b, q, self.degree, offset**2)
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         variance, offset = known(self.sigma, "sigma") ** 2, known(self.offset, "offset")
         a, b = x1 - self.center, x2 - self.center
         sigma = 2.0 * (weights * self.blocks(x1, p, x2, q)).sum()
@@ -91,7 +89,7 @@ class Polynomial(Kernel):
         bent = 2.0 * offset**2 * self.degree * variance * (weights * lower).sum()
         return np.array([sigma, bent])
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         variance, offset = known(self.sigma, "sigma") ** 2, known(self.offset, "offset")
         return variance * power_diagonal(x - self.center, p, q, self.degree, offset**2)
 
@@ -123,33 +121,31 @@ class Linear(Kernel):
         _freeze_center(self)
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return math.inf
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         return math.inf
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         del ndim
         return (Parameter("sigma", "amplitude", -1, self.sigma, 1.0, self.center),)
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         return dataclasses.replace(self, sigma=values[0])
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+    def check_ndim(self, ndim: int) -> None:
         _check_center(self.center, ndim)
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         variance = known(self.sigma, "sigma") ** 2
         return variance * power_blocks(x1 - self.center, p, x2 - self.center, q, 1, 0.0)
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         return np.array([2.0 * (weights * self.blocks(x1, p, x2, q)).sum()])
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         variance = known(self.sigma, "sigma") ** 2
         return variance * power_diagonal(x - self.center, p, q, 1, 0.0)
 
@@ -177,37 +173,35 @@ class Constant(Kernel):
         check_number(self.sigma, "sigma")
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return math.inf
 
     @property
-    def is_stationary(self) -> bool:  # noqa: D102
+    def is_stationary(self) -> bool:
         return True
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         return math.inf
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         del ndim
         return (Parameter("sigma", "amplitude", -1, self.sigma),)
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         return dataclasses.replace(self, sigma=values[0])
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         values = (p.sum(axis=1)[:, None] == 0) & (q.sum(axis=1)[None] == 0)
         variance = known(self.sigma, "sigma") ** 2
         out = np.empty((len(p), len(q), len(x1), len(x2)))
         out[...] = np.where(values, variance, 0.0)[:, :, None, None]
         return out
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         return np.array([2.0 * (weights * self.blocks(x1, p, x2, q)).sum()])
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         at_one = self.blocks(x[:1], p, x[:1], q)[:, :, 0]
         return np.broadcast_to(at_one, (len(p), len(q), len(x)))
 

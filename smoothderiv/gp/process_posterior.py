@@ -41,7 +41,7 @@ class ProcessPosterior(Posterior):
         return self._fit.beta
 
     @property
-    def highest_order(self) -> float:  # noqa: D102
+    def highest_order(self) -> float:
         return self.model.kernel.smoothness
 
     @property

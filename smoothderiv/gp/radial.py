@@ -117,11 +117,11 @@ class Radial(Kernel):
         return []
 
     @property
-    def is_stationary(self) -> bool:  # noqa: D102
+    def is_stationary(self) -> bool:
         return True
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         return float(1.0 / inverse_scales(self.scale, 1).max())
 
     def diffusion(self, x: Array) -> Array:
@@ -136,30 +136,28 @@ class Radial(Kernel):
         size = known(self.sigma, "sigma") ** 2 / self.resolution ** (2 * k + 1)
         return np.full(len(x), 2.0 ** (k + 1) * math.factorial(k) * kink * size)
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         lengths = scale_parameters(self.scale, self.isotropic, ndim)
         others = (Parameter(name, "number", -1, getattr(self, name)) for name in self.extra)
         return (Parameter("sigma", "amplitude", -1, self.sigma), *lengths, *others)
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         count = len(values) - len(self.extra)
         lengths = tuple(values[1:count])
         named = dict(zip(self.extra, values[count:], strict=True))
         scale = lengths[0] if len(lengths) == 1 else lengths
         return dataclasses.replace(self, sigma=values[0], scale=scale, **named)  # type: ignore[arg-type]
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+    def check_ndim(self, ndim: int) -> None:
         check_scale_ndim(self, self.scale, ndim)
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         tile = _Tile.of(self, x1, p, x2, q)
         out = np.zeros((len(p) * len(q), len(x1), len(x2)))
         _loops.radial_blocks(out, tile.profile(self._profile), *tile.arguments)
         return out.reshape(len(p), len(q), len(x1), len(x2))
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         tile = _Tile.of(self, x1, p, x2, q, reciprocals=True)
         weights = weights.reshape(-1, len(x1), len(x2))
         profile = tile.profile(self._profile)
@@ -176,7 +174,7 @@ class Radial(Kernel):
         ]
         return np.concatenate([[2.0 * sums.sum()], lengths, others])
 
-    def products(  # noqa: D102
+    def products(
         self, left: Tile, right: Tile, mine: Array, theirs: Array, both: bool
     ) -> tuple[Array, Array | None]:
         count, ndim = len(mine), left.x.shape[1]
@@ -211,7 +209,7 @@ class Radial(Kernel):
             out.append(variance * (f / safe**power if power else f))
         return out + [np.zeros_like(r)] * (3 - len(out))
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         terms, out = _Terms.of(p, q), np.zeros(len(p) * len(q))
         there = np.flatnonzero(np.diff(terms.first) == 0)  # the others hold a component of x1 - x2
         levels = [terms.levels[j] for j in np.unique(terms.level[there])]

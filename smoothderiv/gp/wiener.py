@@ -57,51 +57,49 @@ class Wiener(Kernel):
         check_number(self.sigma, "sigma")
 
     @property
-    def smoothness(self) -> float:  # noqa: D102
+    def smoothness(self) -> float:
         return self.order - 1
 
     @property
-    def resolution(self) -> float:  # noqa: D102
+    def resolution(self) -> float:
         return math.inf
 
     @property
-    def breaks(self) -> tuple[float, ...]:  # noqa: D102
+    def breaks(self) -> tuple[float, ...]:
         return (self.anchor[0],)
 
     @property
-    def null_degree(self) -> int:  # noqa: D102
+    def null_degree(self) -> int:
         return self.order - 1
 
-    def diffusion(self, x: Array) -> Array:  # noqa: D102
+    def diffusion(self, x: Array) -> Array:
         return np.full(len(x), known(self.sigma, "sigma") ** 2)
 
-    def anchored(self, center: float, span: float) -> Kernel:  # noqa: D102
+    def anchored(self, center: float, span: float) -> Kernel:
         # a quarter: the polynomials then vary about as much over the data as the rest does
         return dataclasses.replace(self, anchor=(center, 0.25 * span))
 
-    def parameters(self, ndim: int) -> tuple[Parameter, ...]:  # noqa: D102
+    def parameters(self, ndim: int) -> tuple[Parameter, ...]:
         del ndim
         return (Parameter("sigma", "amplitude", -1, self.sigma, self.order - 0.5),)
 
-    def filled(self, values: Sequence[Number]) -> Kernel:  # noqa: D102
+    def filled(self, values: Sequence[Number]) -> Kernel:
         return dataclasses.replace(self, sigma=values[0])
 
-    def check_ndim(self, ndim: int) -> None:  # noqa: D102
+    def check_ndim(self, ndim: int) -> None:
         if ndim > 1:
             raise ValueError(
                 f"kernel: {self!r} is for x of one dimension, but x has {ndim}; "
                 "use a Matern kernel, which is as smooth"
             )
 
-    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:  # noqa: D102
+    def blocks(self, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         return self._covariances(x1 - self.anchor[0], p, (x2 - self.anchor[0]).T, q)
 
-    def slopes(  # noqa: D102
-        self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders
-    ) -> Array:
+    def slopes(self, weights: Array, x1: Array, p: Orders, x2: Array, q: Orders) -> Array:
         return np.array([2.0 * (weights * self.blocks(x1, p, x2, q)).sum()])
 
-    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:  # noqa: D102
+    def diagonal(self, x: Array, p: Orders, q: Orders) -> Array:
         places = x[:, 0] - self.anchor[0]
         return self._covariances(places, p, places, q)
 

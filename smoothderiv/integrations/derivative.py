@@ -52,16 +52,16 @@ class Smooth(Derivative):  # type: ignore[misc]
         self.model, self.yerr, self.nu = model, yerr, nu
         self._last: tuple[bytes, Posterior] | None = None
 
-    def compute(self, t: Array, x: Array, i: int) -> float:  # noqa: D102
+    def compute(self, t: Array, x: Array, i: int) -> float:
         return float(self._posterior(t, x).mean(t[i], self.nu))
 
-    def compute_for(self, t: Array, x: Array, indices: Any) -> Iterable[float]:  # noqa: D102
+    def compute_for(self, t: Array, x: Array, indices: Any) -> Iterable[float]:
         return self._posterior(t, x).mean(np.asarray(t)[indices], self.nu)
 
-    def compute_x(self, t: Array, x: Array, i: int) -> float:  # noqa: D102
+    def compute_x(self, t: Array, x: Array, i: int) -> float:
         return float(self._posterior(t, x).mean(t[i]))
 
-    def compute_x_for(self, t: Array, x: Array, indices: Any) -> Iterable[float]:  # noqa: D102
+    def compute_x_for(self, t: Array, x: Array, indices: Any) -> Iterable[float]:
         return self._posterior(t, x).mean(np.asarray(t)[indices])
 
     def _posterior(self, t: Array, x: Array) -> Posterior:

@@ -164,7 +164,7 @@ class AdaptiveSpline(SelfTunedModel):
         others = tuple(model for model, _ in self._beside)
         return (self, *others), np.append(weights, [share for _, share in self._beside])
 
-    def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
+    def unknown(self, data: Observations) -> tuple[str, ...]:
         names = () if self.q is not None else ("q",)
         return names + tuple(f"noise[{order}]" for order in missing_noise(self.noise, data))
 

@@ -156,21 +156,21 @@ class IntegratedWiener(MarkovPrior):
     span: float = 1.0
 
     @property
-    def dimension(self) -> int:  # noqa: D102
+    def dimension(self) -> int:
         return self.order
 
     @property
-    def units(self) -> Array:  # noqa: D102
+    def units(self) -> Array:
         return np.array([math.factorial(i) / self.span**i for i in range(self.order)])
 
     @property
-    def diffusion(self) -> float:  # noqa: D102
+    def diffusion(self) -> float:
         return self.q
 
-    def stationary(self) -> None:  # noqa: D102
+    def stationary(self) -> None:
         return None
 
-    def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
+    def steps(self, h: Array, x: Array | None = None) -> Steps:
         basis, weight = wiener_factor(self.order)
         scaled = self.q * self.span ** (2 * self.order - 1) * weight
         steps = np.asarray(h, dtype=np.float64) / self.span
@@ -231,16 +231,16 @@ class Matern(MarkovPrior):
         return math.sqrt(2 * self.degree + 1) / self.scale
 
     @property
-    def dimension(self) -> int:  # noqa: D102
+    def dimension(self) -> int:
         return self.degree + 1
 
     @property
-    def units(self) -> Array:  # noqa: D102
+    def units(self) -> Array:
         rate = self.rate
         return np.array([self.sigma * rate**i for i in range(self.degree + 1)])
 
     @property
-    def diffusion(self) -> float:  # noqa: D102
+    def diffusion(self) -> float:
         return self.drift()[1] * self.rate * float(self.units[-1]) ** 2
 
     def stationary(self) -> Array:
@@ -251,10 +251,10 @@ class Matern(MarkovPrior):
         """
         return _matern_start(self.degree)[0].copy()
 
-    def start(self) -> tuple[Array, Array]:  # noqa: D102
+    def start(self) -> tuple[Array, Array]:
         return _matern_start(self.degree)[1].copy(), np.zeros(self.dimension)
 
-    def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
+    def steps(self, h: Array, x: Array | None = None) -> Steps:
         t, d = np.asarray(h, dtype=np.float64) * self.rate, self.dimension
         transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
         _fill_matern(t, _matern_near(d), transition, root)

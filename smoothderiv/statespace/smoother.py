@@ -211,19 +211,19 @@ class SmoothingSpline(SearchedModel):
             raise ValueError("model: it was tuned to a polynomial (q = 0); hold a q > 0 instead")
         return dataclasses.replace(self, q=self.q / factor ** (2 * self.order), tuning=None)
 
-    def unknown(self, data: Observations) -> tuple[str, ...]:  # noqa: D102
+    def unknown(self, data: Observations) -> tuple[str, ...]:
         names = () if self.q is not None else ("q",)
         return names + tuple(f"noise[{order}]" for order in missing_noise(self.noise, data))
 
-    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[SearchedModel]]:  # noqa: D102
+    def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[SearchedModel]]:
         yield [self]
 
-    def search(self, data: Observations, criterion: str) -> Search:  # noqa: D102
+    def search(self, data: Observations, criterion: str) -> Search:
         from smoothderiv.statespace.search import spline_search
 
         return spline_search(self, data, criterion)
 
-    def merit(self, data: Observations, criterion: str) -> float:  # noqa: D102
+    def merit(self, data: Observations, criterion: str) -> float:
         if self.tuning is not None and self.tuning.criterion == criterion:
             return -self.tuning.loss
         from smoothderiv.statespace.criteria import spline_loss

@@ -64,18 +64,18 @@ class Superposition(MarkovPrior):
         return np.cumsum([0, *(part.dimension for part in self.parts)])
 
     @property
-    def dimension(self) -> int:  # noqa: D102
+    def dimension(self) -> int:
         return int(self.offsets[-1])
 
     @property
-    def answers(self) -> Orders:  # noqa: D102
+    def answers(self) -> Orders:
         out = np.arange(self.parts[0].dimension)
         if self.noises:
             out[0] = self.offsets[len(self.signals)]
         return out
 
     @cached_property
-    def units(self) -> Array:  # noqa: D102
+    def units(self) -> Array:
         out = self._part_units
         derivatives = [part.units[: self.parts[0].dimension] for part in self.signals]
         out[: len(derivatives[0])] = np.sqrt(np.square(derivatives).sum(axis=0))
@@ -120,11 +120,11 @@ class Superposition(MarkovPrior):
         return np.concatenate([part.units for part in self.parts])
 
     @property
-    def diffusion(self) -> float:  # noqa: D102
+    def diffusion(self) -> float:
         degree = self.parts[0].degree
         return sum(part.diffusion for part in self.signals if part.degree == degree)
 
-    def stationary(self) -> Array:  # noqa: D102
+    def stationary(self) -> Array:
         root = self._start_root
         return np.asarray(root @ root.T)
 
@@ -154,7 +154,7 @@ class Superposition(MarkovPrior):
                 rows[:j] -= np.outer(out[:j, j], rows[j])
         return out, np.zeros(d)
 
-    def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
+    def steps(self, h: Array, x: Array | None = None) -> Steps:
         transition, root = self.apart(h)
         return Steps(
             np.asarray(h, dtype=np.float64) * self.parts[0].rate,

@@ -28,15 +28,15 @@ class VaryingWiener(IntegratedWiener):
     relative: Array = None  # type: ignore[assignment]
 
     @property
-    def is_uniform(self) -> bool:  # noqa: D102
+    def is_uniform(self) -> bool:
         return False
 
-    def steps(self, h: Array, x: Array | None = None) -> Steps:  # noqa: D102
+    def steps(self, h: Array, x: Array | None = None) -> Steps:
         assert x is not None
         uniform = super().steps(h)
         return uniform._replace(weight=uniform.weight * self.at(x - 0.5 * h)[:, None])
 
-    def diffusion_at(self, x: Array) -> Array:  # noqa: D102
+    def diffusion_at(self, x: Array) -> Array:
         return self.q * self.at(x)
 
     def at(self, x: Array) -> Array:
