@@ -47,6 +47,7 @@ _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature a
 _KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
 _ROUNDING = 8 * np.finfo(float).eps  # of the size of y: no noise is seen below
+_TRIES = 8  # lengths of a last step, each a quarter of the one before
 _NO_SHARE = 1e-12  # a weight beside which a model is not worth asking
 
 
@@ -262,7 +263,9 @@ def _no_noise(model: Model, filled: Model, data: Observations) -> Iterator[str]:
 def _left_to_gain(search: Search, optimum: Optimum) -> float:
     """Return the nats that a Newton step would gain where a search ends in rounding, or 0.
 
-    0 where the engine knows no curvature, and where it is more than `_LITTLE_NATS`.
+    Where the step promises more than `_LITTLE_NATS`, what shorter and shorter ones gain indeed: on
+    a ridge where the criterion itself is rounding, slopes promise what is not there. 0 where that
+    is more, too, and where the engine knows no curvature.
     """
     if search.curvature is None:
         return 0.0
@@ -271,7 +274,15 @@ def _left_to_gain(search: Search, optimum: Optimum) -> float:
     value, vector = np.linalg.eigh(curvature)
     if not (value > 0.0).all():
         return 0.0
-    gain = 0.5 * float(((vector.T @ slope) ** 2 / value).sum())
+    along = (vector.T @ slope) / value
+    gain = 0.5 * float((along**2 * value).sum())
+    if gain > _LITTLE_NATS:
+        step = np.zeros(len(free))
+        step[free] = -vector @ along
+        point = np.clip(optimum.point, search.lower, search.upper)
+        tries = point + np.outer(0.25 ** np.arange(_TRIES), step / max(1.0, np.abs(step).max()))
+        losses = [search.value_at(np.clip(one, search.lower, search.upper)) for one in tries]
+        gain = max(optimum.loss - min(losses), np.finfo(float).eps * abs(optimum.loss))
     return gain if gain < _LITTLE_NATS else 0.0
 
 

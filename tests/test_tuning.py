@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from conftest import mixed_data
-from smoothderiv.minimiser import Search
+from smoothderiv.minimiser import Optimum, Search
 from smoothderiv.model import SearchedModel, UndeterminedError
+from smoothderiv.tuning import _left_to_gain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,3 +204,13 @@ def test_gcv_of_stated_and_unknown_noise_far_from_zero_knows_no_unit(unit):
 def test_noise_is_a_mapping(model):
     with pytest.raises(ValueError, match=r"noise: 0\.1 is not a mapping"):
         model(2, noise=0.1)
+
+
+@pytest.mark.parametrize(("slope", "ended"), [(0.0, True), (-0.1, False)])
+def test_a_search_has_ended_where_slopes_promise_what_the_criterion_does_not_hold(slope, ended):
+    """A Newton step by gradient and curvature promises 0.05 nats; it gains what the loss does."""
+    gradient, curvature = np.array([-0.1]), np.array([[0.1]])
+    search = Toy(lambda point: (slope * point[0], gradient)).search(None, "evidence")
+    search = dataclasses.replace(search, curvature=curvature)
+    end = Optimum(np.zeros(1), 1e-9, gradient, (np.zeros((1, 1)), np.zeros(1)))
+    assert bool(_left_to_gain(search, end)) == ended
