@@ -50,7 +50,8 @@ class AveragedPosterior(Posterior):
     members : tuple of Posterior
     weights : (K,) array, positive, of sum 1
     notes : tuple of str
-        What :func:`smoothderiv.smooth` found doubtful of the noise; :meth:`diagnose` repeats it.
+        What :func:`smoothderiv.smooth` found doubtful of the noise;
+        :meth:`.Posterior.diagnose` repeats it.
     """
 
     data: Observations
