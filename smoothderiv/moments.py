@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import said
+from smoothderiv._validate import one_order, said
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 
@@ -168,11 +168,10 @@ class Moments(ABC):
             raise ValueError(
                 f"{question}: x has {self.data.ndim} dimensions; this is asked of curves of one"
             )
-        if np.ndim(nu) or int(nu) != nu or nu < 0:
-            raise ValueError(f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, ..")
-        if nu > self.highest_order:
-            raise self._lacks(nu)
-        return int(nu)
+        order = one_order(nu)
+        if order > self.highest_order:
+            raise self._lacks(order)
+        return order
 
     def _lacks(self, nu: Any) -> ValueError:
         """Return the error for an order that the model does not have."""
