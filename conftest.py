@@ -1,6 +1,14 @@
-"""Leave out what needs optional packages that are not installed: the rest passes without them."""
+"""Leave out what needs optional packages that are not installed: the rest passes without them.
 
+Tests that run side by side, by xdist, share the cores: linear algebra takes one for each.
+"""
+
+import os
 from importlib.util import find_spec
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy is imported
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 _NEEDS = {
     "sklearn": ("smoothderiv/integrations/sklearn.py", "tests/test_sklearn.py"),

@@ -206,7 +206,7 @@ def _many_words(data: Observations, weight: Array) -> tuple[str, ...]:
 
 def _robust(post: Posterior, model: Model, every: bool) -> Observations:
     """Return the data with robust weights around a model, of every order or where tails tell so."""
-    from smoothderiv.noise.robust import calm_weights, heavy_tailed, robust_weights
+    from smoothderiv.noise.robust import calm_weights, robust_weights, tail_weights
     from smoothderiv.statespace.adaptive import AdaptiveSpline
 
     data = post.data
@@ -214,8 +214,10 @@ def _robust(post: Posterior, model: Model, every: bool) -> Observations:
         calm = calm_weights(data, model.uniform(), model)
         if calm is not None:
             return data.reweighted(calm)
-    orders = data.orders if every else heavy_tailed(post)
-    return data.reweighted(robust_weights(data, model, orders, post)) if orders else data
+    if every:
+        return data.reweighted(robust_weights(data, model, data.orders, post))
+    weight, orders = tail_weights(post, model)
+    return data.reweighted(weight) if orders else data
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from contracts import check_units, places
 from numpy.testing import assert_allclose
-from scipy import stats
+from scipy import optimize, stats
 
 import smoothderiv as sd
+from smoothderiv.answers.skewness import skew_gain
 from smoothderiv.noise.robust import heavy_tailed, robust_weights
 from smoothderiv.noise.tails import Contaminated, law_of
 
@@ -75,6 +76,52 @@ def test_normal_residuals_have_no_tails():
     for seed in range(20):
         z = np.random.default_rng(seed).standard_normal(100)
         assert law_of(z)[1] < 3.0
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_skewed_law_is_the_two_piece_normal_of_highest_likelihood(sign):
+    z = sign * (np.random.default_rng(0).gamma(16.0, size=2000) - 16.0) / 4.0
+
+    def log_density(mode, low, high):
+        width = np.where(z < mode, low, high)
+        return (np.log(2 / (low + high)) + stats.norm.logpdf((z - mode) / width)).sum()
+
+    found = optimize.minimize(
+        lambda p: -log_density(p[0], *np.exp(p[1:])), np.zeros(3), method="Nelder-Mead"
+    )
+    normal = stats.norm.logpdf(z, scale=np.sqrt(np.mean(z**2))).sum()
+    assert_allclose(skew_gain(z), -found.fun - normal, rtol=1e-3)
+    assert skew_gain(5.0 * z) == pytest.approx(skew_gain(z))
+
+
+def test_noise_of_gauss_looks_skewed_as_often_as_is_said():
+    """A gain of g has probability exp(-g)."""
+    gains = [skew_gain(np.random.default_rng(seed).standard_normal(100)) for seed in range(1000)]
+    for level in (0.5, 0.1, 0.02):
+        share = np.mean(np.exp(-np.array(gains)) < level)
+        assert abs(share - level) < 4 * np.sqrt(level / 1000)
+
+
+def test_the_long_tail_of_skewed_noise_is_no_outliers():
+    """The curve is its mean, within its limits, and not near its mode; the skewness is told."""
+    held, rng = [], np.random.default_rng(0)
+    x = np.linspace(0, 4, 200)
+    for _ in range(6):
+        post = sd.smooth(sd.observe(x, curve(x) + 0.3 * (rng.exponential(size=200) - 1.0)))
+        lower, upper = post.interval(x)
+        held.append(np.mean((lower <= curve(x)) & (curve(x) <= upper)))
+        assert any("skewed" in words for words in post.diagnose().warnings)
+    assert np.mean(held) > 0.9
+
+
+def test_outliers_to_one_side_are_no_skewed_noise():
+    rng = np.random.default_rng(0)
+    x, noise = np.linspace(0, 4, 200), 0.1 * rng.standard_normal(200)
+    bad = rng.choice(200, 6, replace=False)
+    noise[bad] += 1.0
+    post = sd.smooth(sd.observe(x, curve(x) + noise))
+    assert post.data.weight[bad].max() < 0.1
+    assert np.median(post.data.weight) > 0.8
 
 
 def test_outliers_do_not_pass_for_a_stretch_of_strong_noise():

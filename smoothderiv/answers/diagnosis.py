@@ -12,6 +12,7 @@ import scipy  # its parts load when they are used
 from numpy.typing import NDArray
 
 from smoothderiv._warn import warn
+from smoothderiv.answers.skewness import skew_gain
 from smoothderiv.observations import Order
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ _ROUNDING = 1e-8  # 1 less the leverage, of a row that the curve goes through wh
 _FEW = 30  # rows below which neighbours say little
 _PERIOD = 8.0  # rows: what is slower is followed
 _MOST = 1000  # rows at uneven places whose periods are asked
+_SKEWED = (
+    "order {0.order}: residuals are skewed (p = {0.skew_p:.1g}); the curve is the mean, the long "
+    "tail with it; robust=True if that is outliers"
+)
 
 
 class NoiseWarning(UserWarning):
@@ -86,6 +91,7 @@ class OrderCheck:
     neighbours: float
     period: float
     period_p: float
+    skew_p: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,6 +161,7 @@ def diagnose(post: Posterior) -> Diagnosis:
                 checks.append(_check(post, order, np.flatnonzero(mask), standardised, free))
     of_noise = [*(words for check in checks for words in _noise_words(check)), *post.notes]
     of_rows = [words for check in checks for words in _row_words(check, post)]
+    of_rows += [_SKEWED.format(check) for check in checks if check.skew_p < _CHANCE]
     return Diagnosis(standardised, tuple(checks), (*of_noise, *of_rows), tuple(of_noise))
 
 
@@ -189,6 +196,7 @@ def _check(
         _outlier_p(size, len(rows), math.inf if known else dof),
         _neighbours(data.x[rows], z) if data.ndim == 1 else math.nan,
         *(_quick_period(data.x[rows], z, dof) if data.ndim == 1 else (math.nan, 1.0)),
+        math.exp(-skew_gain(z)) if len(z) >= _FEW else 1.0,
     )
 
 

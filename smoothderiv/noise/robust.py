@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.answers.leave_one_out import LeaveOneOut
+from smoothderiv.answers.skewness import skew_gain
 from smoothderiv.model import Model
 from smoothderiv.noise.tails import law_of
 from smoothderiv.observations import Observations, Order
@@ -14,7 +15,8 @@ from smoothderiv.tuning import fit_quietly
 
 Array = NDArray[np.float64]
 
-_GAIN = 3.0  # nats by which heavy tails must beat Gaussian ones to be believed
+_GAIN = 3.0  # nats by which heavy tails, or skewness, must beat Gauss's law to be believed
+_FULL = 0.5  # a weight that outliers do not have
 _ROUNDS = 15
 _BETWEEN = 4  # renewals of the weights for one tuning
 _SETTLED = 1e-4
@@ -42,12 +44,8 @@ def heavy_tailed(post: Posterior) -> tuple[Order, ...]:
 
     Better by 3 nats in the likelihood of the standardised leave-one-out residuals.
     """
-    z, orders = standardised(post), []
-    for order in post.data.orders:
-        rows = post.data.is_of(order) & np.isfinite(z)
-        if law_of(z[rows], _stated(post.data, order))[1] > _GAIN:
-            orders.append(order)
-    return tuple(orders)
+    z, data = standardised(post), post.data
+    return tuple(o for o in data.orders if law_of(_known(z, data, o), _stated(data, o))[1] > _GAIN)
 
 
 def robust_weights(
@@ -71,8 +69,15 @@ def robust_weights(
     Lange, Little and Taylor (1989), doi:10.1080/01621459.1989.10478852. Dempster, Laird and Rubin
     (1980), Iteratively reweighted least squares.
     """
+    return _robust_fit(data, model, orders, post or fit_quietly(model, data))[0]
+
+
+def _robust_fit(
+    data: Observations, model: Model, orders: tuple[Order, ...], post: Posterior
+) -> tuple[Array, Posterior]:
+    """Return the weights of :func:`robust_weights`, and the last fit on the way to them."""
     given = data.weight
-    left = (post or fit_quietly(model, data)).loo()
+    left = post.loo()
     weight = _weights(data, orders, left.residual, np.where(left.std > 0, left.std, 1.0))
     for _ in range(_ROUNDS):
         post, change = fit_quietly(model, data.reweighted(given * weight)), 0.0
@@ -85,7 +90,31 @@ def robust_weights(
             post = post.model.condition(data.reweighted(given * weight))
         if change < _SETTLED:
             break
-    return given * weight
+    return given * weight, post
+
+
+def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...]]:
+    """Return robust weights for the orders of heavy tails of a fit of `model`, and these orders.
+
+    Skewed noise is not among them: its long tail is part of the mean that the curve is. It is told
+    by the rows that are no outliers, of weights above a half: a skewed law (:func:`.skew_gain`)
+    describes their residuals better by 3 nats than Gauss's.
+    """
+    data, orders = post.data, heavy_tailed(post)
+    while orders:
+        weight, robust = _robust_fit(data, model, orders, post)
+        share = weight / data.weight
+        z = np.where(share > _FULL, standardised(robust, share), np.nan)
+        even = tuple(o for o in orders if skew_gain(_known(z, data, o)) <= _GAIN)
+        if even == orders:
+            return weight, orders
+        orders = even
+    return data.weight, ()
+
+
+def _known(z: Array, data: Observations, order: Order) -> Array:
+    """Return the residuals of one order that there are."""
+    return z[data.is_of(order) & np.isfinite(z)]
 
 
 def _expected(post: Posterior, data: Observations, orders: tuple[Order, ...]) -> Array:
@@ -103,11 +132,9 @@ def calm_weights(data: Observations, calm: Model, model: Model) -> Array | None:
     one smoothness everywhere whose noise has heavy tails, and against itself with that noise. None
     if there are no such tails, or `model` without them predicts better.
     """
-    plain = fit_quietly(calm, data)
-    orders = heavy_tailed(plain)
+    weight, orders = tail_weights(fit_quietly(calm, data), calm)
     if not orders:
         return None
-    weight = robust_weights(data, calm, orders, plain)
     post = fit_quietly(model, data)
     here = float(post.loo().log_density.sum()) - post.model.flattery
     for one in (calm, model):

@@ -76,7 +76,8 @@ def law_of(z: Array, scale: float | None = None) -> tuple[Law, float]:
     which must be better by 2 nats since it has a number more. The gain is beyond Gauss's law, in
     nats, less that.
     """
-    if len(z) < 2:
+    rows = len(z)
+    if rows < 2:
         return Student(math.inf, 1.0), 0.0
     if len(z) >= 2 * _ENOUGH:  # every so many of the sizes, whatever the order of the rows
         step = len(z) // _ENOUGH
@@ -90,7 +91,7 @@ def law_of(z: Array, scale: float | None = None) -> tuple[Law, float]:
     free = scale is None
     student, contaminated = _student(square, typical, free), _contaminated(square, typical, free)
     law, value = student if student[1] >= contaminated[1] else contaminated
-    return law, value - normal
+    return law, (value - normal) * rows / len(z)
 
 
 def _student(square: Array, typical: float, free: bool) -> tuple[Student, float]:
