@@ -39,7 +39,7 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         both = (kernels.Matern52(), kernels.RationalQuadratic())
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
     highest = max(nu, int(np.max(data.nu, initial=0)))
-    rows, unknown = _distinct(data), bool(data.estimated_orders)
+    rows, unknown = _distinct(data), len(data.estimated_orders)
     if rows < _TELLING or (unknown and len(data) < _TELLING_NOISE):
         return ModelAverage((_regression(highest, min(rows, len(data) - unknown)),))
     models: list[Model] = [AdaptiveSpline(m) for m in (2, 3) if m > highest]

@@ -85,6 +85,33 @@ def test_two_or_three_places_tell_no_slope_for_sure(rows):
         assert_allclose(post(x), np.repeat(noise.reshape(rows, 10).mean(axis=1), 10), atol=0.2)
 
 
+@pytest.mark.parametrize("rows", [(2, 0), (3, 0), (4, 0), (2, 2), (3, 3), (4, 1)])
+@pytest.mark.parametrize("a", [1e-6, 60.0])
+def test_few_rows_of_unknown_noise_say_the_same_in_any_unit(rows, a):
+    """What smoothness and noise share is shared evenly, where no row tells them apart."""
+    rng = np.random.default_rng(2)
+    data = sd.observe(rng.uniform(0, 1, rows[0]), rng.standard_normal(rows[0]))
+    if rows[1]:
+        data += sd.observe(rng.uniform(0, 1, rows[1]), 3 * rng.standard_normal(rows[1]), nu=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sd.TuningWarning)
+        contracts.check_units(sd.smooth, data, a, c=3.0, rtol=1e-6)
+
+
+def test_intervals_of_two_and_three_rows_hold_a_line():
+    """Of 100 sets, with no word about the noise."""
+    for rows in (2, 3):
+        held = []
+        for seed in range(100):
+            rng = np.random.default_rng(seed)
+            x = np.linspace(0, 1, rows)
+            lower, upper = sd.smooth(sd.observe(x, 2 * x + rng.standard_normal(rows))).interval(
+                x, 1
+            )
+            held.append(np.mean((lower <= 2) & (upper >= 2)))
+        assert np.mean(held) > 0.9
+
+
 def test_higher_orders_raise_the_degree():
     x, noise = np.linspace(0, 2, 30), 0.01 * np.random.default_rng(0).standard_normal((2, 30))
     data = sd.observe(x, np.exp(x) + noise[0], 0.01) + sd.observe(x, np.exp(x) + noise[1], 0.01, 4)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import NDArray
 
 from smoothderiv.minimiser import Search
@@ -67,6 +68,10 @@ class Criterion:
         if self._criterion == "gcv" and self._lam_free:
             names, ends, lower, upper = names[:1], ends[:1], lower[:1], upper[:1]
         starts = self._starts()[:, : len(names)]
+        if self._is_flat():
+            ends[0] = ("", "")
+            starts[:, 0] = self._even_share()
+            lower, upper = (np.concatenate((starts[0, :1], end[1:])) for end in (lower, upper))
         return Search(tuple(names), starts, lower, upper, tuple(ends), self.loss, self._fill)
 
     def loss(self, point: Array) -> tuple[float, Array]:
@@ -80,16 +85,44 @@ class Criterion:
 
     def _require_residuals(self) -> None:
         """Refuse to estimate noise from rows that a curve without noise can always meet."""
-        system = self._system
-        if system.kind == "penalised":
-            _ = system.log_constant  # the polynomials must be determined: refused here by name
-        free = system.coordinates.n_free if system.kind == "plain" else self._model.order
-        rows = int(system.counts.sum()) + (system.kind != "plain") * system.coordinates.n_locked
-        if len(self._unknown) and rows <= free:
+        if self._system.kind == "penalised":
+            _ = self._system.log_constant  # polynomials must be determined: refused here by name
+        if len(self._unknown) and self._rows() <= self._free():
             raise UndeterminedError(
-                f"{self._level_name(0)}: {rows} rows determine {free} free coefficients and leave "
-                "no residual to estimate noise from; give yerr, more rows, or a simpler model"
+                f"{self._level_name(0)}: {self._rows()} rows determine {self._free()} free "
+                "coefficients and leave no residual to estimate noise from; give yerr, more rows, "
+                "or a simpler model"
             )
+
+    def _is_flat(self) -> bool:
+        """Whether smoothing and noise share what so few rows leave over, in any shares alike."""
+        unknown = len(self._unknown)
+        smooth = self._lam_free and self._criterion == "evidence"
+        return bool(smooth and unknown and self._rows() - self._free() <= unknown)
+
+    def _even_share(self) -> float:
+        """Return the smoothing at which noise has half of what the polynomials leave over."""
+        groups = len(self._system.keys)
+        left = 0.5 * (self._rows() - self._free())
+
+        def excess(value: float) -> float:
+            solution = self._system.solve(
+                np.exp(value) / self._levels[self._unknown[0]] ** 2, self._levels
+            )
+            edf = float((solution.traces[:groups] / self._levels**2).sum())
+            return float(self._system.counts.sum()) - edf - left
+
+        return float(scipy.optimize.brentq(excess, self._lower[0], self._upper[0]))
+
+    def _rows(self) -> int:
+        """Return how many rows have noise, and exact ones that tell of the polynomials."""
+        system = self._system
+        return int(system.counts.sum()) + (system.kind != "plain") * system.coordinates.n_locked
+
+    def _free(self) -> int:
+        """Return how many numbers of the curve are free."""
+        system = self._system
+        return system.coordinates.n_free if system.kind == "plain" else self._model.order
 
     def _level_name(self, j: int) -> str:
         return f"noise[{self._system.keys[self._unknown[j]]}]"

@@ -72,6 +72,9 @@ class RegressionSpline(SearchedModel):
     With ``knots=None`` and a penalty, numbers of knots are compared by evidence: the priors they
     stand for differ only in resolution, so their evidences are comparable. Without a penalty the
     leave-one-out log predictive density is compared, as a flat prior has no comparable evidence.
+    So few rows that the evidence cannot tell smoothness from noise, as three for a penalty of
+    order 2 and an unknown noise level, are shared evenly: half of what a polynomial leaves over is
+    noise.
 
     References
     ----------
