@@ -112,6 +112,20 @@ def test_intervals_of_two_and_three_rows_hold_a_line():
         assert np.mean(held) > 0.9
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_noisy_line_is_the_same_in_any_unit_and_order(seed):
+    """Where scale and amplitude of smooth processes run to the ends of their ranges together."""
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.random(40))
+    data = sd.observe(x, 2 * x + 0.1 * rng.standard_normal(40))
+    contracts.check_units(sd.smooth, data, 60.0, c=1e3, rtol=3e-7)
+    some = np.linspace(0, 1, 7)
+    post, other = sd.smooth(data), sd.smooth(data[rng.permutation(40)])
+    for order in (0, 1):
+        assert_allclose(other(some, order), post(some, order), rtol=1e-6)
+        assert_allclose(other.std(some, order), post.std(some, order), rtol=1e-6)
+
+
 def test_higher_orders_raise_the_degree():
     x, noise = np.linspace(0, 2, 30), 0.01 * np.random.default_rng(0).standard_normal((2, 30))
     data = sd.observe(x, np.exp(x) + noise[0], 0.01) + sd.observe(x, np.exp(x) + noise[1], 0.01, 4)

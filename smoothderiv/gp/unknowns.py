@@ -34,6 +34,7 @@ _MUCH = 0.3  # noise to find a period with, times the size of the rows
 _TYPICAL = 2000  # rows that tell how large a process is
 _NOTHING = 1e-100  # an amplitude beside which others are all there is
 _RANGE = 1e4  # how far beyond the span and the size of the data is searched
+_BEYOND = 100.0  # spans: a smooth process of that length is a line, and rounding if longer still
 _ENDS = {
     "length": ("shorter than any distance", "no change along it"),
     "offset": ("zero at the center", "without limit"),
@@ -333,7 +334,9 @@ class Unknowns:
         steep = np.log([self._steepness(p) if p.kind == "amplitude" else 1.0 for p in self.free])
         noise = np.log([self._sizes[order] for order in self.orders])
         low = np.concatenate([ends.min(axis=0) - steep - math.log(_RANGE), noise - math.log(1e8)])
-        high = np.concatenate([ends.max(axis=0) + math.log(_RANGE), noise + math.log(1e2)])
+        smooth = math.isinf(self.model.kernel.smoothness) and len(self.trend.exponents) > 0
+        far = [_BEYOND if smooth and p.kind == "length" else _RANGE for p in self.free]
+        high = np.concatenate([ends.max(axis=0) + np.log(far), noise + math.log(1e2)])
         return low, high
 
 
