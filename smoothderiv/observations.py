@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv import _validate
+from smoothderiv import _places, _validate
 
 Order: TypeAlias = int | tuple[int, ...]
 """The order of a derivative: an int for 1-D x, a multi-index for x of several dimensions."""
@@ -292,7 +292,7 @@ class Observations:
 
     def coordinates(self, x: ArrayLike, name: str = "x") -> NDArray[np.float64]:
         """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""
-        return _validate.coordinates(x, name, self.origin, self.zone)
+        return _places.coordinates(x, name, self.origin, self.zone)
 
     def as_given(self, x: ArrayLike) -> NDArray[Any]:
         """Convert floats as `x` holds them to places as the user gives them: numbers or times.
@@ -300,18 +300,18 @@ class Observations:
         Where there is a zone, to an array of datetimes as it has them, with their distance from
         UTC, to the microsecond.
         """
-        return _validate.as_given(x, self.origin, self.zone)
+        return _places.as_given(x, self.origin, self.zone)
 
     def seconds_to(self, other: Observations) -> float:
         """Return what to add to the x of other rows so that they count from this origin."""
         zones = self.zone, other.zone
-        return _validate.seconds_between(self.origin, other.origin, zones)
+        return _places.seconds_between(self.origin, other.origin, zones)
 
     def origin_words(self) -> str:
         """Say what x counts from, if it counts seconds."""
         if self.origin is None:
             return ""
-        return f" s after {_validate.time_words(self.origin, self.zone)}"
+        return f" s after {_places.time_words(self.origin, self.zone)}"
 
     def _check_one_meaning(self) -> None:
         """Refuse an order that has both an unknown level and an unknown scale."""
@@ -375,7 +375,7 @@ def observe(
     y_ = _validate.vector(y, "y")
     n = len(y_)
     keep = ~np.isnan(y_)
-    x_, origin, zone = _validate.places(x, keep)
+    x_, origin, zone = _places.places(x, keep)
     nu_ = _validate.orders(nu, n, 1 if x_.ndim == 1 else x_.shape[1], keep)
     if yerr is None and relative:
         raise ValueError("relative: relative=True needs yerr, the relative sizes of the noise")

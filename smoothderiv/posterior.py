@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import in_arrow_units
+from smoothderiv._places import in_arrow_units
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive

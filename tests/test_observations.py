@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import smoothderiv as sd
-from smoothderiv import _validate
+from smoothderiv import _places, _validate
 
 FRAMES = {
     "pandas": pd.DataFrame,
@@ -259,7 +259,7 @@ def test_joined_times_keep_their_distances(first, second):
     exact = np.array([(t - min(first)).total_seconds() for t in [*first, *second]])
     np.testing.assert_allclose(joined.x, exact, rtol=1e-15, atol=2e-6)
     np.testing.assert_allclose(joined.coordinates([*first, *second]), exact, rtol=1e-15, atol=2e-6)
-    back = _validate.times(joined.x, joined.origin)
+    back = _places.times(joined.x, joined.origin)
     assert np.abs(back - np.array([*first, *second], "M8[us]")).max() <= np.timedelta64(5, "us")
 
 

@@ -39,7 +39,7 @@ PUBLIC = [
 ]
 # What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
 # tuning -> model, posterior -> observations. Splines and state space never import each other.
-BASE = {"_validate", "_frames", "_labels", "_warn", "observations"}
+BASE = {"_validate", "_places", "_frames", "_labels", "_warn", "observations"}
 SEAM = BASE | {
     "answers",
     "binning",
@@ -53,12 +53,13 @@ SEAM = BASE | {
 }
 MAY_IMPORT = {
     "_validate": set(),
+    "_places": {"_validate"},
     "_frames": {"_validate"},
     "_labels": set(),
     "_threads": set(),
     "_units": set(),
     "_warn": set(),
-    "observations": {"_validate", "_frames"},
+    "observations": {"_validate", "_places", "_frames"},
     "model": BASE,
     "newton": set(),
     "minimiser": BASE | {"model", "newton"},

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._places import coordinates, unzoned
 from smoothderiv._threads import cores, threaded
-from smoothderiv._validate import asked_orders, coordinates, unzoned
+from smoothderiv._validate import asked_orders
 from smoothderiv._warn import warn
 from smoothderiv.integrations import missing
 from smoothderiv.model import Model

@@ -15,7 +15,8 @@ import pyarrow as pa
 import scipy
 from numpy.typing import NDArray
 
-from smoothderiv._validate import RowError, times
+from smoothderiv._places import times
+from smoothderiv._validate import RowError
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, observe
 from smoothderiv.posterior import Posterior

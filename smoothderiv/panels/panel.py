@@ -13,8 +13,9 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._frames import Part, Table, read_parts
+from smoothderiv._places import coordinates, unzoned
 from smoothderiv._threads import cores, threaded
-from smoothderiv._validate import asked_orders, coordinates, said, unzoned
+from smoothderiv._validate import asked_orders, said
 from smoothderiv._warn import warn
 from smoothderiv.answers.limits import check_level
 from smoothderiv.model import Model, require_model

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from smoothderiv import _validate
+from smoothderiv import _places
 from smoothderiv._units import derivative_name, derivative_unit, with_unit
 from smoothderiv.observations import Observations
 
@@ -81,7 +81,7 @@ def dress(ax: Axes) -> None:
 def date_axis(ax: Axes, data: Observations) -> None:
     """Make dates short, if there are any, and tell them in their time zone."""
     if data.origin is not None:
-        zone = None if data.zone is None else _validate.zone_info(data.zone)
+        zone = None if data.zone is None else _places.zone_info(data.zone)
         locator = dates.AutoDateLocator(zone, 3, 8)  # type: ignore[no-untyped-call]
         words = dates.ConciseDateFormatter(locator, zone)  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)

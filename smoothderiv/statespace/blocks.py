@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv import _validate
+from smoothderiv import _places, _validate
 from smoothderiv.model import UndeterminedError
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _factor_loops, _loops
@@ -76,7 +76,7 @@ class BlockwiseSmoothing:
     def __iter__(self) -> Iterator[Block]:
         for number in range(self.blocks):
             table = np.load(_answer(self.folder, number))
-            x = _validate.as_given(table[:, 0], self.origin, self.zone)
+            x = _places.as_given(table[:, 0], self.origin, self.zone)
             yield Block(x, table[:, 1::2], table[:, 2::2])
 
 
