@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+_FEW = 4  # numbers of a tuple that are shown
 _LONGEST = 60
 
 
@@ -32,24 +33,35 @@ def label(thing: Any) -> str:
 
 
 def model_words(model: Any) -> str:
-    """Name a model with the fields that are not their defaults, an average with its shares."""
+    """Name a model or a kernel with the fields that are not their defaults.
+
+    An average by its shares, a sum or product by its parts.
+    """
     if hasattr(model, "shares"):
         return f"average of {'; '.join(model.shares())}"
+    if parts := getattr(model, "parts", ()):
+        return (" * " if type(model).__name__ == "Product" else " + ").join(map(model_words, parts))
     words = []
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
         hidden = field.name == "tuning" or field.name.startswith("_")
-        if hidden or value is None or _same(value, field.default):
-            continue
-        shown = f"{value:.5g}" if isinstance(value, float) else repr(value)
-        if isinstance(value, np.ndarray):
-            shown = f"<{len(value)} numbers>"
-        elif hasattr(value, "items"):
-            shown = "{" + ", ".join(f"{k}: {v:.5g}" for k, v in value.items()) + "}"
-        if len(shown) > _LONGEST:
-            shown = shown[: _LONGEST - 3] + "..."
-        words.append(f"{field.name}={shown}")
+        if not (hidden or value is None or _same(value, field.default)):
+            words.append(f"{field.name}={_value_words(value)}")
     return f"{type(model).__name__}({', '.join(words)})"
+
+
+def _value_words(value: Any) -> str:
+    """Return a field of a model as text: numbers to five digits, kernels as models are."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, np.ndarray) or (isinstance(value, tuple) and len(value) > _FEW):
+        return f"<{len(value)} numbers>"
+    if hasattr(value, "items"):
+        return "{" + ", ".join(f"{k}: {v:.5g}" for k, v in value.items()) + "}"
+    if dataclasses.is_dataclass(value):
+        return model_words(value)
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from smoothderiv._warn import from_here
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -26,11 +28,12 @@ def threaded(function: Callable[[T], R], tasks: Sequence[T], workers: int) -> It
     if workers < 2 or len(tasks) < 2:
         yield from ((task, function(task)) for task in tasks)
         return
+    inside = from_here(function)
     with ThreadPoolExecutor(workers) as pool:
         ahead: deque[tuple[T, Future[R]]] = deque()
         try:
             for task in tasks:
-                ahead.append((task, pool.submit(function, task)))
+                ahead.append((task, pool.submit(inside, task)))
                 if len(ahead) > workers + 1:
                     done, found = ahead.popleft()
                     yield done, found.result()

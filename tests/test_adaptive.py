@@ -319,8 +319,9 @@ def test_summary_and_picture_are_short():
 
 def test_exact_polynomials_are_met_without_a_search():
     x = np.linspace(-1, 1, 40)
-    with pytest.warns(sd.TuningWarning, match="polynomial of degree 2"):
+    with pytest.warns(sd.TuningWarning, match="polynomial of degree 2") as told:
         post = sd.smooth(sd.observe(x, x**2, 0.0), sd.AdaptiveSpline(3))
+    assert len(told) == 1
     assert_allclose(post(x, 1), 2 * x, atol=1e-8)
 
 

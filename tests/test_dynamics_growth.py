@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -110,6 +111,41 @@ def test_summary_and_picture():
     assert [ax.get_xlabel() for ax in figure.axes] == ["t (h)", "t (h)", "n (cells)"]
     assert growth.plot("h").axes[1].get_ylabel() == "n′/n (per h)"  # noqa: RUF001
     assert growth.x is growth.t
+
+
+def test_what_decays_has_no_capacity():
+    t = np.linspace(0, 10, 40)
+    for seed in range(3):
+        noise = np.exp(0.03 * np.random.default_rng(seed).standard_normal(40))
+        law = sd.dynamics.growth_rate(t, 50 * np.exp(-0.3 * t) * noise).logistic
+        assert law.K == 0.0
+        assert law.interval["K"] == (0.0, 0.0)
+        assert_allclose(law.simulate(t), 50 * np.exp(-0.3 * t), rtol=0.1)
+
+
+def test_counts_that_do_not_change_tell_no_law():
+    t = np.linspace(0, 10, 40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        equal = sd.dynamics.growth_rate(t, np.full(40, 5.0))
+    assert_allclose(equal.mean, 0.0, atol=1e-12)
+    assert equal.logistic.interval == {"r": (-np.inf, np.inf), "K": (0.0, np.inf)}
+    assert_allclose(equal.logistic.simulate(t), 5.0)
+    equal.plot()
+
+
+@pytest.mark.parametrize("rate", [0.4, -0.4])
+def test_a_model_of_one_rate_says_one(rate):
+    """log n is a straight line to it, and no law of n is told apart from that."""
+    t = np.linspace(0, 10, 40)
+    n = 3 * np.exp(rate * t + 0.01 * np.random.default_rng(1).standard_normal(40))
+    line = sd.RegressionSpline(lam=np.inf, degree=2, order=2)
+    growth = sd.dynamics.growth_rate(t, n, model=line)
+    low, high = growth.logistic.interval["r"]
+    assert_allclose(growth.logistic.r, growth.mean)
+    assert_allclose([low, high], [growth.lower[0], growth.upper[0]])
+    capacity = np.inf if rate > 0 else 0.0
+    assert_allclose(growth.logistic.K, capacity)
 
 
 def test_what_decays_is_halved():

@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "_places": {"_validate"},
     "_frames": {"_validate"},
     "_labels": set(),
-    "_threads": set(),
+    "_threads": {"_warn"},
     "_units": set(),
     "_warn": set(),
     "observations": {"_validate", "_places", "_frames"},

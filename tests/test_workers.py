@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from smoothderiv._threads import threaded
+from smoothderiv._warn import warn
 from smoothderiv.panels import _workers
 from smoothderiv.panels._workers import spread
 
@@ -140,3 +141,10 @@ def test_threads_are_a_few_tasks_ahead_and_stop_when_no_more_is_asked():
     next(found)
     found.close()
     assert len(done) < 10
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_warnings_of_threads_point_at_who_called(workers):
+    with pytest.warns(UserWarning, match="of") as told:
+        list(threaded(lambda k: warn(f"of {k}"), [1, 2, 3], workers))
+    assert [one.filename for one in told] == [__file__] * 3

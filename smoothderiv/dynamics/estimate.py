@@ -44,7 +44,7 @@ class Estimate:
 def undetermined(R: Array, names: tuple[str, ...]) -> None:
     """Refuse columns, given by their triangular factor, that depend on each other."""
     norms = np.linalg.norm(R, axis=0)
-    if norms.all() and np.abs(np.diag(R) / norms).min() > SINGULAR:
+    if len(R) == len(norms) and norms.all() and np.abs(np.diag(R) / norms).min() > SINGULAR:
         return
     blamed = collinearity(R, names)[1]
     raise UndeterminedError(

@@ -14,7 +14,7 @@ from smoothderiv import _validate
 from smoothderiv.answers.locations import Locations, edge_words, place_words
 from smoothderiv.answers.marginal import student_quantile
 from smoothderiv.dynamics.moments import Moments
-from smoothderiv.model import Model
+from smoothderiv.model import Model, UndeterminedError
 from smoothderiv.observations import observe
 from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
@@ -36,8 +36,9 @@ class Logistic:
     ----------
     r, K : float
         Rate at n = 0, per unit of t (per second for datetimes); the count at which growth stops,
-        infinite where the rate does not fall with n.
+        infinite where the rate does not fall with n, 0 where r is negative: nothing grows.
     r_std, K_std : float
+        That of K is infinite where there is no such count, both are where n never changes.
     covariance : (2, 2) array
         Of r and K.
     interval : mapping
@@ -45,6 +46,8 @@ class Logistic:
         infinite where the data do not say that growth stops.
     start : float
         n at the first time.
+    crowding : float
+        By how much the rate falls with each of n: ``r / K`` of a curve that grows.
     p_value : float
         How often the rates of a curve that does follow the law would lie as far from it (chi-square
         of the regression). Where that is small, as with a lag before the growth, a baseline under
@@ -58,17 +61,21 @@ class Logistic:
     covariance: Array
     interval: dict[str, tuple[float, float]]
     start: float
+    crowding: float
     p_value: float
 
     def simulate(self, t: ArrayLike) -> Array:
-        """Return n a time t after the first time: ``K / (1 + (K / start - 1) exp(-r t))``."""
-        decay = np.exp(-self.r * np.asarray(t, dtype=float))
-        if math.isinf(self.K):
-            return np.asarray(self.start / decay)
-        return np.asarray(self.K / (1.0 + (self.K / self.start - 1.0) * decay))
+        """Return n a time t after the first time: ``K / (1 + (K / start - 1) exp(-r t))``.
+
+        In general ``1 / ((1 / start) exp(-r t) + crowding (1 - exp(-r t)) / r)``.
+        """
+        elapsed = np.asarray(t, dtype=float)
+        along = -np.expm1(-self.r * elapsed) / self.r if self.r else elapsed
+        return np.asarray(1.0 / (np.exp(-self.r * elapsed) / self.start + self.crowding * along))
 
     def __repr__(self) -> str:
-        numbers = f"r {self.r:.6g} ± {self.r_std:.2g}, K {self.K:.6g} ± {self.K_std:.2g}"
+        spread = f" ± {self.K_std:.2g}" if math.isfinite(self.K_std) else ""
+        numbers = f"r {self.r:.6g} ± {self.r_std:.2g}, K {self.K:.6g}{spread}"
         return f"Logistic: {numbers}{self._doubts()}"
 
     def _doubts(self) -> str:
@@ -245,16 +252,23 @@ def _logistic(post: Posterior) -> Logistic:
         crowd[k, 2 * k + offset] = -weight * n[2 * k + offset]  # the slope of -mean n by log n
     cov = np.array([[a @ V @ b.T for b in (rate, crowd)] for a in (rate, crowd)])
     Z = np.column_stack((np.ones(cells), -mean @ n))
-    found = Moments(rate @ logs, Z, [1], cov, ("r", "r / K"), known=True).solve()
+    start = float(np.exp(logs[0]))
+    try:
+        found = Moments(rate @ logs, Z, [1], cov, ("r", "r / K"), known=True).solve()
+    except UndeterminedError:
+        spread = math.sqrt(V[0, 0] + V[-1, -1] - 2.0 * V[0, -1]) / span
+        return _one_rate(float(logs[-1] - logs[0]) / span, spread, start, post.dof)
     r, s = found.coefficients
     quantile = student_quantile(0.975, min(found.dof, post.dof))
     std = np.sqrt(np.diag(found.covariance))
-    K = r / s if s > 0 else math.inf
+    K = 0.0 if r <= 0 else (r / s if s > 0 else math.inf)
     cov_rK = np.diag([(std[0] / span) ** 2, math.inf])
-    if s > 0:
+    if s > 0 and r > 0:
         J = np.array([[1.0 / span, 0.0], [size / s, -size * r / s**2]])
         cov_rK = J @ found.covariance @ J.T
     limits = _fieller(r, s, found.covariance, quantile)
+    if r <= 0:  # K is 0, or if r may be positive anything
+        limits = (0.0, math.inf if r + quantile * std[0] > 0 else 0.0)
     return Logistic(
         r=float(r / span),
         K=float(K * size),
@@ -265,9 +279,20 @@ def _logistic(post: Posterior) -> Logistic:
             "r": (float((r - quantile * std[0]) / span), float((r + quantile * std[0]) / span)),
             "K": (float(limits[0] * size), float(limits[1] * size)),
         },
-        start=float(np.exp(logs[0])),
+        start=start,
+        crowding=float(max(s, 0.0) / (span * size)),
         p_value=float(chdtrc(found.dof, found.dof * found.notes["misfit"])),
     )
+
+
+def _one_rate(r: float, std: float, start: float, dof: float) -> Logistic:
+    """Return the law of a curve of one rate at all n: exponential, or if n stays anything."""
+    if r == 0:
+        std = math.inf
+    half = student_quantile(0.975, dof) * std
+    K, limits = (0.0, (0.0, 0.0)) if r + half < 0 else (math.inf, (0.0, math.inf))
+    interval = {"r": (r - half, r + half), "K": limits}
+    return Logistic(r, K, std, math.inf, np.diag([std**2, math.inf]), interval, start, 0.0, 1.0)
 
 
 def _fieller(r: float, s: float, cov: Array, quantile: float) -> tuple[float, float]:

@@ -138,14 +138,12 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
     counts = np.exp(data.y)
     marks: dict[str, Any] = {"ms": 5.0, "mec": DATA, "mfc": "none", "mew": 0.8}
     axes[0].plot(as_given(data, data.x), counts, "o", label="data", **marks)
-    if growth.logistic is not None:
-        style: dict[str, Any] = {"color": MODEL, "lw": 1.4, "ls": "--", "zorder": 3}
-        r, K = growth.logistic.r, growth.logistic.K
-        ahead = np.linspace(0.0, 4 / 3 * np.ptp(grid), 400)
-        axes[0].plot(as_given(data, grid[0] + ahead), growth.logistic.simulate(ahead), **style)
-        end = min(K, 2.0 * float(middle.max()))  # K may be far away, or infinite
-        line = scale * r * np.array([1.0, 1.0 - end / K])
-        axes[2].plot([0.0, end], line, label="logistic", **style)
+    style: dict[str, Any] = {"color": MODEL, "lw": 1.4, "ls": "--", "zorder": 3}
+    law, ahead = growth.logistic, np.linspace(0.0, 4 / 3 * np.ptp(grid), 400)
+    axes[0].plot(as_given(data, grid[0] + ahead), law.simulate(ahead), **style)
+    end = min(law.K or np.inf, 2.0 * float(middle.max()))  # K may be far away, or infinite
+    line = scale * (law.r - law.crowding * np.array([0.0, end]))
+    axes[2].plot([0.0, end], line, label="logistic", **style)
     axes[0].set(yscale="log", xlabel=t_label, ylabel=n_label)
     axes[1].set(xlabel=t_label, ylabel=rate_label)
     axes[2].set(xlabel=n_label, ylabel=rate_label)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv._warn import warn
 from smoothderiv.binning import binned
 from smoothderiv.model import UndeterminedError, missing_noise
 from smoothderiv.newton import newton
@@ -47,8 +46,8 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
         raise ValueError(f"criterion: {criterion!r}, but AdaptiveSpline is tuned by 'evidence'")
     if model.q is not None:
         return _with_levels(model, data)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", TuningWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TuningWarning)  # what its tuning says is said of this model
         uniform, spread = tune_spread(model.uniform(), data)
     levels = missing_noise(model.noise, data)
     placed = model if model.knots else dataclasses.replace(model, knots=spaced(data, _FEW))
@@ -62,8 +61,6 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
             evidence = [fit.log_evidence for fit in fits]
             fits[0] = dataclasses.replace(fits[0].objective, data=data).polished(fits[0])
             return _average(fits, evidence, functools.partial(_constants, placed, spread))
-    for warning in told:
-        warn(warning.message, warning.category)
     (flat, *others), (_, *weights) = _constants(placed, spread)
     beside = tuple(zip(others, weights, strict=True))
     return dataclasses.replace(flat, tuning=uniform.tuning, _beside=beside)
