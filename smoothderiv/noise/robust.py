@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 _GAIN = 3.0  # nats by which heavy tails, or skewness, must beat Gauss's law to be believed
 _FULL = 0.5  # a weight that outliers do not have
+_DOUBT = 0.1  # of the nats that heavy tails gain
 _ROUNDS = 15
 _BETWEEN = 4  # renewals of the weights for one tuning
 _SETTLED = 1e-4
@@ -44,8 +45,14 @@ def heavy_tailed(post: Posterior) -> tuple[Order, ...]:
 
     Better by 3 nats in the likelihood of the standardised leave-one-out residuals.
     """
+    return tuple(_tail_gains(post))
+
+
+def _tail_gains(post: Posterior) -> dict[Order, float]:
+    """Return the nats that heavy tails gain, of the orders that they gain enough of."""
     z, data = standardised(post), post.data
-    return tuple(o for o in data.orders if law_of(_known(z, data, o), _stated(data, o))[1] > _GAIN)
+    gains = {o: law_of(_known(z, data, o), _stated(data, o))[1] for o in data.orders}
+    return {order: gain for order, gain in gains.items() if gain > _GAIN}
 
 
 def robust_weights(
@@ -98,17 +105,22 @@ def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...
 
     Skewed noise is not among them: its long tail is part of the mean that the curve is. It is told
     by the rows that are no outliers, of weights above a half: a skewed law (:func:`.skew_gain`)
-    describes their residuals better by 3 nats than Gauss's.
+    describes their residuals better than Gauss's by 3 nats, and by a tenth of what heavy tails
+    gain: where outliers are beyond doubt, chance is not taken for skewness.
     """
-    data, orders = post.data, heavy_tailed(post)
-    while orders:
-        weight, robust = _robust_fit(data, model, orders, post)
+    data, gains = post.data, _tail_gains(post)
+    while gains:
+        weight, robust = _robust_fit(data, model, tuple(gains), post)
         share = weight / data.weight
         z = np.where(share > _FULL, standardised(robust, share), np.nan)
-        even = tuple(o for o in orders if skew_gain(_known(z, data, o)) <= _GAIN)
-        if even == orders:
-            return weight, orders
-        orders = even
+        even = {
+            order: gain
+            for order, gain in gains.items()
+            if skew_gain(_known(z, data, order)) <= max(_GAIN, _DOUBT * gain)
+        }
+        if len(even) == len(gains):
+            return weight, tuple(gains)
+        gains = even
     return data.weight, ()
 
 
