@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import one_order
 from smoothderiv.answers.limits import check_level, critical_along
-from smoothderiv.model import Model
+from smoothderiv.model import Model, require_rows
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _WIDEST = 16.0  # times wider and narrower than the tuned smoothing
+_DECADE, _DECADES = math.log(10.0), 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +36,8 @@ class Sizer:
         Places, floats (seconds from ``data.origin`` for datetimes).
     width : (s,) array
         Smoothing over the tuned one, descending: 1 is what :func:`smoothderiv.smooth` takes with
-        this model, 4 averages over four times as long.
+        this model, 4 averages over four times as long. Where that is a polynomial, 1 is the
+        smoothing of one effective degree of freedom more.
     edf : (s,) array
         Effective degrees of freedom.
     sign : (s, m) array of int
@@ -99,8 +106,15 @@ def sizer(
     if data.ndim > 1:
         raise ValueError("data: x has several dimensions; SiZer is for curves of one")
     check_level(level)
+    nu, count = one_order(nu), operator.index(count)
+    if count < 1:
+        raise ValueError(f"count: {count} smoothings; give 1 or more, such as 41")
+    require_rows(data)
     highest = max(int(data.nu.max(initial=0)), nu)
-    tuned = tune(SmoothingSpline(order=max(3, highest + 2)) if model is None else model, data)
+    given = SmoothingSpline(order=max(3, highest + 2)) if model is None else model
+    tuned = tune(given, data)
+    if not {"q", "lam"}.isdisjoint(given.unknown(data)):
+        tuned = _bent(tuned, data)
     low, high = float(data.x.min()), float(data.x.max())
     places = np.linspace(low, high, 400) if x is None else np.sort(data.coordinates(x).ravel())
     width = np.geomspace(_WIDEST, 1 / _WIDEST, count)
@@ -114,6 +128,46 @@ def sizer(
         level,
         data,
     )
+
+
+def _bent(model: Model, data: Observations) -> Model:
+    """Return the model, or if it was tuned to a polynomial a spline that may bend a little.
+
+    Of such a smoothing that the curve has one effective degree of freedom more than the polynomial.
+    """
+    from smoothderiv.splines.regression import RegressionSpline
+    from smoothderiv.statespace.adaptive import AdaptiveSpline
+    from smoothderiv.statespace.smoother import SmoothingSpline
+
+    if isinstance(model, RegressionSpline) and model.lam == math.inf:
+        polynomial: Any = model
+    elif isinstance(model, SmoothingSpline | AdaptiveSpline) and not np.any(model.q):
+        polynomial = SmoothingSpline(model.order, 0.0, model.noise)
+    else:
+        return model
+
+    def held(q: float) -> Model:
+        change = {"q": q} if isinstance(polynomial, SmoothingSpline) else {"lam": 1.0 / q}
+        bent: Model = dataclasses.replace(polynomial, **change, tuning=None)
+        return bent
+
+    order: int = polynomial.order
+    span = float(np.ptp(data.x))
+    sd = data.sd(model.noise) * span**data.nu
+    log_q = (1 - 2 * order) * math.log(span) - math.log(float((sd[sd > 0] ** -2.0).sum()))
+
+    def excess(log: float) -> float:
+        free: float = held(math.exp(log)).condition(data).edf - order
+        return free - 1.0
+
+    while excess(log_q) > 0.0:
+        log_q -= _DECADE
+    for _ in range(_DECADES):
+        if excess(log_q + _DECADE) > 0.0:
+            log_q = scipy.optimize.brentq(excess, log_q, log_q + _DECADE, xtol=1e-10)
+            break
+        log_q += _DECADE
+    return held(math.exp(log_q))
 
 
 def _row(

@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "splines": SEAM,
     "statespace": SEAM,
     "gp": SEAM | {"statespace"},
-    "scale_space": SEAM | {"statespace"},
+    "scale_space": SEAM | {"splines", "statespace"},
     "plotting": SEAM | {"smooth", "scale_space", "_units"},
     "mixture": SEAM | {"_threads"},
     "average": SEAM | {"mixture", "_threads"},

@@ -47,6 +47,26 @@ def test_noise_alone_shows_nothing_and_a_line_shows_at_wide_smoothing():
     assert (rising.sign[0] == 1).all()
 
 
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")  # of a polynomial
+@pytest.mark.parametrize(
+    "model",
+    [
+        None,
+        sd.RegressionSpline(knots=8, degree=5, lam=None, order=3),
+        sd.AdaptiveSpline(3),
+    ],
+    ids=["default", "regression", "adaptive"],
+)
+def test_what_is_tuned_to_a_polynomial_bends_by_one_degree_of_freedom_more(model):
+    x = np.linspace(0, 1, 60)
+    y = 2 * x - x**2 + 0.1 * np.random.default_rng(1).standard_normal(60)
+    assert sd.tune(sd.SmoothingSpline(3), sd.observe(x, y)).q == 0.0
+    found = sd.sizer(sd.observe(x, y), model, count=3)
+    np.testing.assert_allclose(found.edf[:2], [3.0, 4.0], atol=1e-4)
+    other = sd.sizer(sd.observe(1e6 * x, 1e3 * y), model, count=3)
+    np.testing.assert_allclose(other.edf, found.edf, rtol=1e-6)
+
+
 def test_units_of_x_and_y_change_nothing():
     found = sd.sizer(DATA, count=5)
     other = sd.sizer(sd.observe(1e6 * X + 3, 1e-3 * DATA.y), count=5)
