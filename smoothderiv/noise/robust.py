@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.answers.leave_one_out import LeaveOneOut
 from smoothderiv.answers.skewness import skew_gain
-from smoothderiv.model import Model
+from smoothderiv.model import Model, UnsuitableError
 from smoothderiv.noise.tails import law_of
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
@@ -17,6 +19,7 @@ Array = NDArray[np.float64]
 
 _GAIN = 3.0  # nats by which heavy tails, or skewness, must beat Gauss's law to be believed
 _FULL = 0.5  # a weight that outliers do not have
+_FAR, _LONE = 0.01, 10.0  # weights of rows far off, and nats
 _DOUBT = 0.1  # of the nats that heavy tails gain
 _ROUNDS = 15
 _BETWEEN = 4  # renewals of the weights for one tuning
@@ -76,16 +79,55 @@ def robust_weights(
     Lange, Little and Taylor (1989), doi:10.1080/01621459.1989.10478852. Dempster, Laird and Rubin
     (1980), Iteratively reweighted least squares.
     """
-    return _robust_fit(data, model, orders, post or fit_quietly(model, data))[0]
+    fits = (post or fit_quietly(model, data), *_opened(data, model))
+    return _robust_fit(fits, model, orders)[0]
 
 
 def _robust_fit(
-    data: Observations, model: Model, orders: tuple[Order, ...], post: Posterior
+    fits: tuple[Posterior, ...], model: Model, orders: tuple[Order, ...]
 ) -> tuple[Array, Posterior]:
-    """Return the weights of :func:`robust_weights`, and the last fit on the way to them."""
+    """Return the weights of :func:`robust_weights`, and the last fit on the way to them.
+
+    `fits` are Gaussian ones to start from, the first of the data as they are. One with the scale of
+    stated noise left open starts from its own weights; the start that predicts best is taken.
+    """
+    data, found = fits[0].data, []
+    for fit in fits:
+        left = fit.loo()
+        std = np.where(left.std > 0, left.std, 1.0)
+        start, robust = _settled(
+            fit.data, model, orders, _weights(fit.data, orders, left.residual, std)
+        )
+        if fit is not fits[0]:
+            start, robust = _settled(data, model, orders, start)
+        found.append((data.weight * start, robust))
+    if len(found) == 1:
+        return found[0]
+    return max(found, key=lambda one: _heavy_log_density(one[1], data.weight, orders))
+
+
+def _opened(data: Observations, model: Model) -> tuple[Posterior, ...]:
+    """Return a fit with the scale of stated noise left open, if any is stated.
+
+    Where noise is stated to be small, a Gaussian fit goes through an outlier that is large: the
+    curve may do so, and the noise not.
+    """
+    stated = ~data.exact & ~data.estimated
+    for order in data.estimated_orders:
+        stated &= ~data.is_of(order)
+    if not stated.any():
+        return ()
+    try:
+        return (fit_quietly(model, dataclasses.replace(data, relative=data.relative | stated)),)
+    except UnsuitableError:  # too few rows to tell the scale by
+        return ()
+
+
+def _settled(
+    data: Observations, model: Model, orders: tuple[Order, ...], weight: Array
+) -> tuple[Array, Posterior]:
+    """Renew weights by the posterior that they give, in turn, until neither changes."""
     given = data.weight
-    left = post.loo()
-    weight = _weights(data, orders, left.residual, np.where(left.std > 0, left.std, 1.0))
     for _ in range(_ROUNDS):
         post, change = fit_quietly(model, data.reweighted(given * weight)), 0.0
         for _ in range(_BETWEEN):
@@ -97,7 +139,7 @@ def _robust_fit(
             post = post.model.condition(data.reweighted(given * weight))
         if change < _SETTLED:
             break
-    return given * weight, post
+    return weight, post
 
 
 def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...]]:
@@ -108,9 +150,13 @@ def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...
     describes their residuals better than Gauss's by 3 nats, and by a tenth of what heavy tails
     gain: where outliers are beyond doubt, chance is not taken for skewness.
     """
-    data, gains = post.data, _tail_gains(post)
+    data, fits = post.data, (post, *_opened(post.data, model))
+    gains: dict[Order, float] = {}
+    for fit in fits:
+        own = _tail_gains(fit)
+        gains = {o: max(gains.get(o, 0.0), own.get(o, 0.0)) for o in {**gains, **own}}
     while gains:
-        weight, robust = _robust_fit(data, model, tuple(gains), post)
+        weight, robust = _robust_fit(fits, model, tuple(gains))
         share = weight / data.weight
         z = np.where(share > _FULL, standardised(robust, share), np.nan)
         even = {
@@ -119,9 +165,20 @@ def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...
             if skew_gain(_known(z, data, order)) <= max(_GAIN, _DOUBT * gain)
         }
         if len(even) == len(gains):
-            return weight, tuple(gains)
+            plain = float(post.loo().log_density.sum()) + _GAIN - _doubt(share)
+            better = _heavy_log_density(robust, data.weight, tuple(gains)) > plain
+            return (weight, tuple(gains)) if better or _tail_gains(post) else (data.weight, ())
         gains = even
     return data.weight, ()
+
+
+def _doubt(share: Array) -> float:
+    """Return the nats by which a curve that follows rows far off must be better than outliers.
+
+    One row more than 10 standard deviations off is explained as well by a curve that turns there
+    as by an outlier; of a feature that several rows see each is predicted by the others.
+    """
+    return _LONE if (share < _FAR).any() else 0.0
 
 
 def _known(z: Array, data: Observations, order: Order) -> Array:
@@ -149,6 +206,7 @@ def calm_weights(data: Observations, calm: Model, model: Model) -> Array | None:
         return None
     post = fit_quietly(model, data)
     here = float(post.loo().log_density.sum()) - post.model.flattery
+    here -= _doubt(weight / data.weight)
     for one in (calm, model):
         robust = fit_quietly(one, data.reweighted(weight))
         if _heavy_log_density(robust, data.weight, orders) - robust.model.flattery > here:
