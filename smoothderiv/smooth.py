@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -126,9 +127,15 @@ def smooth(
 
         data = unwrapped(data, model)
     wanted = _default(data, nu, correlated is True) if model is None else model
-    post = tune(wanted, data).condition(data)
+    with warnings.catch_warnings(record=True) as told:  # of a fit that may not be the answer
+        warnings.simplefilter("always")
+        post = tune(wanted, data).condition(data)
     weighed, doubts = _weighed(wanted, post, robust, varying, model is None)
-    post = post if weighed is data else tune(wanted, weighed).condition(weighed)
+    if weighed is data:
+        for warning in told:
+            warn(warning.message, warning.category)
+    else:
+        post = tune(wanted, weighed).condition(weighed)
     return _told(post, doubts, correlated == "auto") if model is None else post
 
 

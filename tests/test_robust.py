@@ -114,6 +114,41 @@ def test_the_long_tail_of_skewed_noise_is_no_outliers():
     assert np.mean(held) > 0.9
 
 
+@pytest.mark.parametrize("size", [5.0, -9999.0, 1e6])
+@pytest.mark.parametrize("yerr", [0.1, None])
+@pytest.mark.parametrize("robust", ["auto", True])
+def test_one_row_far_off_is_not_followed(size, yerr, robust):
+    """Not even where its noise is stated, and the curve could turn there."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = np.sort(rng.uniform(0, 4, 60))
+        y = curve(x) + 0.1 * rng.standard_normal(60)
+        y[30] += size
+        post = sd.smooth(sd.observe(x, y, yerr), robust=robust)
+        assert post.data.weight[30] < 0.01
+        assert np.abs(post(x[3:-3]) - curve(x[3:-3])).max() < 0.4
+
+
+def test_a_row_far_off_a_surface_of_stated_noise_is_not_followed():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 1, (60, 2))
+    y = np.sin(3 * X[:, 0]) + X[:, 1] + 0.1 * rng.standard_normal(60)
+    y[30] += 20.0
+    model = sd.GaussianProcess(sd.kernels.Matern52(), mean="constant")
+    post = sd.smooth(sd.observe(X, y, 0.1), model, robust=True)
+    assert post.data.weight[30] < 0.01
+    assert np.abs(post(X) - np.sin(3 * X[:, 0]) - X[:, 1]).max() < 0.5
+
+
+def test_a_feature_that_three_rows_of_stated_noise_see_is_followed():
+    x = np.linspace(0, 4, 100)
+    peak = 3.0 * np.exp(-0.5 * ((x - 2.0) / 0.05) ** 2)
+    y = curve(x) + peak + 0.1 * np.random.default_rng(1).standard_normal(100)
+    post = sd.smooth(sd.observe(x, y, 0.1))
+    inside = np.abs(x - 2.0) < 0.1
+    assert np.abs(post(x[inside]) - (curve(x) + peak)[inside]).max() < 0.5
+
+
 def test_outliers_to_one_side_are_no_skewed_noise():
     rng = np.random.default_rng(0)
     x, noise = np.linspace(0, 4, 200), 0.1 * rng.standard_normal(200)

@@ -13,11 +13,13 @@ from smoothderiv.model import Model, UnsuitableError
 from smoothderiv.noise.tails import law_of
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
+from smoothderiv.statespace.levels import scatter
 from smoothderiv.tuning import fit_quietly
 
 Array = NDArray[np.float64]
 
 _GAIN = 3.0  # nats by which heavy tails, or skewness, must beat Gauss's law to be believed
+_FEWEST = 10  # rows of an order whose neighbours are asked
 _FULL = 0.5  # a weight that outliers do not have
 _FAR, _LONE = 0.01, 10.0  # weights of rows far off, and nats
 _DOUBT = 0.1  # of the nats that heavy tails gain
@@ -89,9 +91,13 @@ def _robust_fit(
     """Return the weights of :func:`robust_weights`, and the last fit on the way to them.
 
     `fits` are Gaussian ones to start from, the first of the data as they are. One with the scale of
-    stated noise left open starts from its own weights; the start that predicts best is taken.
+    stated noise left open starts from its own weights. Where rows lie off their neighbours, that is
+    a start, too. The one that predicts best is taken.
     """
     data, found = fits[0].data, []
+    if (start := _beside(data, orders)[0]).min() < _FULL:
+        start, robust = _settled(data, model, orders, start)
+        found.append((data.weight * start, robust))
     for fit in fits:
         left = fit.loo()
         std = np.where(left.std > 0, left.std, 1.0)
@@ -106,16 +112,36 @@ def _robust_fit(
     return max(found, key=lambda one: _heavy_log_density(one[1], data.weight, orders))
 
 
+def _beside(data: Observations, orders: tuple[Order, ...]) -> tuple[Array, dict[Order, float]]:
+    """Return weights of rows by how far off the line of their neighbours they lie, and the gains.
+
+    The latter are the nats that heavy tails gain there. No curve is fitted, which an outlier could
+    draw to itself.
+    """
+    weight, gains = np.ones(len(data)), {}
+    for order in orders:
+        rows = np.flatnonzero(data.is_of(order) & ~data.exact)
+        if data.ndim > 1 or len(rows) < _FEWEST:
+            continue
+        rows = rows[np.argsort(data.x[rows], kind="stable")]
+        z = scatter(data.x[rows], data.y[rows], data.relative_sd[rows])
+        law, gain = law_of(z)
+        if gain > _GAIN:
+            gains[order] = gain
+            weight[rows[1:-1]] = law.weight(z)
+    return weight, gains
+
+
 def _opened(data: Observations, model: Model) -> tuple[Posterior, ...]:
-    """Return a fit with the scale of stated noise left open, if any is stated.
+    """Return a fit of a surface with the scale of stated noise left open, if any is stated.
 
     Where noise is stated to be small, a Gaussian fit goes through an outlier that is large: the
-    curve may do so, and the noise not.
+    curve may do so, and the noise not. On a line neighbours tell.
     """
     stated = ~data.exact & ~data.estimated
     for order in data.estimated_orders:
         stated &= ~data.is_of(order)
-    if not stated.any():
+    if data.ndim == 1 or not stated.any():
         return ()
     try:
         return (fit_quietly(model, dataclasses.replace(data, relative=data.relative | stated)),)
@@ -151,7 +177,7 @@ def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...
     gain: where outliers are beyond doubt, chance is not taken for skewness.
     """
     data, fits = post.data, (post, *_opened(post.data, model))
-    gains: dict[Order, float] = {}
+    gains = _beside(data, data.orders)[1]
     for fit in fits:
         own = _tail_gains(fit)
         gains = {o: max(gains.get(o, 0.0), own.get(o, 0.0)) for o in {**gains, **own}}

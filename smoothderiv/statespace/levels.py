@@ -30,15 +30,26 @@ def _rough(data: Observations, size: Array, rows: NDArray[np.bool_]) -> float:
         x, y, size = x[order], y[order], size[order]
     typical = float(np.sqrt(size @ size / len(size))) or 1.0
     if len(y) >= 3:
-        i = np.arange(1, len(y) - 1, -(-len(y) // _ENOUGH))
-        gap = x[i + 1] - x[i - 1]
-        share = np.divide(x[i] - x[i - 1], gap, out=np.full(len(gap), 0.5), where=gap > 0)
-        scatter = y[i] - (1 - share) * y[i - 1] - share * y[i + 1]
-        factor = np.sqrt(
-            size[i] ** 2 + ((1 - share) * size[i - 1]) ** 2 + (share * size[i + 1]) ** 2
-        )
-        level = float(np.median(np.abs(scatter) / factor)) / 0.6745
+        level = float(np.median(np.abs(scatter(x, y, size, -(-len(y) // _ENOUGH))))) / 0.6745
         if level > 1e-8 * max(y.max(), -y.min()) / typical:
             return level
     spread = float(np.abs(y - np.mean(y)).max()) or float(np.abs(y).max()) or 1.0
     return 0.1 * spread / typical
+
+
+def scatter(x: Array, y: Array, size: Array, every: int = 1) -> Array:
+    """Return how far rows lie from the line of their neighbours, over the size of that: (n - 2,).
+
+    Rows are sorted; `size` are their standard deviations up to a level. Of all but the first and
+    the last, or of every so many.
+
+    References
+    ----------
+    Gasser, Sroka and Jennen-Steinmetz (1986), doi:10.1093/biomet/73.3.625.
+    """
+    i = np.arange(1, len(y) - 1, every)
+    gap = x[i + 1] - x[i - 1]
+    share = np.divide(x[i] - x[i - 1], gap, out=np.full(len(gap), 0.5), where=gap > 0)
+    off = y[i] - (1 - share) * y[i - 1] - share * y[i + 1]
+    factor = np.sqrt(size[i] ** 2 + ((1 - share) * size[i - 1]) ** 2 + (share * size[i + 1]) ** 2)
+    return np.asarray(off / factor)
