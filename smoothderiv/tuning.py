@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,6 +186,8 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
     if not model.unknown(data):
         return model, None
 
+    if not hasattr(model, "models"):  # an average asks this of its members
+        _require_told(missing_noise(model.noise, data), data)
     if isinstance(model, SelfTunedModel):
         return cast(M, reported(model.tuned(data, criterion))), None
     assert isinstance(model, SearchedModel)
@@ -199,6 +201,17 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
         raise unsuitable or UndeterminedError(f"data: too few rows ({len(data)}) to tune {model}")
     best, result = found or (model, None)
     return cast(M, reported(best, tried)), result
+
+
+def _require_told(orders: tuple[Any, ...], data: Observations) -> None:
+    """Refuse a noise level that one row alone would have to tell."""
+    for order in orders:
+        rows = np.flatnonzero(data.is_of(order) & data.estimated)
+        if len(rows) == 1:
+            raise UndeterminedError(
+                f"noise[{order}]: row {rows[0]} alone is of order {order}, with unknown noise, and "
+                "one row does not tell its noise; give its yerr to observe(), 0 if it is exact"
+            )
 
 
 def best_candidate(

@@ -85,7 +85,7 @@ def test_two_or_three_places_tell_no_slope_for_sure(rows):
         assert_allclose(post(x), np.repeat(noise.reshape(rows, 10).mean(axis=1), 10), atol=0.2)
 
 
-@pytest.mark.parametrize("rows", [(2, 0), (3, 0), (4, 0), (2, 2), (3, 3), (4, 1)])
+@pytest.mark.parametrize("rows", [(2, 0), (3, 0), (4, 0), (2, 2), (3, 3), (4, 2)])
 @pytest.mark.parametrize("a", [1e-6, 60.0])
 def test_few_rows_of_unknown_noise_say_the_same_in_any_unit(rows, a):
     """What smoothness and noise share is shared evenly, where no row tells them apart."""
@@ -96,6 +96,18 @@ def test_few_rows_of_unknown_noise_say_the_same_in_any_unit(rows, a):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sd.TuningWarning)
         contracts.check_units(sd.smooth, data, a, c=3.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", [None, sd.SmoothingSpline(3), sd.AdaptiveSpline(3)])
+def test_one_row_does_not_tell_its_noise(model):
+    """A log of slopes with a start of which no error is stated."""
+    x = np.linspace(0, 5, 30)
+    slopes = np.cos(x) + 0.1 * np.random.default_rng(0).standard_normal(30)
+    data = sd.observe(x, slopes, nu=1) + sd.observe([0.0], [0.0])
+    with pytest.raises(ValueError, match=r"noise\[0\]: row 30 alone .* give its yerr"):
+        sd.smooth(data, model)
+    pinned = sd.observe(x, slopes, nu=1) + sd.observe([0.0], [0.0], 0.0)
+    assert_allclose(sd.smooth(pinned, model)(x), np.sin(x), atol=0.5)
 
 
 def test_intervals_of_two_and_three_rows_hold_a_line():
