@@ -395,6 +395,10 @@ def _places_of(rows: Any, count: int) -> NDArray[np.int64]:
         return np.arange(*rows.indices(count))
     if isinstance(rows, np.ndarray) and rows.dtype.kind == "i" and rows.ndim == 1:
         return rows
+    if rows is None or isinstance(rows, bool | np.bool_):
+        raise IndexError(
+            f"rows: {rows} selects no rows; give numbers, a slice, or a mask of {count} entries"
+        )
     return np.atleast_1d(np.arange(count)[rows])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._places import in_arrow_units
+from smoothderiv._validate import said
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
@@ -177,7 +178,13 @@ class Posterior(Moments):
     def contrast(self, x: ArrayLike, weights: ArrayLike, nu: ArrayLike = 0) -> tuple[float, float]:
         """Return mean and standard deviation of ``sum_i weights_i D^nu_i f(x_i)``."""
         x_, nu_, shape = self._question(x, nu)
-        weights_ = np.broadcast_to(np.asarray(weights, dtype=float), shape).ravel()
+        weights_ = np.asarray(weights, dtype=float)
+        if weights_.shape not in ((), (1,), shape) or not np.isfinite(weights_).all():
+            raise ValueError(
+                f"weights: {said(weights)}, but one finite number for each of {math.prod(shape)} "
+                "places is needed"
+            )
+        weights_ = np.broadcast_to(weights_, shape).ravel()
         variance = float(weights_ @ self._cov(x_, nu_, x_, nu_) @ weights_)
         return float(weights_ @ self._mean(x_, nu_)), math.sqrt(max(variance, 0.0))
 

@@ -404,6 +404,47 @@ def test_nothing_but_the_input(motor, method):
     near(sd.dynamics.fit(t, noisy(x, 1e-3), u, terms=terms, method=method), [2.0, -1.0])
 
 
+def test_inputs_of_a_simulation_are_taken_by_name_and_in_the_order_given(motor):
+    t, u, x = motor
+    other = np.cos(3 * t)
+    fit = sd.dynamics.fit(t, noisy(x[0], 1e-3), {"a": u, "b": other})
+    assert_allclose(fit.simulate({"b": other, "a": u}), fit.simulate(), rtol=1e-6)
+    with pytest.raises(ValueError, match="u: inputs a, c, but the equation has a, b"):
+        fit.simulate({"a": u, "c": other})
+    mixed = np.random.default_rng(0).permutation(len(t))
+    again = sd.dynamics.fit(t[mixed], noisy(x[0], 1e-3)[mixed], u[mixed])
+    assert_allclose(again.simulate(u[mixed]), again.simulate(), rtol=1e-6)
+    with pytest.raises(ValueError, match="t: row 1 is before row 0; give ascending times"):
+        again.simulate(u[:3], t=[2.0, 1.0, 0.0], start=(0.0, 0.0))
+    with pytest.raises(ValueError, match=r"start: \[nan, 0\.0\], but 2 finite numbers"):
+        again.simulate(start=(np.nan, 0.0))
+
+
+@pytest.mark.parametrize("method", ["modulating", "fourier", "integral", "difference"])
+def test_stated_noise_is_not_ignored_in_silence(motor, method):
+    t, u, x = motor
+    with pytest.raises(ValueError, match=f"yerr: method='{method}' .* method='kalman'"):
+        sd.dynamics.fit(t, x[0], u, yerr=0.1, method=method)
+
+
+def test_rows_before_the_input_is_known_are_refused(motor):
+    t, u, x = motor
+    late = t >= t[40]
+    early = sd.observe(t[:40], x[0][:40])
+    with pytest.raises(ValueError, match=r"also: a row is at .* but u is known from"):
+        sd.dynamics.fit(t[late], x[0][late], u[late], also=early)
+
+
+def test_arguments_are_named_as_they_are_given(motor):
+    t, u, x = motor
+    with pytest.raises(ValueError, match=r"^t: row 0 is nan"):
+        sd.dynamics.fit(np.where(t == t[0], np.nan, t), x[0], terms=("rate",))
+    with pytest.raises(ValueError, match=r"^u: a 400, b 3 rows; give inputs of one length"):
+        sd.dynamics.fit(t, x[0], {"a": u, "b": np.ones(3)})
+    with pytest.raises(ValueError, match=r"^t: shape \(400,\), but n has 399 rows"):
+        sd.dynamics.growth_rate(t, np.ones(399))
+
+
 def test_motions_that_run_away_or_swing_for_long(motor):
     t, u, _ = motor
     away = motion(t, u, (0.0, 0.8))[0]

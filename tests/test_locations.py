@@ -253,3 +253,16 @@ def test_probabilities_of_sign_and_contrasts():
     cov = post.cov([0.2, 0.8])
     assert_allclose(mean, post(0.2) - post(0.8))
     assert_allclose(std, np.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1]))
+
+
+def test_what_is_no_question_is_refused_by_name():
+    t = np.linspace(0, 1, 20)
+    post = sd.RegressionSpline(4).condition(sd.observe(t, t**2, yerr=0.1))
+    for value in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"value: .* is not finite"):
+            post.roots(value=value)
+    with pytest.raises(ValueError, match="within: 5 is not a range"):
+        post.roots(within=5)
+    for weights in ([1.0, np.nan], [1.0, 2.0, 3.0]):
+        with pytest.raises(ValueError, match=r"weights: .* each of 2 places"):
+            post.contrast([0.1, 0.2], weights)

@@ -559,3 +559,9 @@ def test_ordinary_rows_share_one_weight():
     assert light.relative_sd == pytest.approx([2.0**0.5, 1.0, 2.0], rel=1e-15)
     with pytest.raises(ValueError, match="read-only"):
         data.weight[0] = 2.0
+
+
+@pytest.mark.parametrize("rows", [True, np.bool_(True), None])
+def test_one_truth_value_selects_no_rows(rows):
+    with pytest.raises(IndexError, match="selects no rows; give numbers, a slice, or a mask of 3"):
+        sd.observe([0.0, 1.0, 2.0], [0.0, 1.0, 2.0])[rows]

@@ -58,6 +58,19 @@ def test_it_writes_what_python_gives(here, source):
     assert not (here / "out.parquet.parts").exists()
 
 
+def test_names_of_series_are_as_they_are_written(here):
+    """As numbers or missing values some would be one."""
+    names = ["001", "1", "NA", "null", "1e3", "1000", ""]
+    frame = table(len(names))
+    frame["id"] = np.repeat(names, 40)
+    frame.to_csv("named.csv", index=False)
+    result = run("panel", "named.csv", *QUICK, "--out", "out.csv")
+    assert result.exit_code == 0, result.output
+    assert "7 series" in result.stdout
+    found = pd.read_csv("out.csv", dtype={"id": str}, keep_default_na=False)
+    assert list(dict.fromkeys(found["id"])) == names
+
+
 def test_a_stream_gets_the_table_alone(here):
     result = run("panel", "-", *QUICK, stdin=(here / "many.csv").read_bytes())
     assert result.stdout.startswith("id,t,mean_0,std_0,")

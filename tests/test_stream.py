@@ -82,6 +82,9 @@ def test_refusals():
         stream.update(2.0, 1.0)
     with pytest.raises(ValueError, match="q"):
         sd.SmoothingSpline(2).stream()
+    for x in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"x: .* is not finite"):
+            stream.predict(x)
     assert len(stream) == 1
 
 

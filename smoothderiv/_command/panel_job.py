@@ -97,7 +97,9 @@ def _read(source: Source, by: list[str], columns: Columns) -> Panel:
     arguments = columns.wide()
     check_names(source, source.table.column_names)
     try:
-        panel = Panel.of(source.table, by, columns.x, relative=columns.relative, **arguments)
+        panel = Panel.of(
+            source.with_labels(by).table, by, columns.x, relative=columns.relative, **arguments
+        )
     except RowError as error:
         place = source.place(error.row)
         raise RefusalError(f"{source.name}: {place}, {error.argument} {error.says}") from None

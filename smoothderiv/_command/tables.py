@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 import os
@@ -53,6 +54,27 @@ class Source:
         source = cls(name, pa.table({}), text, delimiter)
         table = source._parquet() if delimiter is None else source._separated(delimiter)
         return cls(name, table, text, delimiter)
+
+    def with_labels(self, names: list[str]) -> Source:
+        """Return the table with columns of labels as they are written, if that tells more apart.
+
+        As numbers 001 and 1 would be the same, and NA would be missing.
+        """
+        names = [name for name in names if name in self.table.column_names]
+        if self.delimiter is None or not names:
+            return self
+        written = pa_csv.read_csv(
+            io.BytesIO(self.text),
+            parse_options=pa_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=names, column_types=dict.fromkeys(names, pa.string())
+            ),
+        )
+        table = self.table
+        for name in names:
+            if not table[name].cast(pa.string()).equals(written[name]):
+                table = table.set_column(table.column_names.index(name), name, written[name])
+        return dataclasses.replace(self, table=table)
 
     def place(self, row: int) -> str:
         """Say where a row of the table stands: its line in a text file, else its number."""

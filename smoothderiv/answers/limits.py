@@ -70,7 +70,8 @@ def resolve_range(post: Posterior, within: tuple[Any, Any] | None) -> tuple[floa
         raise ValueError("within: x has several dimensions; ranges are for curves of one")
     if within is None:
         return float(post.data.x.min()), float(post.data.x.max())
-    low, high = post.data.coordinates(np.array(within), "within")
+    ends = post.data.coordinates(np.atleast_1d(np.array(within)), "within")
+    low, high = ends if ends.shape == (2,) else (0.0, 0.0)
     if not low < high:
         raise ValueError(f"within: {said(within)} is not a range (low, high) with low < high")
     return float(low), float(high)

@@ -209,6 +209,8 @@ def growth_rate(
     True
     """
     counts = _validate.vector(n, "n")
+    if np.shape(t) != counts.shape:
+        raise ValueError(f"t: shape {np.shape(t)}, but n has {len(counts)} rows; one time for each")
     bad = np.flatnonzero(counts <= 0)
     if len(bad):
         raise ValueError(
@@ -259,7 +261,7 @@ def _logistic(post: Posterior) -> Logistic:
         spread = math.sqrt(V[0, 0] + V[-1, -1] - 2.0 * V[0, -1]) / span
         return _one_rate(float(logs[-1] - logs[0]) / span, spread, start, post.dof)
     r, s = found.coefficients
-    quantile = student_quantile(0.975, min(found.dof, post.dof))
+    quantile = student_quantile(0.975, post.dof)  # the covariance is known but for the noise
     std = np.sqrt(np.diag(found.covariance))
     K = 0.0 if r <= 0 else (r / s if s > 0 else math.inf)
     cov_rK = np.diag([(std[0] / span) ** 2, math.inf])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv import _validate
+from smoothderiv._validate import said
 from smoothderiv.dynamics.terms import Function, Term, expected_sign, parse
 from smoothderiv.observations import Observations, observe
 from smoothderiv.posterior import Posterior
@@ -44,6 +45,8 @@ class Problem:
     start, span, shift, size : float
         ``time = start + span t``, ``x = shift + size x``.
     inputs : (m,) array
+    sorting : (n,) array of int
+        Which of the times as they were given each of `t` is.
     """
 
     order: int
@@ -59,6 +62,7 @@ class Problem:
     shift: float
     size: float
     inputs: Array
+    sorting: NDArray[np.intp]
     extra: bool = False
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -202,11 +206,16 @@ class Problem:
             )
 
     def require_plain(self, method: str) -> None:
-        """Refuse what only some methods use: further observations, or a posterior for x."""
+        """Refuse what only some methods use: further observations, stated noise, a posterior."""
         if self.extra:
             raise ValueError(
                 f"also: method={method!r} takes samples of x alone; use method='kalman' (or "
                 "'gradient'), which take velocities and accelerations too"
+            )
+        if not self.data.estimated.all() and self.given is None:
+            raise ValueError(
+                f"yerr: method={method!r} takes all samples for equally good and estimates their "
+                "noise; leave yerr out, or use method='kalman' (or 'gradient'), which weigh by it"
             )
         if self.given is not None:
             raise ValueError(f"x: a posterior is taken by method='gradient' alone, not {method!r}")
@@ -224,12 +233,15 @@ def pose(
     """Validate what the user gave, and choose the units inside."""
     if order not in (1, 2):
         raise ValueError(
-            f"order: {_validate.said(order)}, but the order of the differential equation is 1 or 2"
+            f"order: {said(order)}, but the order of the differential equation is 1 or 2"
         )
     given = x if isinstance(x, Posterior) else None
     columns, names = input_columns(u)
     everywhere = np.zeros(np.shape(t)[0] if np.ndim(t) else 0)
-    clock = observe(t, everywhere)  # checks the times, and turns datetimes into seconds
+    try:
+        clock = observe(t, everywhere)  # checks the times, and turns datetimes into seconds
+    except _validate.RowError as error:
+        raise _validate.RowError("t", error.row, error.says) from None
     if len(clock) < 2:
         raise ValueError(f"t: {len(clock)} times; at least two are needed")
     data, samples = _observations(t, x, yerr, also, given, clock)
@@ -239,6 +251,12 @@ def pose(
         )
     sorting = np.argsort(clock.x, kind="stable")
     times = clock.x[sorting] + data.seconds_to(clock)
+    if columns is not None and data.x.min() < times[0]:
+        early = data.as_given(np.array([data.x.min(), times[0]]))
+        raise ValueError(
+            f"also: a row is at {said(early[0])}, but u is known from {said(early[1])} on; give "
+            "the input from there on too (NaN for x), or leave such rows out"
+        )
     found = parse(terms, order, names)
     low = min(times[0], data.x.min())
     span = float(max(times[-1], data.x.max()) - low)
@@ -263,6 +281,7 @@ def pose(
         shift=shift,
         size=size,
         inputs=unit,
+        sorting=sorting,
         extra=also is not None,
     )
 
@@ -272,8 +291,11 @@ def input_columns(u: Any) -> tuple[Array | None, tuple[str, ...]]:
     if u is None:
         return None, ()
     if isinstance(u, Mapping):
-        columns = np.stack([_validate.vector(v, f"u[{k!r}]") for k, v in u.items()], axis=1)
-        names = tuple(str(k) for k in u)
+        each = {str(k): _validate.vector(v, f"u[{k!r}]") for k, v in u.items()}
+        if len({len(column) for column in each.values()}) != 1:
+            lengths = ", ".join(f"{k} {len(column)}" for k, column in each.items()) or "no input"
+            raise ValueError(f"u: {lengths} rows; give inputs of one length, one for each time")
+        columns, names = np.stack(list(each.values()), axis=1), tuple(each)
     else:
         columns = np.array(u, dtype=float)
         if columns.ndim not in (1, 2):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.answers.limits import check_level
 from smoothderiv.answers.marginal import student_quantile
 from smoothderiv.dynamics.estimate import Estimate, collinearity
@@ -169,10 +171,13 @@ class DynamicsFit:
     ) -> Array:
         """Return the motion that the estimated equation predicts: (order, n), x and its rate.
 
+        In ascending order of time, as ``problem.times`` are.
+
         Parameters
         ----------
         u : (n,), (n, m) or mapping, optional
-            Input, held from each time to the next; by default that of the fit.
+            Input, held from each time to the next; by default that of the fit. In the order of the
+            times, those given here or those that the fit was given; a mapping by its names.
         t : (n,) array, optional
             Ascending times; by default those of the fit. Without disturbance and noise.
         start : (order,) array, optional
@@ -183,29 +188,42 @@ class DynamicsFit:
         times = problem.times if t is None else problem.data.coordinates(t, "t")
         if u is None and t is not None and self.problem.raw is not None:
             raise ValueError("u: give the input at the times t, for the equation has one")
-        columns, raw = self._input(u, len(times))
+        backwards = np.flatnonzero(~(np.diff(times) >= 0.0))
+        if len(backwards):
+            raise ValueError(
+                f"t: row {backwards[0] + 1} is before row {backwards[0]}; give ascending times"
+            )
+        columns, raw = self._input(u, len(times), t is None)
         if start is None and t is not None:
             raise ValueError("start: give x (and its rate) at the first time, such as (0.0, 0.0)")
         begin = self._start if start is None else np.asarray(start, dtype=float)
-        if begin.shape != (self.order,):
-            raise ValueError(f"start: shape {begin.shape}, but ({self.order},) is needed")
+        if begin.shape != (self.order,) or not np.isfinite(begin).all():
+            raise ValueError(f"start: {said(begin)}, but {self.order} finite numbers are needed")
         sizes = problem.size / problem.span ** np.arange(float(self.order))
         return simulate(problem.terms, self.values, times, columns, raw, begin, sizes)
 
-    def _input(self, u: Any, n: int) -> tuple[Array, Any]:
+    def _input(self, u: Any, n: int, at_times_of_fit: bool) -> tuple[Array, Any]:
         problem = self.problem
         if u is None:
             return problem.u * problem.inputs, problem.raw
         columns, names = input_columns(u)
         assert columns is not None
+        if isinstance(u, Mapping):
+            wanted = [problem.names[j] for j in problem.indices("input")]
+            if set(names) != set(wanted):
+                raise ValueError(
+                    f"u: inputs {', '.join(names)}, but the equation has {', '.join(wanted)}"
+                )
+            columns = columns[:, [names.index(name) for name in wanted]]
         if columns.shape != (n, problem.u.shape[1]):
             raise ValueError(
                 f"u: shape {columns.shape} ({', '.join(names)}), but {n} times and "
                 f"{problem.u.shape[1]} inputs are needed"
             )
-        return columns, columns[
-            :, 0
-        ] if problem.raw is not None and problem.raw.ndim == 1 else columns
+        if at_times_of_fit:
+            columns = columns[problem.sorting]
+        single = problem.raw is not None and problem.raw.ndim == 1
+        return columns, columns[:, 0] if single else columns
 
     @functools.cached_property
     def _start(self) -> Array:

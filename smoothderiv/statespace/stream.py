@@ -139,6 +139,8 @@ class Stream:
     def predict(self, x: float) -> tuple[Array, Array]:
         """Return mean (m,) and covariance (m, m) of (f, f', ..) at `x`, not before the last row."""
         d = self.model.order
+        if not math.isfinite(x):
+            raise ValueError(f"x: {said(x)} is not finite")
         if self._state[1] and not x >= self._state[0]:
             raise ValueError(
                 f"x: {said(x)} is before the last row at {said(self._state[0])}; use smooth() for "
