@@ -257,3 +257,14 @@ def test_leave_one_out_of_many_rows_is_tuned_by_way_of_a_stretch(kernel):
     for start in (np.clip(found.log_values, *unknowns.bounds), unknowns.starts()[1, 0]):
         best = optimize.minimize(criterion.loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
         assert found.loss < best.fun + 10 * NATS
+
+
+def test_exact_slopes_beside_smooth_noise_are_left_to_the_matrix():
+    k = sd.kernels
+    kernel = k.Matern72(1.5, 2.0) + k.Nuisance(k.Matern32(0.5, 0.3))
+    data = sd.observe([1.0, 3.0], [0.0, 0.0], 0.2) + sd.observe([2.0], [1.0], 0.0, nu=1)
+    auto, dense = (sd.GaussianProcess(kernel, solver=s).condition(data) for s in ("auto", "dense"))
+    assert_allclose(auto(np.linspace(0, 4, 9)), dense(np.linspace(0, 4, 9)), rtol=1e-10)
+    assert_allclose(auto.log_evidence, dense.log_evidence, rtol=1e-12)
+    with pytest.raises(ValueError, match="solver: 'markov' loses its digits"):
+        sd.GaussianProcess(kernel, solver="markov").condition(data)
