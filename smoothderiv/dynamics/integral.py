@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._warn import warn
 from smoothderiv.dynamics import _loops
 from smoothderiv.dynamics.difference import along_the_curve
 from smoothderiv.dynamics.estimate import Estimate, least_squares
@@ -33,9 +34,15 @@ def fit(problem: Problem) -> tuple[Estimate, None]:
     (1 + phi^2)``: the estimate minimises ``sum r^2 / (1 + phi^2)``, orthogonal regression, which
     the noise of x_t does not bias; a plain regression on x_t is diluted. The lag is about
     1/|a|. Pairs overlap; the covariance is that of the estimate under white noise, overlaps and
-    all. Inputs enter exactly; position, friction and functions are taken along the smoothed curve.
+    all. Inputs enter exactly; position, friction and functions are taken along the smoothed curve,
+    as if known: intervals are too narrow for that, which a warning says of position.
     """
     problem.require_plain("integral")
+    if problem.order > 1 and any(problem.terms[j].index == 0 for j in problem.indices("state")):
+        warn(
+            "terms: method='integral' takes the position along the smoothed curve, as if it were "
+            "known, so that intervals are too narrow; method='kalman' knows how well it is known"
+        )
     lagged = _Lagged.of(problem)
     found = _solve(lagged, lagged.first_rate, lagged.lag(lagged.first_rate))
     if lagged.rate >= 0:  # once more, with the lag that suits the rate found

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._warn import warn
 from smoothderiv.dynamics.estimate import Estimate
 from smoothderiv.dynamics.moments import Moments
 from smoothderiv.dynamics.problem import Problem
@@ -23,6 +24,7 @@ Array = NDArray[np.float64]
 
 _SHORTEST = 24  # samples in the shortest window
 _SCALES = 7
+_GAP = 5.0  # typical steps
 _SHIFTS = 2  # windows begin every half length
 
 
@@ -39,6 +41,15 @@ def fit(problem: Problem) -> tuple[Estimate, None]:
     if len(t) < 2 * _SHORTEST // 3:
         raise ValueError(
             f"x: {len(t)} samples are too few for method='modulating'; use method='kalman'"
+        )
+    steps = np.diff(t)
+    widest = int(np.argmax(steps))
+    if steps[widest] > _GAP * np.median(steps):
+        begin = problem.start + problem.span * t[widest]
+        warn(
+            f"x: no sample for {steps[widest] / np.median(steps):.3g} steps after "
+            f"{problem.as_given(np.array([begin]))[0]}; method='modulating' integrates across by "
+            "a straight line, which biases all coefficients; method='kalman' does not"
         )
     windows = _windows(t)
     weight = np.gradient(t)
