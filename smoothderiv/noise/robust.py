@@ -120,10 +120,10 @@ def _beside(data: Observations, orders: tuple[Order, ...]) -> tuple[Array, dict[
     """
     weight, gains = np.ones(len(data)), {}
     for order in orders:
-        rows = np.flatnonzero(data.is_of(order) & ~data.exact)
-        if data.ndim > 1 or len(rows) < _FEWEST:
+        soft = data.is_of(order) & ~data.exact
+        if data.ndim > 1 or np.count_nonzero(soft) < _FEWEST:
             continue
-        rows = rows[np.argsort(data.x[rows], kind="stable")]
+        rows = _sorted(data, soft)
         z = scatter(data.x[rows], data.y[rows], data.relative_sd[rows])
         law, gain = law_of(z)
         if gain > _GAIN:
@@ -191,20 +191,32 @@ def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...
             if skew_gain(_known(z, data, order)) <= max(_GAIN, _DOUBT * gain)
         }
         if len(even) == len(gains):
-            plain = float(post.loo().log_density.sum()) + _GAIN - _doubt(share)
+            plain = float(post.loo().log_density.sum()) + _GAIN - _doubt(share, data)
             better = _heavy_log_density(robust, data.weight, tuple(gains)) > plain
             return (weight, tuple(gains)) if better or _tail_gains(post) else (data.weight, ())
         gains = even
     return data.weight, ()
 
 
-def _doubt(share: Array) -> float:
+def _doubt(share: Array, data: Observations) -> float:
     """Return the nats by which a curve that follows rows far off must be better than outliers.
 
-    One row more than 10 standard deviations off is explained as well by a curve that turns there
-    as by an outlier; of a feature that several rows see each is predicted by the others.
+    A lone row more than 10 standard deviations off is explained as well by a curve that turns there
+    as by an outlier; of a feature that several rows see each is predicted by the others. None for
+    rows that are far off side by side, as at a step.
     """
-    return _LONE if (share < _FAR).any() else 0.0
+    far, light = share < _FAR, share < _FULL
+    for order in data.orders if data.ndim == 1 else ():
+        rows = _sorted(data, data.is_of(order))
+        if (far[rows][1:] & light[rows][:-1]).any() or (far[rows][:-1] & light[rows][1:]).any():
+            return 0.0
+    return _LONE if far.any() else 0.0
+
+
+def _sorted(data: Observations, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the rows of a mask, by place, and by value where places are the same."""
+    rows = np.flatnonzero(mask)
+    return rows[np.lexsort((data.y[rows], data.x[rows]))]
 
 
 def _known(z: Array, data: Observations, order: Order) -> Array:
@@ -232,7 +244,7 @@ def calm_weights(data: Observations, calm: Model, model: Model) -> Array | None:
         return None
     post = fit_quietly(model, data)
     here = float(post.loo().log_density.sum()) - post.model.flattery
-    here -= _doubt(weight / data.weight)
+    here -= _doubt(weight / data.weight, data)
     for one in (calm, model):
         robust = fit_quietly(one, data.reweighted(weight))
         if _heavy_log_density(robust, data.weight, orders) - robust.model.flattery > here:
