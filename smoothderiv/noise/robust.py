@@ -19,7 +19,7 @@ from smoothderiv.tuning import fit_quietly
 Array = NDArray[np.float64]
 
 _GAIN = 3.0  # nats by which heavy tails, or skewness, must beat Gauss's law to be believed
-_FEWEST = 10  # rows of an order whose neighbours are asked
+_FEWEST = 10  # places of an order whose neighbours are asked
 _FULL = 0.5  # a weight that outliers do not have
 _FAR, _LONE = 0.01, 10.0  # weights of rows far off, and nats
 _DOUBT = 0.1  # of the nats that heavy tails gain
@@ -115,20 +115,24 @@ def _robust_fit(
 def _beside(data: Observations, orders: tuple[Order, ...]) -> tuple[Array, dict[Order, float]]:
     """Return weights of rows by how far off the line of their neighbours they lie, and the gains.
 
-    The latter are the nats that heavy tails gain there. No curve is fitted, which an outlier could
-    draw to itself.
+    Rows of one place lie where their mean does. The gains are the nats that heavy tails gain there.
+    No curve is fitted, which an outlier could draw to itself.
     """
     weight, gains = np.ones(len(data)), {}
-    for order in orders:
-        soft = data.is_of(order) & ~data.exact
-        if data.ndim > 1 or np.count_nonzero(soft) < _FEWEST:
+    for order in orders if data.ndim == 1 else ():
+        rows = np.flatnonzero(data.is_of(order) & ~data.exact)
+        places, where = np.unique(data.x[rows], return_inverse=True)
+        if len(places) < _FEWEST:
             continue
-        rows = _sorted(data, soft)
-        z = scatter(data.x[rows], data.y[rows], data.relative_sd[rows])
+        precision = data.relative_sd[rows] ** -2.0
+        total = np.bincount(where, precision)
+        z = scatter(
+            places, np.bincount(where, precision * data.y[rows]) / total, 1.0 / np.sqrt(total)
+        )
         law, gain = law_of(z)
         if gain > _GAIN:
             gains[order] = gain
-            weight[rows[1:-1]] = law.weight(z)
+            weight[rows] = np.concatenate(([1.0], law.weight(z), [1.0]))[where]
     return weight, gains
 
 
@@ -207,16 +211,11 @@ def _doubt(share: Array, data: Observations) -> float:
     """
     far, light = share < _FAR, share < _FULL
     for order in data.orders if data.ndim == 1 else ():
-        rows = _sorted(data, data.is_of(order))
+        rows = np.flatnonzero(data.is_of(order))
+        rows = rows[np.lexsort((share[rows], data.x[rows]))]
         if (far[rows][1:] & light[rows][:-1]).any() or (far[rows][:-1] & light[rows][1:]).any():
             return 0.0
     return _LONE if far.any() else 0.0
-
-
-def _sorted(data: Observations, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the rows of a mask, by place, and by value where places are the same."""
-    rows = np.flatnonzero(mask)
-    return rows[np.lexsort((data.y[rows], data.x[rows]))]
 
 
 def _known(z: Array, data: Observations, order: Order) -> Array:
