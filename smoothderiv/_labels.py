@@ -20,7 +20,7 @@ def label(thing: Any) -> str:
     name = type(thing).__name__
     parts = getattr(thing, "parts", ())
     if parts:
-        return (" * " if name == "Product" else " + ").join(map(label, parts))
+        return _sign(thing).join(map(label, parts))
     if not dataclasses.is_dataclass(thing):
         return name
     shown = [(f, getattr(thing, f.name)) for f in dataclasses.fields(thing)]
@@ -40,7 +40,7 @@ def model_words(model: Any) -> str:
     if hasattr(model, "shares"):
         return f"average of {'; '.join(model.shares())}"
     if parts := getattr(model, "parts", ()):
-        return (" * " if type(model).__name__ == "Product" else " + ").join(map(model_words, parts))
+        return _sign(model).join(map(model_words, parts))
     words = []
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
@@ -48,6 +48,11 @@ def model_words(model: Any) -> str:
         if not (hidden or value is None or _same(value, field.default)):
             words.append(f"{field.name}={_value_words(value)}")
     return f"{type(model).__name__}({', '.join(words)})"
+
+
+def _sign(kernel: Any) -> str:
+    """Return what stands between the parts of a product, or of a sum."""
+    return " * " if type(kernel).__name__ == "Product" else " + "
 
 
 def _value_words(value: Any) -> str:

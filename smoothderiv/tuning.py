@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,11 +183,11 @@ def tune_spread(model: M, data: Observations, criterion: str = "evidence") -> tu
 def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | None]:
     require_model(model)
     require_rows(data)
-    if not model.unknown(data):
+    unknown = model.unknown(data)
+    if not unknown:
         return model, None
 
-    if not hasattr(model, "models"):  # an average asks this of its members
-        _require_told(missing_noise(model.noise, data), data)
+    _require_told(unknown, data)
     if isinstance(model, SelfTunedModel):
         return cast(M, reported(model.tuned(data, criterion))), None
     assert isinstance(model, SearchedModel)
@@ -203,11 +203,11 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
     return cast(M, reported(best, tried)), result
 
 
-def _require_told(orders: tuple[Any, ...], data: Observations) -> None:
+def _require_told(unknown: tuple[str, ...], data: Observations) -> None:
     """Refuse a noise level that one row alone would have to tell."""
-    for order in orders:
+    for order in data.estimated_orders:
         rows = np.flatnonzero(data.is_of(order) & data.estimated)
-        if len(rows) == 1:
+        if len(rows) == 1 and f"noise[{order}]" in unknown:
             raise UndeterminedError(
                 f"noise[{order}]: row {rows[0]} alone is of order {order}, with unknown noise, and "
                 "one row does not tell its noise; give its yerr to observe(), 0 if it is exact"

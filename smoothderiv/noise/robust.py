@@ -181,10 +181,10 @@ def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...
     gain: where outliers are beyond doubt, chance is not taken for skewness.
     """
     data, fits = post.data, (post, *_opened(post.data, model))
-    gains = _beside(data, data.orders)[1]
-    for fit in fits:
-        own = _tail_gains(fit)
-        gains = {o: max(gains.get(o, 0.0), own.get(o, 0.0)) for o in {**gains, **own}}
+    own = [_tail_gains(fit) for fit in fits]
+    gains: dict[Order, float] = {}
+    for found in (_beside(data, data.orders)[1], *own):
+        gains = {o: max(gains.get(o, 0.0), found.get(o, 0.0)) for o in {**gains, **found}}
     while gains:
         weight, robust = _robust_fit(fits, model, tuple(gains))
         share = weight / data.weight
@@ -197,7 +197,7 @@ def tail_weights(post: Posterior, model: Model) -> tuple[Array, tuple[Order, ...
         if len(even) == len(gains):
             plain = float(post.loo().log_density.sum()) + _GAIN - _doubt(share, data)
             better = _heavy_log_density(robust, data.weight, tuple(gains)) > plain
-            return (weight, tuple(gains)) if better or _tail_gains(post) else (data.weight, ())
+            return (weight, tuple(gains)) if better or own[0] else (data.weight, ())
         gains = even
     return data.weight, ()
 
