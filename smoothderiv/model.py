@@ -154,6 +154,23 @@ def missing_noise(noise: Noise | None, data: Observations) -> tuple[Order, ...]:
     return tuple(order for order in data.estimated_orders if order not in (noise or {}))
 
 
+def require_one_scale(noise: Noise | None, data: Observations) -> None:
+    """Refuse generalised cross-validation where noise is not known up to one common factor.
+
+    Levels of their own have no best value there: rows of one order may be met ever more closely.
+    """
+    unknown = missing_noise(noise, data)
+    known = ~data.exact
+    for order in unknown:
+        known &= ~(data.estimated & data.is_of(order))
+    names = [f"noise[{order}]" for order in unknown] + ["rows of known noise"] * bool(known.any())
+    if unknown and len(names) > 1:
+        raise ValueError(
+            f"criterion: 'gcv' knows one common scale of the noise, but {' and '.join(names)} "
+            "differ; use criterion='evidence' or 'loo', or give the levels"
+        )
+
+
 def require_rows(data: Observations) -> None:
     """Refuse to fit no rows at all."""
     if not len(data):

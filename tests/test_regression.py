@@ -379,11 +379,6 @@ def test_bad_fields_are_refused(fields, words):
         sd.RegressionSpline(**fields)
 
 
-def test_gcv_refuses_several_unknown_levels():
-    with pytest.raises(ValueError, match="gcv knows one common noise scale"):
-        sd.tune(sd.RegressionSpline(5, 5, None, 3), mixed_data(known=False), "gcv")
-
-
 def test_memory_of_a_fit_does_not_grow_with_a_design_matrix():
     import tracemalloc
 

@@ -184,20 +184,30 @@ def test_leaving_out_a_row_that_alone_tells_something_is_no_candidate(rows):
     assert np.isfinite(model.condition(data).loo().std).all()
 
 
-@pytest.mark.parametrize("unit", [1e-9, 1e9])
-def test_gcv_of_stated_and_unknown_noise_far_from_zero_knows_no_unit(unit):
-    x = np.linspace(0, 1, 40)
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize(
+    "model",
+    [sd.SmoothingSpline(2), sd.RegressionSpline(8, lam=None, order=2)],
+    ids=["smoothing", "penalised"],
+)
+def test_gcv_knows_one_scale(model):
+    """Two levels have no best ratio; one in a million's unit, and rows of known noise, have."""
+    x, rng = np.linspace(0, 1, 40), np.random.default_rng(0)
     values = 1e6 + np.sin(6 * x) + 0.05 * rng.standard_normal(40)
     slopes = 6 * np.cos(6 * x) + 0.5 * rng.standard_normal(40)
+    for yerr, names in ((None, r"noise\[0\] and noise\[1\]"), (0.05, "rows of known noise")):
+        data = sd.observe(x, values, yerr) + sd.observe(x, slopes, nu=1)
+        with pytest.raises(ValueError, match=f"one common scale of the noise, but.*{names}"):
+            sd.tune(model, data, "gcv")
 
-    def tuned(c):
-        data = sd.observe(x, c * values, 0.05 * c) + sd.observe(x, c * slopes, nu=1)
-        return sd.tune(sd.SmoothingSpline(2), data, "gcv")
+    def tuned(c, known):
+        data = sd.observe(x, c * values, 0.05 * c if known else None)
+        if known:
+            data = data + sd.observe(x, c * slopes, 0.5 * c, nu=1)
+        return sd.tune(model, data, "gcv").condition(data)(x, nu=1)
 
-    one, other = tuned(1.0), tuned(unit)
-    assert np.isclose(other.q, one.q * unit**2, rtol=1e-6)
-    assert np.isclose(other.noise[1], one.noise[1] * unit, rtol=1e-6)
+    for known in (True, False):
+        for unit in (1e-9, 1e9):
+            assert_allclose(tuned(unit, known) / unit, tuned(1.0, known), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", [sd.SmoothingSpline, sd.AdaptiveSpline])

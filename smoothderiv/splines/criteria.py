@@ -16,7 +16,12 @@ import scipy  # its parts load when they are used
 from numpy.typing import NDArray
 
 from smoothderiv.minimiser import Search
-from smoothderiv.model import UndeterminedError, UnsuitableError, missing_noise
+from smoothderiv.model import (
+    UndeterminedError,
+    UnsuitableError,
+    missing_noise,
+    require_one_scale,
+)
 from smoothderiv.observations import Observations
 from smoothderiv.splines import _loops
 from smoothderiv.splines.basis import held
@@ -45,7 +50,7 @@ class Criterion:
         given = model.noise or {}
         self._given = np.array([1.0 if key is None else given.get(key, 1.0) for key in keys])
         if criterion == "gcv":
-            self._require_one_scale()
+            require_one_scale(model.noise, data)
         self._polynomial: System | None = None
         self._span = basis.interval[1] - basis.interval[0]
         self._require_residuals()
@@ -126,13 +131,6 @@ class Criterion:
 
     def _level_name(self, j: int) -> str:
         return f"noise[{self._system.keys[self._unknown[j]]}]"
-
-    def _require_one_scale(self) -> None:
-        if len(self._unknown) and len(self._system.keys) > 1:
-            raise ValueError(
-                "criterion: gcv knows one common noise scale, but "
-                f"{len(self._system.keys)} groups of rows differ; use criterion='evidence'"
-            )
 
     def _parameters(self, point: Any) -> tuple[System, Any, Any]:
         """Return the system, lam and levels at a point; the upper end of lam is a polynomial."""

@@ -106,14 +106,6 @@ class Criterion:
     def _polynomials(self) -> float:
         return polynomial_information(self._template)
 
-    @cached_property
-    def _groups(self) -> list[NDArray[np.bool_]]:
-        """The rows that share a level, for generalised cross-validation; known ones together."""
-        data = self.data
-        groups = [self._is_unknown & (data.nu == k) for k in self.unknown_levels]
-        known = ~self._is_unknown & ~data.exact
-        return groups + ([known] if known.any() else [])
-
     def parameters(self, point: Array) -> tuple[float, dict[int, float]]:
         """Return q and the unknown levels at a point of logs, the common scale being 1."""
         values = [float(v) for v in np.exp(point)]
@@ -254,33 +246,33 @@ class Criterion:
         return self._gcv(errors, sd) if self.kind == "gcv" else self._loo(errors, sd)
 
     def _gcv(self, errors: Errors, sd: Array) -> Terms:
-        """Return ``sum_g n_g / 2 log(n_g RSS_g / (n_g - edf_g)^2)`` over rows that share a level.
+        """Return ``n / 2 log(n RSS / (n - edf)^2)``.
 
-        RSS_g weighs squared residuals by the relative sizes of the noise, not by its level.
+        RSS weighs squared residuals by the relative sizes of the noise, not by its level.
         """
-        if not self._groups:
+        random = ~self.data.exact
+        n = np.count_nonzero(random)
+        if not n:
             raise UnsuitableError(
                 "criterion: 'gcv' weighs residuals, but every row is exact; use 'evidence'"
             )
-        R, loss = sd**2, 0.0
-        by_pull, by_diagonal = np.zeros(len(R)), np.zeros(len(R))
-        chi, freedom = 0.0, 0.0
-        for rows in self._groups:
-            weight = (R * _inverse(self.data.relative_sd**2))[rows]
-            rss = float((R[rows] * weight * errors.pull[rows] ** 2).sum())
-            left = float((R * errors.diagonal)[rows].sum())
-            n = len(weight)
-            if not left > 0.0:
-                return Terms(math.inf, 0.0 * by_pull, 0.0 * by_pull, 1.0)
-            size = np.abs(self.data.y[rows] / self.data.relative_sd[rows]).max()
-            rounding = (np.finfo(float).eps * size) ** 2 or 1e-200
-            score = n * rss / left**2 + rounding
-            loss += 0.5 * n * math.log(score)
-            by_pull[rows] = n**2 / (left**2 * score) * R[rows] * weight * errors.pull[rows]
-            by_diagonal[rows] = -n * (1.0 - rounding / score) / left * R[rows]
-            chi += float((R * errors.pull**2)[rows].sum())
-            freedom += left
-        return Terms(loss, by_pull, by_diagonal, (chi + self._floor) / freedom)
+        R, unit = sd**2, self.sd_at(dict.fromkeys(self.unknown_levels, 1.0))
+        chi, left = (
+            float((R * errors.pull**2)[random].sum()),
+            float((R * errors.diagonal)[random].sum()),
+        )
+        if not left > 0.0:
+            return Terms(math.inf, np.zeros(len(R)), np.zeros(len(R)), 1.0)
+        residual = np.divide(R * errors.pull, unit, out=np.zeros(len(R)), where=random)
+        rss = float((residual**2).sum())
+        size = np.abs(self.data.y[random] / unit[random]).max()
+        rounding = (np.finfo(float).eps * size) ** 2 or 1e-200
+        score = n * rss / left**2 + rounding
+        share = np.divide(R, unit, out=np.zeros(len(R)), where=random)
+        by_pull = n**2 / (left**2 * score) * share * residual
+        by_diagonal = -n * (1.0 - rounding / score) / left * R
+        loss = 0.5 * n * math.log(score)
+        return Terms(loss, by_pull, by_diagonal, (chi + self._floor) / left)
 
     def _loo(self, errors: Errors, sd: Array) -> Terms:
         """Return minus the sum of leave-one-out log densities: ``N(u_i / P_ii; 0, 1 / P_ii)``."""
@@ -343,10 +335,6 @@ def _size(values: Array, rows: NDArray[np.bool_]) -> float:
     """Return the largest absolute value of some rows."""
     most = values.max(where=rows, initial=-math.inf)
     return float(max(most, -values.min(where=rows, initial=math.inf)))
-
-
-def _inverse(values: Array) -> Array:
-    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
 
 
 def spline_loss(model: SmoothingSpline, data: Observations, criterion: str) -> float:

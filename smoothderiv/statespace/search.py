@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.minimiser import Search
-from smoothderiv.model import UndeterminedError
+from smoothderiv.model import UndeterminedError, require_one_scale
 from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import line
@@ -31,6 +31,8 @@ _SHIFTS = (-19.0, -14.0, -9.0, -5.0, -2.5, 2.5, 6.0)  # of a noise level from it
 
 def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Search:
     """Return the search of a smoothing spline: where to start, how far to go, what ends mean."""
+    if kind == "gcv":
+        require_one_scale(model.noise, data)
     criterion = Criterion(model, data, kind)
     few = np.count_nonzero(~data.exact) <= model.order  # else some row is left
     if few and not criterion._template.likelihood().rank:
