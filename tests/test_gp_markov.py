@@ -259,12 +259,28 @@ def test_leave_one_out_of_many_rows_is_tuned_by_way_of_a_stretch(kernel):
         assert found.loss < best.fun + 10 * NATS
 
 
-def test_exact_slopes_beside_smooth_noise_are_left_to_the_matrix():
-    k = sd.kernels
-    kernel = k.Matern72(1.5, 2.0) + k.Nuisance(k.Matern32(0.5, 0.3))
-    data = sd.observe([1.0, 3.0], [0.0, 0.0], 0.2) + sd.observe([2.0], [1.0], 0.0, nu=1)
-    auto, dense = (sd.GaussianProcess(kernel, solver=s).condition(data) for s in ("auto", "dense"))
-    assert_allclose(auto(np.linspace(0, 4, 9)), dense(np.linspace(0, 4, 9)), rtol=1e-10)
-    assert_allclose(auto.log_evidence, dense.log_evidence, rtol=1e-12)
-    with pytest.raises(ValueError, match="solver: 'markov' loses its digits"):
-        sd.GaussianProcess(kernel, solver="markov").condition(data)
+@pytest.mark.parametrize("yerr", [0.0, 1e-20, 1e-16, 1e-12, 1e-8])
+@pytest.mark.parametrize("signal", [kernels.Matern32, kernels.Matern72], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("noise", [kernels.Matern32, kernels.Matern52], ids=lambda k: k.__name__)
+def test_slopes_known_exactly_or_nearly_beside_smooth_noise(signal, noise, yerr):
+    """They determine one of the numbers that values are sums of, at places however close."""
+    rng = np.random.default_rng(3)
+    kernel = signal(1.5, 2.0) + kernels.Matern52(0.7, 0.6) + kernels.Nuisance(noise(0.5, 0.3))
+    x = np.sort(rng.uniform(0, 4, 8))
+    pinned = x[[1, 4]] + np.array([0.3, 1e-7])
+    data = sd.observe(x, rng.normal(size=8), 0.2) + sd.observe(pinned, rng.normal(size=2), yerr, 1)
+    dense, markov = both(kernel, data)
+    at = np.linspace(-0.5, 4.5, 21)
+    for nu in (0, 1):
+        size = np.abs(dense(at, nu)).max()
+        assert_allclose(markov(at, nu), dense(at, nu), atol=1e-9 * size)
+        assert_allclose(markov.std(at, nu), dense.std(at, nu), atol=1e-9 * size)
+        assert_allclose(markov.cov(at, nu, at, 0), dense.cov(at, nu, at, 0), atol=1e-9 * size)
+    assert_allclose(markov.log_evidence, dense.log_evidence, rtol=1e-10)
+    assert_allclose(markov.residuals(), dense.residuals(), atol=1e-10)
+    free = sd.kernels.Matern52(None, None) + sd.kernels.Nuisance(noise(0.5, None))
+    unknowns = Unknowns(sd.GaussianProcess(free), data)
+    for point in unknowns.starts()[1]:
+        found = [criterion_of(unknowns, "evidence", s).loss(point) for s in ("dense", "markov")]
+        assert_allclose(found[1][0], found[0][0], rtol=1e-9)
+        assert_allclose(found[1][1], found[0][1], atol=1e-6 * np.abs(found[0][1]).max())

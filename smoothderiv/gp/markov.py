@@ -56,13 +56,6 @@ def is_noise(part: Kernel) -> bool:
     return part.signal is None
 
 
-def is_pinned_beside_smooth_noise(kernel: Kernel, data: Observations) -> bool:
-    """Tell whether derivatives are exact beside noise of values that is differentiable itself."""
-    parts = kernel.parts if isinstance(kernel, Sum) else ()
-    smooth = any(is_noise(part) and _process_of(part).smoothness >= 1 for part in parts)
-    return smooth and bool((data.exact & (data.nu > 0)).any())
-
-
 def _process_of(part: Kernel) -> Kernel:
     return part.kernel if isinstance(part, Nuisance) else part
 

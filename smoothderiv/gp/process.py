@@ -171,17 +171,7 @@ class GaussianProcess(SearchedModel):
             return False
         if data.ndim > 1 and self.solver == "markov":
             raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
-        if data.ndim > 1 or not markov.is_markov(self.kernel):
-            return False
-        if not markov.is_pinned_beside_smooth_noise(self.kernel, data):
-            return True
-        if self.solver == "markov":
-            raise ValueError(
-                "solver: 'markov' loses its digits where a derivative is exact (yerr=0) beside "
-                "correlated noise that has derivatives; use solver='dense', noise of Matern12, or "
-                "a small yerr"
-            )
-        return False
+        return data.ndim == 1 and markov.is_markov(self.kernel)
 
     def require_fit(self, data: Observations) -> None:
         """Refuse data that no process of this kernel can have."""

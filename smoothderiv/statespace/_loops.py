@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 
 MAX_DIMENSION = 13  # order 12 and its integral
 APART = 16  # rows from one that is marked to the next: APART - 1, 2 APART - 1, ..
+_FAR = 1e4  # standard deviations squared, beyond which a mean is inserted last
 _SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
 # no entries for Python, whose compilation would take as long as the functions themselves
@@ -128,6 +129,16 @@ def _kick(c, power, U, D, E, mu, h, basis, weight, v, turns, left, d):
 
 
 @_inline
+def _is_far(w, z):
+    """Tell whether a mean is so far from 0 for its variance that its column is inserted last.
+
+    Where rounding alone makes a pivot, a column turns by the inverse of it: a mean that is there
+    by then is lost, one that comes after the noise is not.
+    """
+    return z * z > _FAR * w
+
+
+@_inline
 def _advance_dense(U, D, E, mu, A, root, v, turns, left, W, d):
     """Predict over a step with transition A and noise ``root root'``."""
     for c in range(d):
@@ -140,11 +151,13 @@ def _advance_dense(U, D, E, mu, A, root, v, turns, left, W, d):
         D[c], mu[c] = 0.0, 0.0
         for i in range(c):
             U[i * d + c] = 0.0
-    for s in range(2 * d):
-        k = d - 1 - s if s < d else s  # the largest pivots first
+    for s in range(3 * d):
+        k = (3 * d - 1 - s) % d if not d <= s < 2 * d else s  # the largest pivots first
+        w, z = W[d * d + k] if k < d else 1.0, W[d * d + d + k] if k < d else 0.0
+        if k < d and _is_far(w, z) != (s >= 2 * d):
+            continue
         for i in range(d):
             v[i] = W[i * d + k] if k < d else root[i, k - d]
-        w, z = W[d * d + k] if k < d else 1.0, W[d * d + d + k] if k < d else 0.0
         w, z = _insert(U, D, E, mu, v, w, z, d - 1, turns, k, d)
         if left is not None:
             left[k] = w
@@ -258,7 +271,7 @@ def settle(rows, steps, start):
     d, n, m = start[0].shape[0], len(y), 0
     kept, room = d * (d + 1) // 2 + 3 * d + 2, 16
     U, D, E, mu = np.zeros(d * d), np.zeros(d), np.zeros(d), np.zeros(d)
-    b, v, W, table = np.zeros(d), np.zeros(d), np.zeros(d * (d + 1)), np.empty((room, kept))
+    b, v, W, table = np.zeros(d), np.zeros(d), np.zeros(d * (d + 2)), np.empty((room, kept))
     free = 0
     for j in range(d):
         D[j], E[j] = start[0][j, j], start[1][j]
@@ -509,7 +522,7 @@ def _innovation(U, mu, nu, y, d):
 
 
 @_inline
-def _turn_back(X, Y, last, turns, left, A, b, d):
+def _turn_back(X, Y, last, turns, left, D, mu, A, b, d):
     """Turn coordinates after a step into those before it, undoing one rotation after the other.
 
     X has d rows of 4 d + 4 entries: along d columns of what is known about them; along the noise
@@ -517,11 +530,10 @@ def _turn_back(X, Y, last, turns, left, A, b, d):
     columns more, of which those before `last` are turned. The result is in Y; for a Wiener step its
     rows d + k are the noise along column k.
     """
-    if A is not None:
-        for k in range(2 * d - 1, d - 1, -1):
+    for s in range(d if A is None else 3 * d):
+        k = 3 * d - 1 - s if d <= s < 2 * d else s % d
+        if A is None or k >= d or _is_far(D[k], mu[k]) == (s < d):
             _turn_column(k, X, Y, last, turns, left, A, b, d)
-    for k in range(d):
-        _turn_column(k, X, Y, last, turns, left, A, b, d)
 
 
 @_inline
@@ -612,7 +624,7 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d):
         at = j * width + 3 * d
         X[at + 2], X[at + 3] = abs(X[at]), abs(X[at + 1])
     if moves:
-        _turn_back(X, Y, last, work[1], left, A, b, d)
+        _turn_back(X, Y, last, work[1], left, D, mu, A, b, d)
     else:
         columns, Y = 0, X
     for j in range(d):
