@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,13 @@ from scipy import special
 from smoothderiv._labels import label
 from smoothderiv._threads import each
 from smoothderiv._validate import said
-from smoothderiv._warn import warn
+from smoothderiv._warn import Told, held
 from smoothderiv.binning import telling
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model, Noise, SelfTunedModel, UnsuitableError, require_known
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
-from smoothderiv.tuning import Spread, Tuning, TuningWarning, tune_spread
+from smoothderiv.tuning import Spread, Tuning, tune_spread
 
 _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answer
 
@@ -120,7 +119,9 @@ class ModelAverage(SelfTunedModel):
     def leader(self, tuned: ModelAverage) -> Model:
         """Return the member, as it is here, that weighs most in the average tuned from this."""
         assert tuned.weights is not None
-        return self.models[tuned._kept[int(np.argmax(tuned.weights))]]
+        every = range(len(self.models))
+        kept = every if tuned is self else tuned._kept  # as it is, where nothing was to be tuned
+        return self.models[int(np.bincount(kept, tuned.weights).argmax())]
 
     def condition(self, data: Observations) -> AveragedPosterior:
         """Return the mixture of the members' posteriors; see :meth:`.Model.condition`."""
@@ -149,7 +150,8 @@ class ModelAverage(SelfTunedModel):
             logs = np.log(kept / kept.sum())
         keep = np.flatnonzero(logs >= math.log(_NEGLIGIBLE))
         for k in keep:
-            members[k].repeat_warnings()
+            for one in members[k].told:
+                one.warn()
         weights = np.exp(logs[keep] - special.logsumexp(logs[keep]))
         report = Tuning(
             criterion,
@@ -185,11 +187,7 @@ class _Member:
     index: int
     tuned: Model
     spread: Spread
-    told: tuple[warnings.WarningMessage, ...]
-
-    def repeat_warnings(self) -> None:
-        for warning in self.told:
-            warn(warning.message, warning.category)
+    told: tuple[Told, ...]
 
 
 def _tune_members(
@@ -203,8 +201,7 @@ def _tune_members(
     refusals: list[UnsuitableError] = []
     few = telling(data)
     for index, model in enumerate(models):
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", TuningWarning)
+        with held() as told:
             try:
                 tuned, several = tune_spread(model, few, criterion)
             except UnsuitableError as error:

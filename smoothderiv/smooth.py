@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._validate import one_order
-from smoothderiv._warn import warn
+from smoothderiv._warn import held, warn
 from smoothderiv.observations import Observations, observe
 
 if TYPE_CHECKING:
@@ -127,13 +126,12 @@ def smooth(
 
         data = unwrapped(data, model)
     wanted = _default(data, nu, correlated is True) if model is None else model
-    with warnings.catch_warnings(record=True) as told:  # of a fit that may not be the answer
-        warnings.simplefilter("always")
+    with held() as told:  # of a fit that may not be the answer
         post = tune(wanted, data).condition(data)
     weighed, doubts = _weighed(wanted, post, robust, varying, model is None)
     if weighed is data:
-        for warning in told:
-            warn(warning.message, warning.category)
+        for one in told:
+            one.warn()
     else:
         post = tune(wanted, weighed).condition(weighed)
     return _told(post, doubts, correlated == "auto") if model is None else post

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv._labels import label
-from smoothderiv._warn import warn
+from smoothderiv._warn import held, warn
 from smoothderiv.binning import telling
 from smoothderiv.minimiser import Minimiser, Optimum, Search
 from smoothderiv.model import (
@@ -142,8 +141,7 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
 
 def fit_quietly(model: Model, data: Observations) -> Posterior:
     """Tune on rows enough and condition, without warnings: for fits on the way to another."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TuningWarning)
+    with held():
         return tune(model, telling(data)).condition(data)
 
 

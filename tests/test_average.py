@@ -295,3 +295,25 @@ def test_a_member_without_noise_is_weighed():
     post = sd.smooth(sd.observe(x, clean + 0.02 * clean.std() * noise), nu=1)
     slope = 2 * np.pi * (2 + 12 * x) * np.cos(2 * np.pi * (2 * x + 6 * x**2))
     assert np.sqrt(np.mean((post(x, 1) - slope) ** 2)) < 0.15 * slope.std()
+
+
+def test_the_leader_is_the_member_that_weighs_most_in_all():
+    """Not the model that does: a member is spread over several."""
+    data = small().of(0)
+    average = sd.ModelAverage((sd.SmoothingSpline(3), sd.SmoothingSpline(2)), weights=(0.6, 0.4))
+    tuned = sd.tune(average, data)
+    assert len(tuned.models) > 2
+    assert average.leader(tuned) is average.models[0]
+    flat = dataclasses.replace(tuned, weights=(0.2, 0.2, 0.2, 0.4), models=tuned.models[:4])
+    flat = dataclasses.replace(flat, _kept=(0, 0, 0, 1))
+    assert average.leader(flat) is average.models[0]
+
+
+def test_an_average_of_known_models_is_fitted_as_it_is():
+    known, data = known_average(), small()
+    post = sd.smooth(data, known, robust=True, varying=True)
+    assert post.model.weights == known.weights
+    tuned = sd.smooth(data.of(0), sd.ModelAverage(MODELS[:2])).model
+    again = sd.smooth(data.of(0), tuned)
+    assert again.model == tuned
+    assert tuned.leader(again.model) is tuned.models[int(np.argmax(tuned.weights))]

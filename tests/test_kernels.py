@@ -236,6 +236,15 @@ def test_what_has_no_meaning_is_refused(make, words):
         make()
 
 
+@pytest.mark.parametrize("kind", [int, float, np.float32, np.int64])
+def test_a_number_of_any_kind_is_given(kind):
+    kernel = kernels.RationalQuadratic(kind(1), alpha=kind(2), sigma=kind(3))
+    given = kernel.parameters(1)
+    assert {p.name: p.value for p in given} == {"scale": 1.0, "alpha": 2.0, "sigma": 3.0}
+    assert {type(p.value) for p in given} == {float}
+    assert not any(p.is_free for p in given)
+
+
 def test_parameters_name_what_is_unknown():
     kernel = kernels.Matern52() + kernels.Periodic(period=1.0) * kernels.SquaredExponential()
     names = [p.name for p in kernel.parameters(2) if p.value is None]

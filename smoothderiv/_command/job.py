@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from smoothderiv._command.tables import (
 )
 from smoothderiv._labels import model_words
 from smoothderiv._units import derivative_unit, with_unit
+from smoothderiv._warn import held
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.smooth import smooth
@@ -185,8 +185,7 @@ def _fit(
     timed = pa.types.is_temporal(kind)
     if timed:
         target = target.in_seconds(columns.x)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with held() as told:
         try:
             post = smooth(data, nu=max(2, *question.nu))
             table = question.answer(post, columns.x, kind)
@@ -194,7 +193,7 @@ def _fit(
         except ValueError as error:
             raise RefusalError(f"{source.name}: {error}") from None
     units = unit_words(target.units(question.nu), columns.x if timed else None)
-    notes = [f"Note: {w.message}" for w in caught if issubclass(w.category, UserWarning)]
+    notes = [f"Note: {one.message}" for one in told]
     _summarise(source.name, post, target, [*units, *notes])
     return post
 

@@ -108,6 +108,11 @@ class Parameter:
     power: float = 0.0  # an amplitude is in unit of y / unit of x ** power
     center: float | tuple[float, ...] | None = None  # of polynomials: where they are pinned down
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the number is unknown, and is tuned."""
+        return is_free(self.value)
+
 
 class Kernel(ABC):
     """The covariance of a Gaussian process and of all its derivatives that exist.
@@ -254,6 +259,11 @@ class Kernel(ABC):
                 f"kernels.{smoother_kernel(order)} has as many as that"
             )
 
+    def _settle(self, *names: str) -> None:
+        """Hold numbers of this frozen dataclass as floats, None or priors; refuse anything else."""
+        for name in names:
+            object.__setattr__(self, name, settled(getattr(self, name), name))
+
     def __add__(self, other: object) -> Kernel:
         from smoothderiv.gp.composite import added
 
@@ -276,7 +286,7 @@ class Kernel(ABC):
                 f"factor: {said(factor)}, but a covariance is scaled by a positive number"
             )
         found = self.parameters(1)
-        if any(p.kind == "amplitude" and not isinstance(p.value, float | int) for p in found):
+        if any(p.kind == "amplitude" and p.is_free for p in found):
             raise ValueError(f"factor: the amplitude of {self!r} is tuned; a factor has no meaning")
         root = math.sqrt(factor)
         return self.filled([_scaled(p, root) for p in found])
@@ -289,14 +299,20 @@ def known(value: Number, name: str) -> float:
     return float(value)
 
 
-def check_number(value: Any, name: str) -> None:
-    """Refuse what is neither None, a prior, nor a positive number."""
+def is_free(value: Any) -> bool:
+    """Tell whether a number is unknown."""
+    return value is None or isinstance(value, Prior)
+
+
+def settled(value: Any, name: str) -> Number:
+    """Return None, a prior, or a positive number as a float; refuse anything else."""
     if value is None or isinstance(value, Prior):
-        return
+        return value
     if not isinstance(value, int | float | np.integer | np.floating) or not 0 < value < math.inf:
         raise ValueError(
             f"{name}: {said(value)}, but a positive number is needed, or None to tune it"
         )
+    return float(value)
 
 
 def smoother_kernel(order: int) -> str:

@@ -32,8 +32,9 @@ class Asked:
 
     def at(self, x: Array) -> tuple[Array, Array]:
         """Return what :meth:`States.at` does."""
-        if self._last is not None and np.array_equal(self._last[0], x):
-            return self._last[1]
+        last = self._last  # once, as other threads may ask elsewhere
+        if last is not None and np.array_equal(last[0], x):
+            return last[1]
         found = self._rows.about(x).at(x)
         if len(x) <= _KEPT:
             self._last = x.copy(), found

@@ -15,7 +15,6 @@ from smoothderiv.gp.kernel import (
     Number,
     Orders,
     Parameter,
-    check_number,
     known,
 )
 from smoothderiv.gp.radial import (
@@ -63,8 +62,7 @@ class Periodic(Kernel):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", frozen_scale(self.scale))
-        check_number(self.period, "period")
-        check_number(self.sigma, "sigma")
+        self._settle("period", "sigma")
 
     @property
     def smoothness(self) -> float:

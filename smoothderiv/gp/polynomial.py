@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smoothderiv._validate import said
-from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter, check_number, known
+from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter, known
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class Polynomial(Kernel):
     def __post_init__(self) -> None:
         if int(self.degree) != self.degree or self.degree < 1:
             raise ValueError(f"degree: {said(self.degree)}, but a whole number from 1 on is needed")
-        check_number(self.offset, "offset")
-        check_number(self.sigma, "sigma")
+        self._settle("offset", "sigma")
         _freeze_center(self)
 
     @property
@@ -117,7 +116,7 @@ class Linear(Kernel):
     center: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
-        check_number(self.sigma, "sigma")
+        self._settle("sigma")
         _freeze_center(self)
 
     @property
@@ -170,7 +169,7 @@ class Constant(Kernel):
     sigma: Number = None
 
     def __post_init__(self) -> None:
-        check_number(self.sigma, "sigma")
+        self._settle("sigma")
 
     @property
     def smoothness(self) -> float:

@@ -14,7 +14,7 @@ from smoothderiv.gp import dense_posterior, iterative, markov
 from smoothderiv.gp.band import posterior as band
 from smoothderiv.gp.composite import Sum
 from smoothderiv.gp.criteria import MOST_LEFT_OUT
-from smoothderiv.gp.kernel import Kernel, Prior
+from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.minimiser import Search
 from smoothderiv.model import Noise, SearchedModel, check_noise, missing_noise, require_known
@@ -125,11 +125,7 @@ class GaussianProcess(SearchedModel):
 
     def unknown(self, data: Observations) -> tuple[str, ...]:
         """Return the names of the fields that these data need and that are still unknown."""
-        free = (
-            f"kernel.{p.name}"
-            for p in self.kernel.parameters(data.ndim)
-            if p.value is None or isinstance(p.value, Prior)
-        )
+        free = (f"kernel.{p.name}" for p in self.kernel.parameters(data.ndim) if p.is_free)
         noise = levels_of(self.noise, data.ndim)
         return (*free, *(f"noise[{order}]" for order in missing_noise(noise, data)))
 

@@ -34,9 +34,9 @@ from smoothderiv.gp.kernel import (
     Number,
     Orders,
     Parameter,
-    Prior,
-    check_number,
+    is_free,
     known,
+    settled,
 )
 
 _FEW_VECTORS = 2  # for each dimension: more are quicker by blocks
@@ -51,21 +51,18 @@ def scale_parameters(scale: Scale, isotropic: bool, ndim: int) -> tuple[Paramete
     if isinstance(scale, tuple):
         return tuple(Parameter(f"scale[{a}]", "length", a, s) for a, s in enumerate(scale))
     number = cast(Number, scale)
-    free = number is None or isinstance(number, Prior)
-    if free and not isotropic and ndim > 1:
+    if is_free(number) and not isotropic and ndim > 1:
         return tuple(Parameter(f"scale[{a}]", "length", a, number) for a in range(ndim))
     return (Parameter("scale", "length", -1, number),)
 
 
 def frozen_scale(scale: Scale) -> Scale:
     """Check a scale and return it as a number or a tuple."""
-    if isinstance(scale, Sequence | np.ndarray):
-        settled = tuple(s if s is None or isinstance(s, Prior) else float(s) for s in scale)
-        for a, number in enumerate(settled):
-            check_number(number, f"scale[{a}]")
-        return settled
-    check_number(scale, "scale")
-    return scale
+    if isinstance(scale, np.ndarray):
+        scale = scale.tolist()
+    if isinstance(scale, Sequence):
+        return tuple(settled(number, f"scale[{a}]") for a, number in enumerate(scale))
+    return settled(scale, "scale")
 
 
 def inverse_scales(scale: Scale, ndim: int) -> Array:
@@ -104,8 +101,7 @@ class Radial(Kernel):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", frozen_scale(self.scale))
-        for name in ("sigma", *self.extra):
-            check_number(getattr(self, name), name)
+        self._settle("sigma", *self.extra)
 
     @abstractmethod
     def _profile(self, r: Array, levels: Sequence[int]) -> list[Array]:

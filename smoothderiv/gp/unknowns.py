@@ -65,9 +65,7 @@ class Unknowns:
         self._x = data.x.reshape(len(data), -1)
         self._nu = data.nu.reshape(len(data), -1)
         self._parameters = model.kernel.parameters(data.ndim)
-        self.indices = [
-            i for i, p in enumerate(self._parameters) if not isinstance(p.value, float | int)
-        ]
+        self.indices = [i for i, p in enumerate(self._parameters) if p.is_free]
         self.free = [self._parameters[i] for i in self.indices]
         self.orders = missing_noise(model.noise, data)
         self._residual = self._plain_residual()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smoothderiv._validate import said
-from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter, check_number, known
+from smoothderiv.gp.kernel import Array, Kernel, Number, Orders, Parameter, known
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Wiener(Kernel):
     def __post_init__(self) -> None:
         if int(self.order) != self.order or self.order < 1:
             raise ValueError(f"order: {said(self.order)}, but a whole number from 1 on is needed")
-        check_number(self.sigma, "sigma")
+        self._settle("sigma")
 
     @property
     def smoothness(self) -> float:

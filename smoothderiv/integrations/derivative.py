@@ -67,7 +67,8 @@ class Smooth(Derivative):  # type: ignore[misc]
     def _posterior(self, t: Array, x: Array) -> Posterior:
         """Fit a series, once while it is the last one asked about."""
         key = np.ascontiguousarray((t, x), dtype=np.float64).tobytes()
-        if self._last is None or self._last[0] != key:
-            post = smooth(observe(t, x, self.yerr), self.model, nu=self.nu)
-            self._last = key, post
-        return self._last[1]
+        last = self._last  # once, as other threads may ask elsewhere
+        if last is None or last[0] != key:
+            last = key, smooth(observe(t, x, self.yerr), self.model, nu=self.nu)
+            self._last = last
+        return last[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from smoothderiv._places import times
 from smoothderiv._validate import RowError
+from smoothderiv._warn import held
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations, observe
 from smoothderiv.posterior import Posterior
@@ -125,8 +125,7 @@ class Question:
 
 def answer(question: Question, series: Series) -> Answer:
     """Fit one series and ask it; say what is wrong instead of raising it."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with held() as told:
         try:
             data = series.observations()
             if not len(data):
@@ -140,7 +139,7 @@ def answer(question: Question, series: Series) -> Answer:
         except Exception as error:  # whatever it is, it is of this series alone
             words = str(error) if isinstance(error, ValueError) else repr(error)
             return Answer(None, Trouble(words))
-    said = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    said = dict.fromkeys(str(one.message) for one in told)
     return Answer(table, None, "; ".join(said) or None)
 
 

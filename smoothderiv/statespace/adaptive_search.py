@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._warn import held
 from smoothderiv.binning import binned
 from smoothderiv.model import UndeterminedError, missing_noise
 from smoothderiv.newton import newton
@@ -20,7 +20,7 @@ from smoothderiv.statespace.adaptive import AdaptiveSpline
 from smoothderiv.statespace.adaptive_loss import ENOUGH, RANGE, Fit, Objective
 from smoothderiv.statespace.levels import rough_levels
 from smoothderiv.statespace.smoother import SmoothingSpline
-from smoothderiv.tuning import Spread, Tuning, TuningWarning, fit_quietly, tune_spread
+from smoothderiv.tuning import Spread, Tuning, fit_quietly, tune_spread
 
 Array = NDArray[np.float64]
 
@@ -46,8 +46,7 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
         raise ValueError(f"criterion: {criterion!r}, but AdaptiveSpline is tuned by 'evidence'")
     if model.q is not None:
         return _with_levels(model, data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TuningWarning)  # what its tuning says is said of this model
+    with held():  # what its tuning says is said of this model
         uniform, spread = tune_spread(model.uniform(), data)
     levels = missing_noise(model.noise, data)
     placed = model if model.knots else dataclasses.replace(model, knots=spaced(data, _FEW))

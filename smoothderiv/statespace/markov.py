@@ -464,8 +464,9 @@ class MarkovRows:
         if not self.has_many or "_states" in self.__dict__:
             return self._states
         x = x if len(x) else self.x[:1]
-        if self._kept.asked is not None and np.array_equal(self._kept.asked[0], x):
-            return self._kept.asked[1]
+        asked = self._kept.asked  # once, as other threads may ask elsewhere
+        if asked is not None and np.array_equal(asked[0], x):
+            return asked[1]
         found = nearby.states_about(self, self._marks, x)
         if found is None:
             return self._states
