@@ -284,3 +284,21 @@ def test_exit_rates_at_any_distance():
         way = bands.Way(np.full(20, 0.5), np.full(20, np.inf), True, 0)
         found = bands.critical_value([(1.0, [way])], 0.95, dof)
         assert 10 < found < 1e3
+
+
+@pytest.mark.parametrize("light", [0.03, 0.1, 0.2, 0.5])
+@pytest.mark.parametrize("places", [1, 2, 3, 10, 200])
+def test_bands_of_an_average_of_unlike_members(places, light):
+    """Near a step one member lies off the limits at few places: seen there, it is outside."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 1, 50)
+    data = sd.observe(x, (x > 0.5) + 0.1 * rng.normal(size=50), 0.1)
+    members = (sd.SmoothingSpline(2, q=1e4), sd.SmoothingSpline(2, q=0.5))
+    post = sd.ModelAverage(members, weights=(1 - light, light)).condition(data)
+    at = np.linspace(0, 1, places + 2)[1:-1]
+    for nu in (0, 1):
+        lower, upper = post.band(at, nu)
+        paths = post.sample(at, nu, size=4000, rng=1)
+        held = ((lower <= paths) & (paths <= upper)).all(axis=1).mean()
+        assert held > 0.935 - contracts.Z * np.sqrt(0.05 * 0.95 / 4000)
+        assert places == 1 or held < 0.975

@@ -16,7 +16,9 @@ exits, the tube formula ``length / pi exp(-c^2 / 2)`` of Sun & Loader (1994). Wh
 as those of the highest derivative that a Markov process has, Z is locally an Ornstein-Uhlenbeck
 process, which leaves at a known rate, less by Siegmund's correction when it is seen at places
 alone. Exits far apart are nearly independent, so ``P(none) = P(inside at first) exp(-sum of
-hazards)``. A mixture is left as often as its members leave its band, on the average.
+hazards)``. A mixture is left as often as its members leave its band, on the average; since a
+member's mean lies off that of the mixture, its way begins where it is nearest to a limit and goes
+both ways from there.
 """
 
 from __future__ import annotations
@@ -62,10 +64,9 @@ class Way:
     rough : bool
     jumps : int
         Places where the curve starts anew.
-    wider, off : (l,) arrays or None
+    wider, off : (m + 1,) arrays or None
         Of a member of a mixture: the standard deviation of the mixture over its own, and its mean
-        from that of the mixture over its own standard deviation; for each piece, or for the one
-        place if there are no pieces.
+        from that of the mixture over its own standard deviation, at each place.
     """
 
     length: Array
@@ -77,25 +78,42 @@ class Way:
 
     def log_stay(self, c: float, scales: Array) -> Array:
         """Return the log probability that ``scale Z`` stays in ``-c .. c``, for each scale."""
-        z = self._level(c, scales)
+        z, first = c * scales, _outside(c * scales)
+        if self.wider is not None and self.off is not None:
+            worst = int(np.argmin(c * self.wider - np.abs(self.off)))
+            low, high = (
+                scales * (c * self.wider[worst] + side * self.off[worst]) for side in (1, -1)
+            )
+            first = scipy.special.ndtr(-low) + scipy.special.ndtr(-high)
+            z = self._level(c, scales, worst)
         outside = _outside(z)
         hazard = self.jumps * outside
         if len(self.length):
             hazard = hazard + (wandering if self.rough else turning)(self.length, self.steps, z)
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log1p(-outside) - hazard / (1.0 - outside))
+            return np.asarray(np.log1p(-np.minimum(first, 1.0)) - hazard / (1.0 - outside))
 
-    def _level(self, c: float, scales: Array) -> Array:
-        """Return the level that is left as often as the limits ``c wider -+ off`` are."""
-        if self.wider is None or self.off is None:
-            return c * scales
+    def _level(self, c: float, scales: Array, worst: int) -> Array:
+        """Return the level that is left as often as ``c wider -+ off`` are on the way from `worst`.
+
+        A piece counts by the places where its steps end: of one step, by its farther end alone.
+        """
+        assert self.wider is not None
+        assert self.off is not None
         weight = np.minimum(self.length, _TURNED * self.steps)
-        weight = weight if weight.sum() > 0 else np.ones(len(self.wider))
-        ends = [scales[:, None] * (c * self.wider + side * self.off) for side in (-1, 1)]
-        each = [np.exp(-0.5 * np.maximum(end, 0.0) ** 2) for end in ends]
+        weight = weight if weight.sum() > 0 else np.ones(len(weight))
+        farther = 0.5 + 0.5 / self.steps
+        forth = np.arange(len(weight)) >= worst
+        at = np.zeros(len(self.wider))
+        at[:-1] += weight * np.where(forth, 1.0 - farther, farther)
+        at[1:] += weight * np.where(forth, farther, 1.0 - farther)
+        at /= at.sum() or 1.0  # of one place alone there is no way
+        total = np.zeros(len(scales))
+        for side in (-1, 1):
+            end = scales[:, None] * (c * self.wider + side * self.off)
+            total += 0.5 * np.exp(-0.5 * np.maximum(end, 0.0) ** 2) @ at
         with np.errstate(divide="ignore"):
-            logs = np.log(0.5 * (each[0] + each[1]) @ (weight / weight.sum()))
-        return np.asarray(np.sqrt(np.minimum(-2.0 * logs, 1400.0)))
+            return np.asarray(np.sqrt(np.minimum(-2.0 * np.log(total), 1400.0)))
 
 
 Ways = Sequence[tuple[float, Sequence[Way]]]
@@ -226,10 +244,9 @@ def _ways(post: Moments, routes: list[tuple[int, Array, Array]]) -> Ways:
 
 
 def _moments(post: Moments, nu: int, places: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation amid the pieces, or at the one place."""
-    x = 0.5 * (places[1:] + places[:-1]) if len(places) > 1 else places
-    orders = np.full(len(x), nu)
-    return post._mean(x, orders), np.sqrt(post._var(x, orders))
+    """Return mean and standard deviation at places."""
+    orders = np.full(len(places), nu)
+    return post._mean(places, orders), np.sqrt(post._var(places, orders))
 
 
 def _way(post: Moments, nu: int, places: Array, steps: Array) -> Way:
