@@ -80,9 +80,9 @@ class Posterior(Moments):
         In one dimension c comes from the expected number of exits
         (:mod:`smoothderiv.answers.bands`); nothing is drawn. It is right for high levels and errs
         to the safe side where paths oscillate: 95 % bands hold 94.5 to 96.5 % of paths (93 to 97 %
-        of averages of unlike members; more at one place), 50 % bands 49 to 65 %. It is Student-like where a noise level was estimated. In several dimensions c is
-        a quantile over joint draws, so many that the standard error of the level is a twentieth of
-        ``1 - level``.
+        of averages of unlike members; more at one place), 50 % bands 49 to 65 %. It is Student-like
+        where a noise level was estimated. In several dimensions c is a quantile over joint draws,
+        so many that the standard error of the level is a twentieth of ``1 - level``.
 
         Parameters
         ----------

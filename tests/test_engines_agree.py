@@ -1,5 +1,7 @@
 """Law 6: where theory says that two engines are the same, they give the same numbers."""
 
+import dataclasses
+
 import contracts
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from scipy.interpolate import make_smoothing_spline
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
+from smoothderiv.model import ContradictionError
 from smoothderiv.splines import BSplineBasis
 
 RNG = np.random.default_rng(11)
@@ -84,3 +87,49 @@ def test_a_matern_process_is_the_same_by_markov_and_by_dense(name):
         assert_allclose(markov.std(ask, nu), dense.std(ask, nu), rtol=1e-7)
     assert_allclose(markov.log_evidence, dense.log_evidence, rtol=1e-9)
     assert_allclose(markov.edf, dense.edf, rtol=1e-8)
+
+
+EXACT = [
+    sd.RegressionSpline(6, 3, lam=1.0, order=2),
+    sd.SmoothingSpline(2, q=1.0),
+    sd.SmoothingSpline(2, q=0.0),
+    sd.AdaptiveSpline(2, knots=(0.0, 1.0), q=(1.0, 2.0)),
+    sd.GaussianProcess(sd.kernels.Matern52(0.3, 1.0), solver="markov"),
+    sd.GaussianProcess(sd.kernels.Matern52(0.3, 1.0), solver="dense"),
+    sd.GaussianProcess(sd.kernels.SquaredExponential(0.3, 1.0), solver="band"),
+]
+
+
+@pytest.mark.parametrize("model", EXACT, ids=lambda model: f"{model}"[:50])
+def test_exact_rows_that_agree_are_met_and_others_are_refused_by_name(model):
+    """Agreement is to rounding: 0.1 + 0.2 is 0.3, whatever else the curve has to meet."""
+    x = np.linspace(0, 1, 9)
+    noisy = sd.observe(x, 0.2 + 0.2 * x + 0.05 * np.cos(40 * x), 0.1)
+    pins = sd.observe([0.5, 0.5, 0.2], [0.1 + 0.2, 0.3, 0.24], 0.0)
+    for data in (pins + noisy, noisy + pins, pins + noisy + sd.observe([0.7], [0.2], 0.0, nu=1)):
+        post = model.condition(data)
+        assert_allclose(post([0.5, 0.2]), [0.3, 0.24], rtol=1e-9)
+        assert_allclose(post.std([0.5, 0.2]), 0.0, atol=3e-6)  # the dense nugget
+        assert np.isfinite(post.log_evidence)
+    with pytest.raises(ContradictionError, match=r"yerr: .*row 1"):
+        model.condition(sd.observe([0.5, 0.5], [0.3, 0.3 + 1e-9], 0.0) + noisy)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_exact_rows_determine_a_polynomial_without_noise(order):
+    """With q = 0 the state is known wherever the rows have determined it."""
+    poly = np.polynomial.Polynomial([1.0, 2.0, -3.0, 0.5][:order])
+    at = np.linspace(-0.5, 1.5, 9)
+    x = np.array([0.0, 0.3, 0.4, 0.8, 1.0, 1.0])
+    values = sd.observe(x, poly(x), 0.0)
+    slopes = sd.observe(x[1:4], poly.deriv()(x[1:4]), 0.0, nu=1) if order > 1 else values
+    for data in (values[:order], values, slopes + values[:1], values[-1:] + slopes + values):
+        post = sd.SmoothingSpline(order, q=0.0).condition(data)
+        assert_allclose(post(at), poly(at), atol=1e-11)
+        assert_allclose(post.std(at), 0.0, atol=1e-12)
+        assert_allclose(post.residuals(), 0.0, atol=1e-12)
+        if order > 1:
+            assert_allclose(post(at, 1), poly.deriv()(at), atol=1e-11)
+    bent = dataclasses.replace(values, y=values.y + 1e-6 * (np.arange(6) == 4))
+    with pytest.raises(ContradictionError, match=r"row [45]"):
+        sd.SmoothingSpline(order, q=0.0).condition(bent)

@@ -15,14 +15,14 @@ from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.memory import available
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import UndeterminedError
+from smoothderiv.model import ContradictionError, UndeterminedError
 from smoothderiv.observations import Observations
 
 Array: TypeAlias = NDArray[np.float64]
 
 LARGEST_CONDITION = 1e13
 _SAFE_CONDITION = 1e8  # below it a nugget changes a loss by less than a search looks at
-_SAME = 1e-8  # relative: exact rows that differ by less are the same row
+_SAME = 2.0**-40  # relative: exact rows that differ by less are the same row
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -206,7 +206,7 @@ def require_consistent(data: Observations) -> None:
     apart = np.abs(data.y[first] - data.y[second]) > np.maximum(_SAME * size, noise)
     if apart.any():
         one, two = sorted((int(first[apart][0]), int(second[apart][0])))
-        raise ValueError(
+        raise ContradictionError(
             f"yerr: row {two} is exact (yerr=0), but contradicts row {one} at the same place; "
             "correct one of them or give it a positive yerr"
         )

@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 
 MAX_DIMENSION = 13  # order 12 and its integral
 APART = 16  # rows from one that is marked to the next: APART - 1, 2 APART - 1, ..
+_ROUNDING = 2.0**-40  # of what an exact row is the sum of: exact rows that agree may differ by it
 _FAR = 1e4  # standard deviations squared, beyond which a mean is inserted last
 _SIZE = 8 * MAX_DIMENSION * (MAX_DIMENSION + 1)
 _loop = njit(cache=True, nogil=True, error_model="numpy")
@@ -203,9 +204,19 @@ def _update(U, D, mu, b, nu, y, variance, d):
             U[i * d + j] = old - lever * b[i]
             b[i] += old * g
         b[j] = g
-        U[nu * d + j] = lever * variance
+        U[nu * d + j] = lever * variance if F > 0.0 else f
         F = total
     return innovation, F
+
+
+@_inline
+def _contradicts(U, mu, nu, y, d):
+    """Tell whether an exact row that is determined already is not met, beyond rounding."""
+    left, size = y - mu[nu], abs(y) + abs(mu[nu])
+    for j in range(nu + 1, d):
+        left -= U[nu * d + j] * mu[j]
+        size += abs(U[nu * d + j] * mu[j])
+    return abs(left) > _ROUNDING * size
 
 
 @_inline
@@ -219,7 +230,7 @@ def _update_diffuse(U, D, E, mu, b, nu, y, variance, d):
         g = 0.0
         lever = f / infinite if infinite > 0.0 else (f / F if F > 0.0 else 0.0)
         first = E[j] > 0.0 and f != 0.0 and infinite == 0.0
-        before = innovation
+        known, before = F == 0.0 and infinite == 0.0, innovation
         innovation -= f * mu[j]
         if first:
             g = E[j] * f
@@ -247,7 +258,8 @@ def _update_diffuse(U, D, E, mu, b, nu, y, variance, d):
             b[i] = old * g + (0.0 if first else b[i])
         b[j] = g
         if j > nu:
-            U[nu * d + j] = 0.0 if infinite > 0.0 and not first else lever * variance
+            left = 0.0 if infinite > 0.0 and not first else lever * variance
+            U[nu * d + j] = f if known else left
     if infinite > 0.0:
         for i in range(d):
             b[i] = b[i] / infinite
@@ -302,7 +314,7 @@ def settle(rows, steps, start):
         count += inverse > 0.0
         if F > 0.0:
             logs += math.log(F)
-        elif e != 0.0 and clash == 0:
+        elif clash == 0 and _contradicts(U, mu, component[m], y[m], d):
             clash = m + 1
         m += 1
     state = np.empty((d + 1, d))
@@ -402,7 +414,7 @@ def forward(rows, steps, settled, gains, states, dims):
             if not 1e-100 < product < 1e100:
                 logs += math.log(product)
                 product = 1.0
-        elif e != 0.0 and clash == 0.0:
+        elif clash == 0.0 and _contradicts(U, mu, nu, y[i], d):
             clash = i + 1.0
         if keeps_errors:
             innovation[i], inverse[i] = e, g
@@ -849,10 +861,10 @@ def take(state, table, x, y, sd, nu, basis, weight):
     if not math.isnan(y):
         scaled, variance = y / unit, (sd / unit) * (sd / unit)
         if free:
-            e, F, _ = _update_diffuse(U, D, E, mu, b, nu, scaled, variance, d)
+            _, F, _ = _update_diffuse(U, D, E, mu, b, nu, scaled, variance, d)
         else:
-            e, F = _update(U, D, mu, b, nu, scaled, variance, d)
-        if F == 0.0 and e != 0.0:
+            _, F = _update(U, D, mu, b, nu, scaled, variance, d)
+        if F == 0.0 and _contradicts(U, mu, nu, scaled, d):
             return 4
         row = int(state[2])
         if row < len(table):

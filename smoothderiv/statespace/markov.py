@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.model import ContradictionError
 from smoothderiv.statespace import _error_loops, _loops, _score_loops, _smooth_loops, nearby
 from smoothderiv.statespace.priors import MarkovPrior, Steps
 from smoothderiv.statespace.states import (
@@ -241,7 +242,7 @@ class MarkovRows:
         if found[4] > 0:
             row = int(found[4]) - 1
             given = row if isinstance(self.sorting, slice) else int(self.sorting[row])
-            raise ValueError(
+            raise ContradictionError(
                 f"yerr: row {given} at x = {self.x[row]:g} is exact (yerr=0), but "
                 "contradicts other exact rows; correct one of them or give it a positive yerr"
             )
