@@ -6,7 +6,7 @@ import numpy as np
 
 from smoothderiv.average import ModelAverage
 from smoothderiv.gp import kernels
-from smoothderiv.gp.kernel import Kernel
+from smoothderiv.gp.kernel import Kernel, Prior
 from smoothderiv.gp.process import GaussianProcess
 from smoothderiv.gp.unknowns import least_scale
 from smoothderiv.model import Model
@@ -29,16 +29,16 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     third derivatives: both would say almost the same twice), of scales that the places can see.
     Fewer than 4 distinct rows (or 8 rows, if a noise level is unknown) tell no smoothness: they are
     met by a regression spline with as high a penalty as they determine. For x of more dimensions
-    the average of Gaussian processes of Matern 5/2 and rational quadratic covariance, a mixture of
+    the average of Gaussian processes of Matern and rational quadratic covariance, a mixture of
     squared exponentials of many lengths, which becomes the one that suffices. With `correlated`
     noise :func:`smoothderiv.noise.correlated.correlated_models`.
     """
+    highest = max(nu, int(np.atleast_2d(data.nu.T).sum(axis=0).max(initial=0)))
     if correlated:
-        return ModelAverage(correlated_models(data))
+        return ModelAverage(correlated_models(data, highest))
     if data.ndim > 1:
-        both = (kernels.Matern52(), kernels.RationalQuadratic())
+        both = (*_rough(highest, None), kernels.RationalQuadratic())
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
-    highest = max(nu, int(np.max(data.nu, initial=0)))
     rows, unknown = _distinct(data), len(data.estimated_orders)
     if rows < _TELLING or (unknown and len(data) < _TELLING_NOISE):
         return ModelAverage((_regression(highest, min(rows, len(data) - unknown)),))
@@ -47,11 +47,15 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, rows)]
     if data.is_of(0).any():
         scale = least_scale(data, _SEEN)
-        beliefs: list[Kernel] = [kernels.SquaredExponential(scale)]
-        if highest <= 3:
-            beliefs.append((kernels.Matern52 if highest <= 2 else kernels.Matern72)(scale))
-        models.extend(GaussianProcess(kernel, mean="constant") for kernel in beliefs)
+        beliefs = (kernels.SquaredExponential(scale), *_rough(highest, scale))
+        models += [GaussianProcess(kernel, mean="constant") for kernel in beliefs]
     return ModelAverage(tuple(models))
+
+
+def _rough(highest: int, scale: Prior | None) -> list[Kernel]:
+    """Return the roughest kernel from Matern 5/2 on that has the derivatives, 7/2 at most."""
+    found: tuple[Kernel, ...] = (kernels.Matern52(scale), kernels.Matern72(scale))
+    return [kernel for kernel in found if kernel.smoothness >= highest][:1]
 
 
 def _distinct(data: Observations) -> int:

@@ -198,7 +198,13 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
     found, tried, unsuitable = best_candidate(model.candidates(data, criterion), fit)
     if not tried:
         raise unsuitable or UndeterminedError(f"data: too few rows ({len(data)}) to tune {model}")
-    best, result = found or (model, None)
+    if found is None:
+        raise UndeterminedError(
+            f"{', '.join(unknown)}: {len(data)} rows tell nothing of it, since no candidate "
+            f"({', '.join(name for name, _ in tried)}) predicts rows that are left out; add rows, "
+            "or give it"
+        )
+    best, result = found
     return cast(M, reported(best, tried)), result
 
 

@@ -334,3 +334,12 @@ def test_a_variation_under_which_the_noise_goes_to_nothing_is_not_taken():
     assert tuned.noise[0] > 0.0
     with pytest.raises(ValueError, match="variation: at 3 q or the noise"):
         sd.tune(sd.AdaptiveSpline(3, variation=3.0), data)
+
+
+@pytest.mark.parametrize("q", [0.0, 30.0])
+def test_levels_beside_a_constant_density_are_those_of_the_smoothing_spline(q):
+    x = np.linspace(0, 1, 40)
+    data = sd.observe(x, x**2 + 0.1 * np.cos(40 * x))
+    model = sd.tune(sd.AdaptiveSpline(2, knots=(0, 1), q=(q, q)), data)
+    assert model.q == (q, q)
+    assert model.noise == sd.tune(sd.SmoothingSpline(2, q=q), data).noise

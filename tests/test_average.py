@@ -10,6 +10,7 @@ from scipy import special
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
+from smoothderiv.model import UnsuitableError
 from smoothderiv.tuning import tune_spread
 
 MODELS = (
@@ -317,3 +318,23 @@ def test_an_average_of_known_models_is_fitted_as_it_is():
     again = sd.smooth(data.of(0), tuned)
     assert again.model == tuned
     assert tuned.leader(again.model) is tuned.models[int(np.argmax(tuned.weights))]
+
+
+def test_members_that_cannot_hold_the_rows_are_passed_over():
+    """Whatever it is that they cannot hold."""
+    x = np.linspace(0, 1, 30)
+    data = sd.observe(x, wave(x, 0), 0.1) + sd.observe(x[::5], wave(x[::5], 2), 5.0, nu=2)
+    able = sd.SmoothingSpline(3)
+    for unable in (
+        sd.SmoothingSpline(2),
+        sd.GaussianProcess(sd.kernels.Matern32()),
+        sd.RegressionSpline(degree=1, order=1, lam=None),
+        sd.GaussianProcess(sd.kernels.SquaredExponential((1.0, 1.0))),
+        sd.GaussianProcess(sd.kernels.SquaredExponential(), solver="iterative"),
+    ):
+        exact = getattr(unable, "solver", "") == "iterative"  # which bounds its error by the noise
+        rows = data + sd.observe([0.5], [0.2], 0.0) if exact else data
+        post = sd.smooth(rows, sd.ModelAverage((unable, able)))
+        assert post.model.shares() == ("100 % SmoothingSpline(order=3)",)
+        with pytest.raises(UnsuitableError):
+            sd.smooth(rows, sd.ModelAverage((unable,)))

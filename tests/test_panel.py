@@ -379,3 +379,8 @@ def test_the_same_distances_at_other_times_share_nothing():
         post = model.condition(sd.observe(mine.t, mine.y))
         assert_array_equal(rows["std_0"], post.std(times[[29]]))
     assert out.std_0[0] != out.std_0[1]
+
+
+def test_a_shared_tuning_has_the_derivatives_that_are_asked():
+    table = sd.smooth_panel(panel((30, 30)), "id", "t", {"pos": 0}, nu=(0, 3), share="tuning")
+    assert table["mean_3"].notna().all()

@@ -430,3 +430,30 @@ def test_an_estimate_shows_itself_in_a_few_lines():
     ]
     assert repr(two).startswith("DerivativeEstimate: 100 places of 2 series\n  mean from ")
     assert repr(sd.differentiate(x, y[0], at=[])) == "DerivativeEstimate: 0 places"
+
+
+@pytest.mark.parametrize("nu", [2, 3, 5])
+def test_the_derivatives_asked_are_there_whatever_the_data(nu):
+    """Of curves, of surfaces, and beside correlated noise."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 1, 25)
+    curve = sd.observe(x, np.sin(6 * x) + 0.1 * rng.normal(size=25), 0.1)
+    places = rng.uniform(size=(25, 2))
+    surface = sd.observe(places, places[:, 0] ** 2 + 0.1 * rng.normal(size=25), 0.1)
+    order = {1: nu, 2: (nu - 1, 1)}
+    for data, options in ((curve, {}), (curve, {"correlated": True}), (surface, {})):
+        post = sd.smooth(data, nu=nu, **options)
+        assert post.highest_order >= nu
+        assert np.isfinite(post.std(data.x[:2], order[data.ndim])).all()
+
+
+def test_autocorrelation_is_told_whatever_is_asked():
+    rng = np.random.default_rng(0)
+    error = np.zeros(120)
+    for i, white in enumerate(rng.normal(size=120)):
+        error[i] = 0.8 * error[i - 1] + 0.6 * white
+    x = np.linspace(0, 1, 120)
+    data = sd.observe(x, np.sin(6 * x) + 0.2 * error)
+    for nu in (1, 2, 3):
+        with pytest.warns(sd.NoiseWarning, match="autocorrelated"):
+            sd.smooth(data, nu=nu)

@@ -224,3 +224,44 @@ def test_a_search_has_ended_where_slopes_promise_what_the_criterion_does_not_hol
     search = dataclasses.replace(search, curvature=curvature)
     end = Optimum(np.zeros(1), 1e-9, gradient, (np.zeros((1, 1)), np.zeros(1)))
     assert bool(_left_to_gain(search, end)) == ended
+
+
+def test_what_is_held_is_held_by_every_criterion():
+    """GCV of a held penalty moves the level alone; without a penalty it says no level at all."""
+    x = np.linspace(0, 1, 40)
+    data = sd.observe(x, np.sin(6 * x) + 0.1 * np.random.default_rng(0).standard_normal(40))
+    for lam in (0.0, 1e-3, 1.0):
+        for criterion in ("evidence", "gcv", "loo"):
+            model = sd.tune(sd.RegressionSpline(10, lam=lam, order=2), data, criterion)
+            assert model.lam == lam
+            assert model.tuning.ends == ()
+    spline = sd.RegressionSpline(10, 5, 1e-3, 2)
+
+    def gcv(level):
+        post = dataclasses.replace(spline, noise={0: level}).condition(data)
+        return np.log((post.residuals() ** 2).sum() / (40 - post.edf) ** 2)
+
+    best = sd.tune(spline, data, "gcv").noise[0]
+    assert gcv(best) < min(gcv(best * factor) for factor in (0.03, 0.3, 0.97, 1.03, 3.0, 30.0))
+
+
+@pytest.mark.parametrize("yerr", [0.1, None])
+def test_gcv_counts_knots_by_itself(yerr):
+    x = np.linspace(0, 1, 60)
+    data = sd.observe(x, np.sin(15 * x) + 0.1 * np.random.default_rng(1).standard_normal(60), yerr)
+
+    def gcv(knots):
+        model = sd.tune(sd.RegressionSpline(knots, lam=0.0), data)
+        post = model.condition(data)
+        return np.log((post.residuals() ** 2).sum() / (60 - post.edf) ** 2)
+
+    best = sd.tune(sd.RegressionSpline(lam=0.0), data, "gcv").knots
+    tried = sd.tune(sd.RegressionSpline(lam=0.0), data, "gcv").tuning.tried if yerr is None else ()
+    counts = [int(name.split("knots=")[1][:-1]) for name, _ in tried] or range(9)
+    assert gcv(best) <= min(gcv(count) for count in counts) + 1e-9
+
+
+def test_nothing_that_predicts_is_no_answer():
+    data = sd.observe([0.0, 0.3, 0.6, 1.0], [0.0, 1.0, 0.0, 1.0], 0.1)
+    with pytest.raises(UndeterminedError, match=r"knots: 4 rows tell nothing of it"):
+        sd.tune(sd.RegressionSpline(degree=3, lam=0.0), data)

@@ -15,7 +15,7 @@ from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.memory import available
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import ContradictionError, UndeterminedError
+from smoothderiv.model import ContradictionError, UndeterminedError, UnsuitableError
 from smoothderiv.observations import Observations
 
 Array: TypeAlias = NDArray[np.float64]
@@ -26,7 +26,7 @@ _SAME = 2.0**-40  # relative: exact rows that differ by less are the same row
 LOG_2PI = float(np.log(2 * np.pi))
 
 
-class NoFactorError(ValueError):
+class NoFactorError(UnsuitableError):
     """A matrix has no Cholesky factor, even with the nugget that is allowed."""
 
 
@@ -66,7 +66,7 @@ class Factor:
         diagonal = assembly.variances(kernel, layout) + sd**2
         if not (diagonal > 0).all():
             row = int(layout.rows[np.argmin(diagonal)])
-            raise ValueError(
+            raise UnsuitableError(
                 f"data: row {row} is exact, but the kernel {kernel!r} leaves nothing free there; "
                 "leave the row out, or add a kernel that can follow it"
             )
@@ -181,7 +181,7 @@ def check_size(n: int) -> None:
     free = available()
     need = 8.0 * n * n
     if need > 0.9 * free:
-        raise ValueError(
+        raise UnsuitableError(
             f"data: {n} rows need a matrix of {need / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
             "are available; fit fewer rows, use solver='iterative', or in one dimension a Matern "
             "kernel or sd.SmoothingSpline, which are O(n)"

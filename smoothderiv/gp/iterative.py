@@ -17,7 +17,7 @@ from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.memory import available
 from smoothderiv.gp.preconditioner import Preconditioner
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import Levels, Noise
+from smoothderiv.model import Levels, Noise, UnsuitableError
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 
@@ -160,14 +160,14 @@ def sample(data: Observations) -> Observations:
 def _check(data: Observations) -> None:
     """Refuse exact rows, and more rows than the preconditioner fits in memory for."""
     if data.exact.any():
-        raise ValueError(
+        raise UnsuitableError(
             f"yerr: row {int(np.argmax(data.exact))} is exact (yerr=0), but solver='iterative' "
             "bounds its error by the noise; give every row a positive yerr, or use solver='dense'"
         )
     free = available()
     need = 8.0 * len(data) * (3 * _rank(len(data)) + 6 * _COLUMNS)
     if need > 0.9 * free:
-        raise ValueError(
+        raise UnsuitableError(
             f"data: {len(data)} rows need {need / 2**30:.1f} GiB for solver='iterative', but "
             f"{free / 2**30:.1f} GiB are available; fit fewer rows"
         )

@@ -17,7 +17,14 @@ from smoothderiv.gp.criteria import MOST_LEFT_OUT
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.trend import Mean, check_mean
 from smoothderiv.minimiser import Search
-from smoothderiv.model import Noise, SearchedModel, check_noise, missing_noise, require_known
+from smoothderiv.model import (
+    Noise,
+    SearchedModel,
+    UnsuitableError,
+    check_noise,
+    missing_noise,
+    require_known,
+)
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace._loops import MAX_DIMENSION
@@ -166,18 +173,19 @@ class GaussianProcess(SearchedModel):
         if self.solver in ("dense", "band", "iterative"):
             return False
         if data.ndim > 1 and self.solver == "markov":
-            raise ValueError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
+            raise UnsuitableError(f"solver: 'markov' is for 1-D x, not {data.ndim} dimensions")
         return data.ndim == 1 and markov.is_markov(self.kernel)
 
     def require_fit(self, data: Observations) -> None:
         """Refuse data that no process of this kernel can have."""
-        self.kernel.check_ndim(data.ndim)
-        total = data.nu.reshape(len(data), -1).sum(axis=1)
-        if len(total) and total.max() > self.kernel.smoothness:
-            try:
+        words, total = "", data.nu.reshape(len(data), -1).sum(axis=1)
+        try:
+            self.kernel.check_ndim(data.ndim)
+            if len(total):
+                words = f" (row {int(np.argmax(total))} of the data)"
                 self.kernel.require_order(int(total.max()))
-            except ValueError as error:
-                raise ValueError(f"{error} (row {int(np.argmax(total))} of the data)") from None
+        except ValueError as error:
+            raise UnsuitableError(f"{error}{words}") from None
 
     def candidates(self, data: Observations, criterion: str) -> Iterable[Iterable[GaussianProcess]]:
         """Yield this model: it has no discrete unknowns."""
@@ -203,7 +211,7 @@ class GaussianProcess(SearchedModel):
             return "band"
         band.require_affordable(self, data)
         if criterion == "loo" and len(data) > MOST_LEFT_OUT:
-            raise ValueError(
+            raise UnsuitableError(
                 f"criterion: 'loo' of {self.kernel!r} takes the matrix of all rows many times, for "
                 f"at most {MOST_LEFT_OUT} rows, not {len(data)}; use 'evidence', or in one "
                 "dimension one Matern kernel or SquaredExponential, which are O(n)"

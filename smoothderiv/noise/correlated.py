@@ -27,18 +27,20 @@ _SEEN = 5.0  # distances of neighbours: at smaller scales a process passes for s
 _ROUGH = 0.6  # weight of the roughest members from which on correlation is looked for
 
 
-def correlated_models(data: Observations) -> tuple[Model, ...]:
+def correlated_models(data: Observations, highest: int = 0) -> tuple[Model, ...]:
     """Return models of f with correlated noise of the values: Matern 7/2, squared exponential.
 
+    That is, those which have derivatives up to the `highest`.
     The noise beside the white one is an Ornstein-Uhlenbeck process (``Matern12``; AR(1) at even
     steps), whose variance and correlation length are tuned with the curve. The scale of the curve
     is at least 5 times the distance of neighbours, as :class:`.AtLeast` has it: a quicker one would
     be such noise by another name. The squared exponential takes the matrix of all rows, and is left
-    out for more than 1000; the rest is O(n).
+    out for more than 1000 where the Matern suffices, which is O(n).
     """
     mean = "constant" if data.is_of(0).any() else 0.0
     scale = least_scale(data, _SEEN)
-    beliefs = (Matern72(scale), SquaredExponential(scale))[: 2 if len(data) <= _BY_MATRIX else 1]
+    beliefs = [k for k in (Matern72(scale), SquaredExponential(scale)) if k.smoothness >= highest]
+    beliefs = beliefs if len(data) <= _BY_MATRIX else beliefs[:1]
     return tuple(GaussianProcess(kernel + Nuisance(Matern12()), mean=mean) for kernel in beliefs)
 
 
@@ -146,5 +148,5 @@ def _gains(data: Observations) -> NoiseGains:
 def _is_rough(model: Model) -> bool:
     """Tell whether a member of the default is of its roughest."""
     if isinstance(model, GaussianProcess):
-        return isinstance(model.kernel, Matern52)
+        return isinstance(model.kernel, Matern52 | Matern72)
     return isinstance(model, AdaptiveSpline) and model.order < 3

@@ -125,7 +125,7 @@ class Question:
 
 def answer(question: Question, series: Series) -> Answer:
     """Fit one series and ask it; say what is wrong instead of raising it."""
-    with held() as told:
+    with held() as told, np.errstate(all="ignore"):
         try:
             data = series.observations()
             if not len(data):

@@ -21,9 +21,10 @@ _MOST = 32  # series that say what is common to all
 _KIND = "evidence"
 
 
-def tune_together(model: Model | None, series: Sequence[Series]) -> Model:
+def tune_together(model: Model | None, series: Sequence[Series], nu: int = 0) -> Model:
     """Return `model` with the unknown fields filled that suit the series together.
 
+    By default a smoothing spline that has the derivatives observed, and `nu`.
     The criterion is the sum of theirs. Where that of a series leaves the scale of its noise free
     (all of its noise is unknown), the squares of the scales found are averaged by numbers of rows.
     """
@@ -32,7 +33,7 @@ def tune_together(model: Model | None, series: Sequence[Series]) -> Model:
     if model is None:
         from smoothderiv.statespace.smoother import SmoothingSpline
 
-        highest = max((int(rows.nu.max()) for rows in data), default=0)
+        highest = max([nu, *(int(rows.nu.max()) for rows in data)])
         model = SmoothingSpline(order=max(3, highest + 1))
     if data and not model.unknown(data[0]):
         return model

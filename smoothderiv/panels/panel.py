@@ -180,7 +180,8 @@ class Panel:
         if share not in (None, "tuning"):
             raise ValueError(f"share: {share!r}, but None or 'tuning' is needed")
         if share == "tuning":
-            model = tune_together(model, [self.series(number) for number in range(len(self))])
+            every = [self.series(number) for number in range(len(self))]
+            model = tune_together(model, every, max(orders))
         return Question(model, places, orders, check_level(level))
 
     def _asked(self, at: Any) -> Any:

@@ -73,6 +73,9 @@ class Criterion:
         if self._criterion == "gcv" and self._lam_free:
             names, ends, lower, upper = names[:1], ends[:1], lower[:1], upper[:1]
         starts = self._starts()[:, : len(names)]
+        if self._criterion == "gcv" and not self._lam_free and self._system.kind != "penalised":
+            lower = upper = starts[0]  # which residuals tell, whatever it is
+            ends = [("", "")] * len(names)
         if self._is_flat():
             ends[0] = ("", "")
             starts[:, 0] = self._even_share()
@@ -187,7 +190,7 @@ class Criterion:
         groups = len(system.keys)
         if self._criterion == "gcv":
             n = int(system.counts.sum())
-            squares = (solution.squares[:groups] / levels**2).sum()
+            squares = (solution.squares[:groups] / self._given**2).sum()  # not by what is tuned
             squares = squares or np.finfo(float).tiny  # y that any curve meets: the smoothest
             edf = (solution.traces[:groups] / levels**2).sum()
             return 0.5 * n * (np.log(n * squares) - 2 * np.log(n - edf))
@@ -266,6 +269,8 @@ class Criterion:
         return float(next(size for size in sizes if size > 0))
 
     def _starts(self) -> Array:
+        if not self._lam_free and self._criterion == "gcv" and self._system.kind == "penalised":
+            return np.linspace(self._lower, self._upper, _GRID)
         if not self._lam_free:
             levels = self._fixed_point(self._system, lambda levels: self._model.lam)
             return np.asarray(np.log(levels[self._unknown])[None, :])
@@ -306,7 +311,8 @@ class Criterion:
         _, lam, levels = self._parameters(finite)
         if self._lam_free and np.isneginf(point[0]) and self._plain_is_determined():
             lam = 0.0
-        if self._criterion == "gcv" and len(self._unknown):
+        free = self._lam_free or self._system.kind != "penalised"  # else the level was tuned
+        if self._criterion == "gcv" and len(self._unknown) and free:
             system, lam_scaled, unit = self._parameters(finite)
             solution = system.solve(lam_scaled, unit)
             edf = float((solution.traces[:1] / unit**2).sum())

@@ -17,6 +17,7 @@ from smoothderiv.model import (
     Levels,
     Noise,
     SearchedModel,
+    UnsuitableError,
     check_noise,
     missing_noise,
     require_known,
@@ -226,9 +227,11 @@ class RegressionSpline(SearchedModel):
         return Criterion(self, data, criterion).search()
 
     def merit(self, data: Observations, criterion: str) -> float:
-        """Return evidence (penalised) or leave-one-out log density (plain), or minus log GCV."""
-        if self.kind != "plain" and self.tuning is not None:
+        """Return minus log GCV where that is asked, evidence, or leave-one-out density (plain)."""
+        if (criterion == "gcv" or self.kind != "plain") and self.tuning is not None:
             return -self.tuning.loss
+        if criterion == "gcv":
+            return -Criterion(self, data, criterion).loss(np.empty(0))[0]
         if self.kind != "plain" and criterion == "evidence":
             return self.condition(data).log_evidence
         return float(self.condition(data).loo().log_density.sum())
@@ -240,14 +243,14 @@ class RegressionSpline(SearchedModel):
         """Refuse data that no spline of this degree can represent."""
         require_rows(data)
         if data.ndim > 1:
-            raise ValueError(
+            raise UnsuitableError(
                 f"x: {data.ndim} dimensions, but a spline is a curve of one; "
                 "use sd.GaussianProcess for several"
             )
         above = data.nu > self.degree
         if above.any():
             row = int(np.argmax(above))
-            raise ValueError(
+            raise UnsuitableError(
                 f"nu: row {row} observes order {data.nu[row]}, but a spline of degree "
                 f"{self.degree} has none above {self.degree}; use RegressionSpline(degree="
                 f"{data.nu[row] + 2})"

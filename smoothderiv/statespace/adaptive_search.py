@@ -20,7 +20,7 @@ from smoothderiv.statespace.adaptive import AdaptiveSpline
 from smoothderiv.statespace.adaptive_loss import ENOUGH, RANGE, Fit, Objective
 from smoothderiv.statespace.levels import rough_levels
 from smoothderiv.statespace.smoother import SmoothingSpline
-from smoothderiv.tuning import Spread, Tuning, fit_quietly, tune_spread
+from smoothderiv.tuning import Spread, Tuning, fit_quietly, tune, tune_spread
 
 Array = NDArray[np.float64]
 
@@ -173,6 +173,9 @@ def _of_other_mean(fit: Fit) -> tuple[list[AdaptiveSpline], list[float]]:
 
 def _with_levels(model: AdaptiveSpline, data: Observations) -> AdaptiveSpline:
     """Return the model with its noise levels tuned and q held."""
+    if model.is_constant:
+        uniform = tune(model.uniform(), data)
+        return dataclasses.replace(model, noise=uniform.noise, tuning=uniform.tuning)
     objective = Objective(model, data, missing_noise(model.noise, data))
     logs, knots = np.log(model.q or ()), objective.knots
     rough = rough_levels(data, objective.levels)

@@ -18,6 +18,7 @@ from smoothderiv.model import (
     Noise,
     SearchedModel,
     UndeterminedError,
+    UnsuitableError,
     check_noise,
     missing_noise,
     require_known,
@@ -138,13 +139,13 @@ class SmoothingSpline(SearchedModel):
 
     def _check(self, data: Observations) -> None:
         if data.ndim > 1:
-            raise ValueError(
+            raise UnsuitableError(
                 f"x: {data.ndim} dimensions, but SmoothingSpline is for curves of one variable; "
                 "use GaussianProcess(kernel)"
             )
         if data.nu.max(initial=0) >= self.order:
             worst = int(data.nu.max())
-            raise ValueError(
+            raise UnsuitableError(
                 f"nu: row {int(data.nu.argmax())} observes order {worst}, but with order="
                 f"{self.order} only derivatives below {self.order} exist; use "
                 f"SmoothingSpline(order={worst + 1}) or more"

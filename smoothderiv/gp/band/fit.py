@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from smoothderiv.gp.band import _loops, _window_loops
 from smoothderiv.gp.band.pins import Pinned
 from smoothderiv.gp.band.reduction import Reduced
+from smoothderiv.model import UnsuitableError
 
 Array: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
@@ -21,7 +22,7 @@ _MOST = 2**29  # numbers in a band: 4 GiB
 _BLOCK = 32  # rows of one panel that are reflected together
 
 
-class BandSizeError(ValueError):
+class BandSizeError(UnsuitableError):
     """A length is so short against the distances of the data that a band does not fit in memory."""
 
 

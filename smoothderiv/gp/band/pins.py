@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.band import _loops
+from smoothderiv.model import UnsuitableError
 
 if TYPE_CHECKING:
     from smoothderiv.gp.band.fit import BandFit
@@ -19,7 +20,7 @@ Places: TypeAlias = NDArray[np.int64]
 _SPENT = 1e-10  # of its deviation: what other exact rows may leave of a row
 
 
-class SpentPinsError(ValueError):
+class SpentPinsError(UnsuitableError):
     """Exact rows say each other's values to rounding."""
 
 

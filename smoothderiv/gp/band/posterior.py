@@ -23,7 +23,7 @@ from smoothderiv.gp.kernels import SquaredExponential
 from smoothderiv.gp.process_posterior import ProcessPosterior
 from smoothderiv.gp.quadrature import panels
 from smoothderiv.gp.trend import Trend
-from smoothderiv.model import Levels, Noise, UndeterminedError
+from smoothderiv.model import Levels, Noise, UndeterminedError, UnsuitableError
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ def _are_enough(model: GaussianProcess, data: Observations) -> bool:
 def _require(model: GaussianProcess, data: Observations) -> None:
     """Refuse what the band solver cannot do."""
     if data.ndim > 1:
-        raise ValueError(f"solver: 'band' is for 1-D x, not {data.ndim} dimensions")
+        raise UnsuitableError(f"solver: 'band' is for 1-D x, not {data.ndim} dimensions")
     exact = int(data.exact.sum())
     if exact > _MOST_EXACT or exact == len(data):
-        raise ValueError(
+        raise UnsuitableError(
             f"solver: {exact} of {len(data)} rows are exact (yerr=0), the first of them row "
             f"{int(np.argmax(data.exact))}; 'band' takes at most {_MOST_EXACT} beside others; use "
             "solver='dense', 'auto', or a Matern kernel, which is O(n) and holds to any number"
@@ -98,7 +98,7 @@ def require_affordable(model: GaussianProcess, data: Observations) -> None:
         return
     exact = int(data.exact.sum())
     if exact and len(data) > MOST_BY_MATRIX:
-        raise ValueError(
+        raise UnsuitableError(
             f"data: {exact} rows are exact (yerr=0), the first of them row "
             f"{int(np.argmax(data.exact))}, which takes the matrix of all {len(data)} rows, "
             "O(n^3); give them a small yerr, use a Matern kernel, which is O(n), or insist by "
