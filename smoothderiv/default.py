@@ -6,10 +6,11 @@ import numpy as np
 
 from smoothderiv.average import ModelAverage
 from smoothderiv.gp import kernels
-from smoothderiv.gp.kernel import Kernel, Prior
+from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.process import GaussianProcess
+from smoothderiv.gp.radial import Scale
 from smoothderiv.gp.unknowns import least_scale
-from smoothderiv.model import Model
+from smoothderiv.model import Model, UndeterminedError, require_rows
 from smoothderiv.noise.correlated import correlated_models
 from smoothderiv.observations import Observations
 from smoothderiv.splines.regression import RegressionSpline
@@ -18,6 +19,7 @@ from smoothderiv.statespace.adaptive import AdaptiveSpline
 _TELLING = 4  # distinct rows from which on smoothness is weighed
 _TELLING_NOISE = 8  # rows from which on it is, if a noise level is unknown
 _SEEN = 1.5  # distances of neighbours: at smaller scales a process passes for white noise
+_SEEN_BESIDE = 1.0  # the same where neighbours lie on all sides
 
 
 def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> ModelAverage:
@@ -30,14 +32,18 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     Fewer than 4 distinct rows (or 8 rows, if a noise level is unknown) tell no smoothness: they are
     met by a regression spline with as high a penalty as they determine. For x of more dimensions
     the average of Gaussian processes of Matern and rational quadratic covariance, a mixture of
-    squared exponentials of many lengths, which becomes the one that suffices. With `correlated`
+    squared exponentials of many lengths, which becomes the one that suffices, of scales as above.
+    With `correlated`
     noise :func:`smoothderiv.noise.correlated.correlated_models`.
     """
     highest = max(nu, int(np.atleast_2d(data.nu.T).sum(axis=0).max(initial=0)))
     if correlated:
         return ModelAverage(correlated_models(data, highest))
     if data.ndim > 1:
-        both = (*_rough(highest, None), kernels.RationalQuadratic())
+        require_rows(data)
+        _require_surface(data)
+        scales = least_scale(data, _SEEN_BESIDE)
+        both = (*_rough(highest, scales), kernels.RationalQuadratic(scales))
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
     rows, unknown = _distinct(data), len(data.estimated_orders)
     if rows < _TELLING or (unknown and len(data) < _TELLING_NOISE):
@@ -52,10 +58,29 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     return ModelAverage(tuple(models))
 
 
-def _rough(highest: int, scale: Prior | None) -> list[Kernel]:
+def _rough(highest: int, scale: Scale) -> list[Kernel]:
     """Return the roughest kernel from Matern 5/2 on that has the derivatives, 7/2 at most."""
     found: tuple[Kernel, ...] = (kernels.Matern52(scale), kernels.Matern72(scale))
     return [kernel for kernel in found if kernel.smoothness >= highest][:1]
+
+
+def _require_surface(data: Observations) -> None:
+    """Refuse rows that tell no smoothness, and dimensions along which nothing is said at all."""
+    least = data.ndim + 2 + bool(len(data.estimated_orders))  # one more than a plane, or the noise
+    rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0))
+    if rows < least:
+        raise UndeterminedError(
+            f"data: {rows} distinct rows tell no smoothness in {data.ndim} dimensions, for which "
+            f"{least} are needed; add rows, or give a model such as GaussianProcess("
+            "kernels.Matern52(scale, sigma), noise={0: level})"
+        )
+    silent = (np.ptp(data.x, axis=0) == 0) & ~data.nu.any(axis=0)
+    if silent.any():
+        axis = int(np.argmax(silent))
+        raise UndeterminedError(
+            f"x: dimension {axis} is {data.x[0, axis]:g} in all of {len(data)} rows, which say "
+            "nothing of how f varies along it; leave it out, or add rows elsewhere along it"
+        )
 
 
 def _distinct(data: Observations) -> int:

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
+from smoothderiv.model import UndeterminedError
 
 
 def test_smooth_fits_values_slopes_and_curvatures_together():
@@ -457,3 +458,29 @@ def test_autocorrelation_is_told_whatever_is_asked():
     for nu in (1, 2, 3):
         with pytest.warns(sd.NoiseWarning, match="autocorrelated"):
             sd.smooth(data, nu=nu)
+
+
+@pytest.mark.parametrize("n", [15, 30])
+def test_noise_does_not_pass_for_a_surface(n):
+    """A process quicker than neighbours are apart is as likely as white noise."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        places = rng.uniform(size=(n, 2)) * [1.0, 1e3]
+        post = sd.smooth(sd.observe(places, 5 + 0.1 * rng.standard_normal(n)))
+        assert all(level > 0.04 for level in post.noise.values())
+        assert post.edf < n / 2
+        assert (post.gradient([[0.5, 500.0]]).std * [1.0, 1e3] < 2.0).all()
+
+
+def test_a_surface_of_which_too_little_is_said_is_refused():
+    rng = np.random.default_rng(0)
+    places = rng.uniform(size=(12, 2))
+    y = places[:, 0] + 0.1 * rng.standard_normal(12)
+    for rows in (places[:4], np.repeat(places[:4], 3, axis=0)):
+        with pytest.raises(UndeterminedError, match=r"data: 4 distinct rows .* 5 are needed"):
+            sd.smooth(sd.observe(rows, y[: len(rows)]))
+    line = places * [1.0, 0.0] + [0.0, 0.5]
+    with pytest.raises(UndeterminedError, match=r"x: dimension 1 is 0\.5 in all of 12 rows"):
+        sd.smooth(sd.observe(line, y))
+    slopes = sd.observe(line[:3], [0.1, -0.1, 0.05], 0.1, nu=(0, 1))
+    assert np.isfinite(sd.smooth(sd.observe(line, y) + slopes)(line)).all()

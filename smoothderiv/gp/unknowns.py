@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.typing import NDArray
 
 from smoothderiv.gp import assembly
@@ -338,14 +339,23 @@ class Unknowns:
         return low, high
 
 
-def least_scale(data: Observations, gaps: float) -> AtLeast | None:
+def least_scale(data: Observations, gaps: float) -> AtLeast | tuple[AtLeast | None, ...] | None:
     """Return the least scale of a process that these places see: so many distances of neighbours.
 
-    A process of a smaller scale fits noise as well as noise does, with slopes without bound. None
-    where all places are one.
+    A process of a smaller scale fits noise as well as noise does, with slopes without bound. In
+    several dimensions one for each, by nearest neighbours where each has the unit of its span. None
+    where all places are one, and of a dimension in which they are.
     """
-    apart = np.diff(np.unique(data.x))
-    return AtLeast(gaps * float(np.median(apart))) if len(apart) else None
+    if data.ndim == 1:
+        apart = np.diff(np.unique(data.x))
+        return AtLeast(gaps * float(np.median(apart))) if len(apart) else None
+    span = np.ptp(data.x, axis=0)
+    places = np.unique(data.x[:, span > 0] / span[span > 0], axis=0)
+    if len(places) < 2:
+        return None
+    nearest = scipy.spatial.cKDTree(places).query(places, k=2)[0][:, 1]
+    reach = gaps * float(np.median(nearest)) * span
+    return tuple(AtLeast(float(one)) if one > 0 else None for one in reach)
 
 
 def thinned(data: Observations, few: int) -> NDArray[np.intp]:
