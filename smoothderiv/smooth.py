@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import one_order
+from smoothderiv._validate import floats, one_order
 from smoothderiv._warn import held, warn
 from smoothderiv.observations import Observations, observe
 
@@ -312,9 +312,9 @@ def differentiate(
         "correlated": correlated,
         "circular": circular,
     }
-    samples = np.asarray(y)
+    samples = floats(y, "y")
     if samples.ndim < 2:
-        return _differentiate(x, y, nu, yerr, where, options)
+        return _differentiate(x, samples, nu, yerr, where, options)
     if np.shape(x) != (samples.shape[axis],):
         raise ValueError(
             f"x: shape {np.shape(x)}, but y of shape {samples.shape} has {samples.shape[axis]} "
@@ -360,5 +360,5 @@ def _error_series(
     """Return what finds the errors of one series: shared, or one for each sample of y."""
     if yerr is None or np.shape(yerr) != samples.shape:
         return lambda k: yerr
-    errors = np.moveaxis(np.asarray(yerr), axis, -1)
+    errors = np.moveaxis(floats(yerr, "yerr"), axis, -1)
     return lambda k: errors[k]

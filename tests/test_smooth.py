@@ -240,6 +240,22 @@ def test_many_series_at_once_along_any_axis():
         sd.differentiate(x, y, axis=0)
 
 
+@pytest.mark.parametrize("series", [(), (2,)], ids=["one", "two"])
+def test_what_is_masked_is_missing(series):
+    """Of y and of its errors, in one series or in each of several."""
+    x = np.linspace(0, 1, 30)
+    hidden = np.zeros((*series, 30), dtype=bool)
+    hidden[..., 7] = True
+    rng = np.random.default_rng(0)
+    y, yerr = wave(x) + 0.05 * rng.standard_normal(hidden.shape), np.full(hidden.shape, 0.05)
+    y[hidden], yerr[hidden] = 1e6, -1.0
+    y, yerr = np.ma.masked_array(y, hidden), np.ma.masked_array(yerr, hidden)
+    est = sd.differentiate(x, y, yerr=yerr)
+    fits = np.atleast_1d(est.posterior)
+    assert [fit.data.n_missing for fit in fits] == [1] * len(fits)
+    assert np.abs(est.mean).max() < 100
+
+
 def test_frame_is_the_answers_as_a_table():
     post = sd.smooth(mixed_data())
     x = np.linspace(0, 1, 5)
