@@ -26,7 +26,8 @@ def summarised(data: Observations, few: int) -> Observations:
     """Return `binned` data, or the data themselves where bins would hide some of the curve.
 
     They would if rows of an order scatter more about the line through their bin than beside each
-    other, or bins more than rows beside each other.
+    other, or bins more than rows beside each other. Where most rows beside each other are on a
+    line, as rounded values are, any scatter about a bin's is more.
     """
     out, size = binned(data, few), -(-len(data) // few)
     for order in data.orders:
@@ -35,7 +36,7 @@ def summarised(data: Observations, few: int) -> Observations:
         # three standard errors of the least count
         chance = 4.0 / math.sqrt(max(len(bins), 1) / 3.0)
         for found in (_scatter(rows, size), _scatter(bins, 3)):
-            if found > 0 and not math.log(found / beside) < _WITHIN + chance:
+            if not found < beside * math.exp(_WITHIN + chance) and found > 0:
                 return data
     return out
 
