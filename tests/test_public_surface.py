@@ -39,7 +39,7 @@ PUBLIC = [
 ]
 # What each part may import of the package; DESIGN: cli, plotting, dynamics -> smooth -> engines,
 # tuning -> model, posterior -> observations. Splines and state space never import each other.
-BASE = {"_validate", "_places", "_frames", "_labels", "_warn", "observations"}
+BASE = {"_files", "_validate", "_places", "_frames", "_labels", "_warn", "observations"}
 SEAM = BASE | {
     "answers",
     "binning",
@@ -52,6 +52,7 @@ SEAM = BASE | {
     "tuning",
 }
 MAY_IMPORT = {
+    "_files": set(),
     "_validate": set(),
     "_places": {"_validate"},
     "_frames": {"_validate"},

@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import os
 import pickle
+import stat
 import zoneinfo
 
 import matplotlib as mpl
@@ -137,6 +139,30 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         sd.load(tmp_path / "none.npz")
 
 
+def test_a_bit_that_flips_is_refused_or_changes_nothing(tmp_path):
+    """A file is checked by its sums, but for what numpy does not read of it."""
+    post, path = POSTERIORS["plain"](), tmp_path / "fit.npz"
+    post.save(path)
+    raw, refused = path.read_bytes(), 0
+    for at in range(0, len(raw), 5):
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ (1 << at % 8)]) + raw[at + 1 :])
+        try:
+            assert sd.load(path)(0.3) == post(0.3)
+        except ValueError:
+            refused += 1
+    assert refused > len(raw) // 10
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_file_may_be_read_by_those_whom_the_umask_lets(mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        POSTERIORS["plain"]().save(tmp_path / "fit.npz")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "fit.npz").stat().st_mode) == 0o666 & ~mask
+
+
 def rewrite(path, change):
     with np.load(path) as file:
         arrays = dict(file)
@@ -154,6 +180,7 @@ def rewrite(path, change):
         (lambda head, _: head["model"].update({"class": "Path"}), "damaged, 'Path'"),
         (lambda head, _: head["model"]["fields"].update(evil=1), "damaged"),
         (lambda head, _: head.pop("origin"), "damaged"),
+        (lambda head, _: head.pop("version"), "not a posterior .* or damaged"),
     ],
 )
 def test_files_that_were_tampered_with_are_refused(change, words, tmp_path):

@@ -67,6 +67,32 @@ def test_save_and_load_bit_for_bit(tmp_path):
     assert np.array_equal(whole.data().y, second.data().y)
 
 
+def test_a_file_of_something_else_is_no_stream(tmp_path):
+    path = tmp_path / "fit.npz"
+    sd.RegressionSpline(0).condition(sd.observe([0.0, 1, 2, 3], np.ones(4), 0.1)).save(path)
+    for content in (path.read_bytes(), path.read_bytes()[:99], b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="not a stream saved by smoothderiv, or damaged"):
+            Stream.load(path)
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    stream, path = sd.SmoothingSpline(2, q=1.0, noise={0: 0.1}).stream(), tmp_path / "stream.npz"
+    stream.update(0.0, 1.0)
+    stream.save(path)
+    stream.update(1.0, 1.0)
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="no space"):
+        stream.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["stream.npz"]
+    assert len(Stream.load(path)) == 1
+
+
 def test_refusals():
     stream = sd.SmoothingSpline(2, q=1.0).stream()
     stream.update(1.0, 0.0, 0.0)

@@ -8,7 +8,6 @@ together. The folder goes when the output is there.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 import sys
@@ -16,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +33,7 @@ from smoothderiv._command.tables import (
     check_names,
     table_writer,
 )
+from smoothderiv._files import write_whole
 from smoothderiv._units import derivative_unit
 from smoothderiv._validate import RowError
 from smoothderiv.panels._series import Answer, Question
@@ -182,7 +181,7 @@ class Parts:
             shutil.rmtree(folder)
         try:
             folder.mkdir()
-            _in_one_step(mark, lambda path: path.write_text(fingerprint))
+            write_whole(mark, lambda file: file.write(fingerprint.encode()))
         except OSError as error:
             raise RefusalError(f"{folder}: {error.strerror}") from None
         return parts
@@ -204,7 +203,7 @@ class Parts:
             return
         path = self.folder / f"{table[_NUMBER][0].as_py():09d}-{secrets.token_hex(4)}.parquet"
         try:
-            _in_one_step(path, lambda passing: pa_parquet.write_table(table, passing))
+            write_whole(path, lambda file: pa_parquet.write_table(table, file))
         except OSError as error:
             raise RefusalError(f"{path}: {error.strerror or error}") from None
 
@@ -229,13 +228,6 @@ class Parts:
         """Remove the folder, the output being there."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _in_one_step(path: Path, write: Any) -> None:
-    """Write a file under a passing name, then give it its own."""
-    passing = path.with_name(f".{path.name}.passing")
-    write(passing)
-    os.replace(passing, path)
 
 
 def _units(source: Source, columns: Columns, wanted: Wanted) -> list[str]:

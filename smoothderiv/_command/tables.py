@@ -7,10 +7,9 @@ import dataclasses
 import io
 import itertools
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +17,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow import csv as pa_csv
 from pyarrow import parquet as pa_parquet
+
+from smoothderiv._files import passing_name
 
 STREAM = "-"
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -162,12 +163,13 @@ class Outputs:
 
     force: bool
     _parts: list[tuple[Path, Path]] = field(default_factory=list)
+    _passing: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Outputs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.clear()
+        self._passing.close()
 
     def check(self, path: Path, source: str | None = None) -> None:
         """Refuse a place that cannot be written, or that holds a file, before any work is done."""
@@ -182,13 +184,13 @@ class Outputs:
 
     def write(self, path: Path, writer: Callable[[BinaryIO], object]) -> None:
         """Write one file under a passing name."""
-        passing = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        passing = self._passing.enter_context(passing_name(path))
         try:
             with passing.open("xb") as file:
-                self._parts.append((passing, path))
                 writer(file)
         except OSError as error:
             raise RefusalError(f"{path}: {error.strerror or error}") from None
+        self._parts.append((passing, path))
 
     def commit(self) -> None:
         """Move every file to its place; undo what was moved if one cannot be."""
@@ -203,15 +205,6 @@ class Outputs:
             raise RefusalError(
                 _exists(path) if isinstance(error, FileExistsError) else f"{path}: {error.strerror}"
             ) from None
-        finally:
-            self.clear()
-
-    def clear(self) -> None:
-        """Remove what was written under passing names."""
-        for passing, _ in self._parts:
-            with suppress(FileNotFoundError):
-                passing.unlink()
-        self._parts.clear()
 
 
 def _move(passing: Path, path: Path, replace: bool) -> None:

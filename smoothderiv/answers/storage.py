@@ -10,15 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smoothderiv._files import read_arrays, write_whole
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -55,15 +53,7 @@ def save(post: Posterior, path: str | os.PathLike[str]) -> None:
         "model": _pack(post.model, arrays),
     }
     arrays["head"] = np.array(json.dumps(head))
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def load(path: str | os.PathLike[str]) -> Posterior:
@@ -87,16 +77,10 @@ def load(path: str | os.PathLike[str]) -> Posterior:
     >>> bool(again(1.7, nu=1) == post(1.7, nu=1))
     True
     """
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    with read_arrays(path, "a posterior") as arrays:
         head = json.loads(str(arrays["head"]))
-        known = head["format"] == FORMAT
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a posterior saved by smoothderiv, or damaged") from error
-    if not known or head["version"] > VERSION:
+        known = head["format"] == FORMAT and head["version"] <= VERSION
+    if not known:
         raise ValueError(
             f"{path}: format {head['format']!r}, version {head.get('version')}; this smoothderiv "
             f"reads {FORMAT!r} up to version {VERSION}; update it"

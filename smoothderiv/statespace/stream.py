@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._files import read_arrays, write_whole
 from smoothderiv._validate import said
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -192,24 +193,31 @@ class Stream:
         return mean[0] * unit, std * unit
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the stream to a file of plain arrays (npz, nothing pickled), bit for bit."""
-        noise = np.array([[k, v] for k, v in self._levels.items()], dtype=float).reshape(-1, 2)
-        with open(path, "wb") as file:
-            np.savez(
-                file,
-                order=np.array(self.model.order),
-                q=np.array(self.model.q),
-                noise=noise,
-                state=self._state,
-                rows=self._rows[: len(self)],
-            )
+        """Write the stream to a file of plain arrays (npz, nothing pickled), bit for bit.
+
+        The file appears whole or not at all.
+        """
+        arrays: dict[str, Any] = {
+            "order": np.array(self.model.order),
+            "q": np.array(self.model.q),
+            "noise": np.array(list(self._levels.items()), dtype=float).reshape(-1, 2),
+            "state": self._state,
+            "rows": self._rows[: len(self)],
+        }
+        write_whole(path, lambda file: np.savez(file, **arrays))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Stream:
-        """Read what :meth:`save` wrote and go on from there."""
+        """Read what :meth:`save` wrote and go on from there.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged, or no stream's.
+        """
         from smoothderiv.statespace.smoother import SmoothingSpline
 
-        with np.load(path, allow_pickle=False) as kept:
+        with read_arrays(path, "a stream") as kept:
             noise: dict[Any, float] = {int(k): float(v) for k, v in kept["noise"]}
             model = SmoothingSpline(int(kept["order"]), float(kept["q"]), noise or None)
             stream = cls.of(model)
