@@ -1,5 +1,6 @@
 """Equations of motion from noisy samples: laws, against simulated truth and other witnesses."""
 
+import dataclasses
 import datetime as dt
 import warnings
 
@@ -708,3 +709,13 @@ def test_refusals_name_the_argument(motor, change, words):
     arguments = {"t": t, "x": x, "u": u} | change
     with pytest.raises(ValueError, match=words):
         sd.dynamics.fit(**arguments)
+
+
+def test_a_problem_of_other_times_has_other_states():
+    """What one problem has worked out is not taken for another's, as of one with more times."""
+    t = np.linspace(0, 6, 40)
+    x = np.sin(t) + 0.01 * np.random.default_rng(0).standard_normal(40)
+    problem = pose(t, x, None, 2, ("position", "rate"), None, None)
+    assert problem.states.shape == (2, 40)
+    fewer = dataclasses.replace(problem, t=problem.t[::2], x=problem.x[::2], u=problem.u[::2])
+    assert_allclose(fewer.states, problem.states[:, ::2], rtol=1e-9, atol=1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -64,7 +64,6 @@ class Problem:
     inputs: Array
     sorting: NDArray[np.intp]
     extra: bool = False
-    memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -149,32 +148,24 @@ class Problem:
         """The times of x and u as the data count them."""
         return self.start + self.span * self.t
 
-    @property
+    @cached_property
     def smoothed(self) -> Posterior:
         """The curve: the posterior given, or a penalised quintic spline."""
+        from smoothderiv.smooth import smooth
+        from smoothderiv.splines.regression import RegressionSpline
+
         if self.given is not None:
             return self.given
-        if "smoothed" not in self.memo:
-            from smoothderiv.smooth import smooth
-            from smoothderiv.splines.regression import RegressionSpline
-
-            spline = RegressionSpline(degree=5, lam=None, order=3)
-            self.memo["smoothed"] = smooth(self.data, spline)
-        found: Posterior = self.memo["smoothed"]
-        return found
+        return smooth(self.data, RegressionSpline(degree=5, lam=None, order=3))
 
     def as_given(self, t: Array) -> Any:
         """Return times as the user gives them: datetimes where the data have an origin."""
         return self.data.as_given(t)
 
-    @property
+    @cached_property
     def states(self) -> Array:
         """The state along the smoothed curve at the times, in the user's units: (order, n)."""
-        if "states" not in self.memo:
-            nu = np.arange(self.order)[:, None]
-            self.memo["states"] = self.smoothed.mean(self.as_given(self.times), nu)
-        found: Array = self.memo["states"]
-        return found
+        return self.smoothed.mean(self.as_given(self.times), np.arange(self.order)[:, None])
 
     @property
     def rate_std(self) -> Array:

@@ -42,7 +42,7 @@ class EquationOfMotion(SelfTunedModel):
 
     def condition(self, data: Observations) -> Trajectory:
         """Return the motion given other observations of it, under the same input."""
-        problem = dataclasses.replace(self.likelihood.problem, data=data, memo={})
+        problem = dataclasses.replace(self.likelihood.problem, data=data)
         likelihood = dataclasses.replace(
             self.likelihood, problem=problem, line=Timeline.of(problem)
         )
