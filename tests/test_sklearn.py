@@ -71,6 +71,15 @@ def test_clones_and_pickles_say_the_same():
     assert not hasattr(clone(fitted), "posterior_")
 
 
+def test_pickles_hold_the_doubts_of_the_fit():
+    X, y = wave()
+    with pytest.warns(sd.NoiseWarning):
+        fitted = SmoothRegressor().fit(X, y, yerr=0.01)
+    assert fitted.posterior_.notes
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.posterior_.notes == fitted.posterior_.notes
+
+
 def test_pipelines_and_searches():
     X, y = wave()
     straight = sd.SmoothingSpline(order=3, q=1e-9, noise={0: 0.1})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,16 +99,3 @@ class SmoothRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         from smoothderiv.gp.process import GaussianProcess
 
         return GaussianProcess(Matern52())
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "posterior_" in state:  # which follows from these two
-            state["posterior_"] = None
-            state["_data"] = self.posterior_.data
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        data = state.pop("_data", None)
-        super().__setstate__(state)
-        if data is not None:
-            self.posterior_ = self.model_.condition(data)
