@@ -354,6 +354,8 @@ def test_fields_tell_sure_slopes_from_others():
     np.testing.assert_array_equal(line(half, "data")[0], X[X[:, 0] <= 0.5, 0])
     with pytest.raises(ValueError, match="bounds"):
         plot_field(steep, bounds=((2, 0), (0, 1)))
+    with pytest.raises(ValueError, match=r"level: 1\.5 is not a probability"):
+        plot_field(steep, level=1.5)
     with pytest.raises(ValueError, match="1 dimensions"):
         plot_field(sd.RegressionSpline(0, 1).condition(sd.observe([0, 1.0], [0, 1.0], 0.1)))
 

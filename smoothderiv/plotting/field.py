@@ -10,6 +10,7 @@ from scipy import special
 
 from smoothderiv._units import with_unit
 from smoothderiv.answers.gradient import Gradient
+from smoothderiv.answers.limits import check_level
 from smoothderiv.plotting.style import MARKERS, ON_TOP, Array, Style
 from smoothderiv.posterior import Posterior
 
@@ -49,7 +50,8 @@ def plot_field(
     Raises
     ------
     ValueError
-        x is not of two dimensions.
+        x is not of two dimensions; a `level` that is no probability; `bounds` that are not two
+        ranges.
 
     Examples
     --------
@@ -60,7 +62,7 @@ def plot_field(
     >>> post = sd.GaussianProcess(sd.kernels.Matern52(scale=1.0, sigma=1.0)).condition(data)
     >>> ax = sd.plot_field(post)
     """
-    data = post.data
+    data, level = post.data, check_level(level)
     if data.ndim != 2:
         raise ValueError(f"post: x has {data.ndim} dimensions, but fields of two are drawn")
     if ax is None:
