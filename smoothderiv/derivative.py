@@ -60,7 +60,7 @@ class Derivative(Posterior):
         return self.base.highest_order - self.shift
 
     def derivative(self, nu: int = 1) -> Posterior:
-        return self.base.derivative(self.shift + nu)
+        return self.base.derivative(self.shift + self._order(nu, "derivative"))
 
     def residuals(self) -> Array:
         return self.base.residuals()

@@ -61,6 +61,9 @@ def check_derivative(post, x, orders):
         differences = (post(x + h, nu=nu) - post(x - h, nu=nu)) / (2 * h)
         size = np.abs(post(x, nu=nu + 1)).max() + np.abs(post(x, nu=nu)).max() / np.ptp(x)
         assert_allclose(differences, post(x, nu=nu + 1), atol=1e-6 * size)
+    for one in (post, post.derivative(1)):
+        with pytest.raises(ValueError, match="nu: -1 is not the order of a derivative"):
+            one.derivative(-1)
 
 
 def check_moments(post, x, orders):
