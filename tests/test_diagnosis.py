@@ -171,6 +171,7 @@ def test_the_summary_says_what_was_done():
     assert f"{post.edf:.2f}" in text
     assert f"{post.noise[0]:.4g}" in text
     assert "Members" in text
+    assert f"({post.loo().log_density.sum() / 70:.3f} a row)" in text, "the exact one is no row"
     assert max(map(len, text.splitlines())) < 140
     assert page.count("<table>") == page.count("</table>")
     assert "Derivative" not in post.derivative(1).summary()

@@ -116,11 +116,12 @@ def _noise(post: Posterior, found: Diagnosis) -> Rows:
 
 
 def _fit(post: Posterior) -> Rows:
-    loo = post.loo().log_density
+    loo = post.loo().log_density[~post.data.exact]  # exact rows are conditions
+    each = loo.sum() / max(len(loo), 1)
     return [
         ("effective degrees of freedom", f"{post.edf:.2f}"),
         ("log evidence", f"{post.log_evidence:.2f} nats", "(to compare models of these rows)"),
-        ("leave-one-out log density", f"{loo.sum():.2f} nats", f"({loo.mean():.3f} a row)"),
+        ("leave-one-out log density", f"{loo.sum():.2f} nats", f"({each:.3f} a row)"),
     ]
 
 
