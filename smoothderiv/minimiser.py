@@ -22,7 +22,7 @@ _POLISHED = 30  # evaluations at most for each parameter
 _SAME_NATS = 1e-6  # an end of the range this close is as good, and simpler: it is taken
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Search:
     """A criterion as a function of log parameters, to be minimised.
 
@@ -76,7 +76,7 @@ class Search:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Optimum:
     """Where a search ended.
 

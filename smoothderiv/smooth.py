@@ -225,7 +225,7 @@ def _robust(post: Posterior, model: Model, every: bool) -> Observations:
     return data.reweighted(weight) if orders else data
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DerivativeEstimate:
     """A derivative at given places with its pointwise uncertainty.
 

@@ -54,7 +54,7 @@ class TuningWarning(UserWarning):
     """A tuned parameter ended at an edge of its range, or the search did not converge."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tuning:
     """How the parameters of a model were chosen; kept in ``model.tuning``.
 

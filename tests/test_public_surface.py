@@ -1,6 +1,7 @@
 """The public names are few and locked; imports point one way; importing is quick."""
 
 import ast
+import dataclasses
 import importlib
 import os
 import subprocess
@@ -90,6 +91,7 @@ MAY_IMPORT = {
 }
 
 
+INSIDE = {"Way", "Terms"}  # seen by one module each, which compares none
 OPTIONAL = ("sklearn", "xarray", "pysindy", "derivative")  # integrations, named as what they need
 
 
@@ -143,6 +145,14 @@ def test_every_public_method_says_what_it_does_or_its_base_does(found):
         said = any(getattr(vars(base).get(name), "__doc__", None) for base in found.__mro__)
         field = any(name in vars(base).get("__annotations__", {}) for base in found.__mro__)
         assert said or field, f"{found.__qualname__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize("found", list(public_classes()), ids=lambda c: c.__qualname__)
+def test_what_holds_arrays_is_compared_as_an_object(found):
+    """Generated equality asks for the truth of an array, and generated hashes for its hash."""
+    if dataclasses.is_dataclass(found) and "__eq__" in vars(found):
+        compared = [f.name for f in dataclasses.fields(found) if f.compare and "Array" in f.type]
+        assert not compared or found.__name__ in INSIDE
 
 
 def test_the_public_names():

@@ -15,7 +15,7 @@ from smoothderiv.observations import Observations
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LeaveOneOut:
     """What the fit without row i says of row i, for each row; arrays (n,) in the rows' units.
 

@@ -37,7 +37,7 @@ _LOCAL = 48  # places about each event, within this many standard deviations
 _REACH = 6.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Locations:
     """Places where a curve does something, ascending; arrays of shape (m,).
 
@@ -85,7 +85,7 @@ class Locations:
         return "\n".join([f"Locations: {len(self)} found", *(f"  {line}" for line in lines)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Paths:
     """Joint draws of ``D^nu f`` and f on a grid, widened as the posterior's intervals are."""
 

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 SINGULAR = 1e-10  # smallest pivot of normed columns that is not taken for rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """Coefficients of a problem by one method, in the units of the problem.
 

@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 _OF = {"Kp": "position", "Kv": "rate", "Ks": "friction", "Kg": "constant"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Feedforward:
     """The equation of motion solved for its one input.
 

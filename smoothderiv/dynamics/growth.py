@@ -28,7 +28,7 @@ _MOST = 120  # cells
 _CHANCE = 1e-3  # below it, the data do not follow a law
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Logistic:
     """The logistic law ``n'/n = r (1 - n / K)``, estimated.
 

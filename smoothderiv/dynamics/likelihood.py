@@ -19,7 +19,7 @@ from smoothderiv.model import UndeterminedError
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """Where the likelihood is evaluated: drift (d,), density q of the disturbance, noise levels."""
 
@@ -36,7 +36,7 @@ class Point:
         return Point(drift, q, self.levels * np.exp(step[len(free) + noisy :]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Value:
     """The loss at a point with its gradient, the linear coefficients, and the information.
 

@@ -26,7 +26,7 @@ _ROUNDS = 100
 _SETTLED = 1e-24  # squared step, in standard errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
     """L moments ``y = Z theta``, with the noise of y and of the noisy columns.
 

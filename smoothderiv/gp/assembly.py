@@ -24,7 +24,7 @@ _TILE_ROWS = 384
 _TILE_PLACES = (32, 256)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
     """Every order of `nu` at every place of `x`: rows `start` onwards, order by order."""
 
@@ -43,7 +43,7 @@ class Tile:
         return len(self.nu), len(self.x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Rows of a matrix: row i belongs to ``rows[i]`` of the data or of the question."""
 

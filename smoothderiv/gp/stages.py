@@ -33,7 +33,7 @@ class Objective(Protocol):
         """Return the criterion in nats and its gradient."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Staged:
     """An optimum of all rows, and of the few rows of the first stage."""
 

@@ -124,7 +124,7 @@ def smooth_panel(
     return panel.native(panel.table(range(len(panel)), answers, question.nu))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """A long table, split into its series.
 
