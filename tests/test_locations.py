@@ -150,12 +150,26 @@ def test_intervals_of_peaks_and_of_the_steepest_place_cover():
         found = post.maxima((0.0, 0.3), rng=seed)
         nearest = np.argmin(np.abs(found.x - truth))
         peak.append(found.lower[nearest] <= truth <= found.upper[nearest])
-        height.append(abs(found.height[nearest] - wave(truth)) < 1.96 * found.height_std[nearest])
+        low, high = found.height_lower[nearest], found.height_upper[nearest]
+        height.append(low <= wave(truth) <= high)
         rate = post.argmax(1, (0.5, 1.0), rng=seed)
         steep.append(rate.lower[0] <= steepest <= rate.upper[0])
     assert 0.89 <= np.mean(peak) <= 0.99
     assert 0.87 <= np.mean(height) <= 0.99
     assert 0.89 <= np.mean(steep) <= 1.0
+
+
+def test_limits_of_heights_are_those_of_the_curve_at_a_sharp_peak():
+    """Where the place is as good as known; of few rows of unknown noise Student's limits."""
+    x = np.linspace(0, 1, 8)
+    data = sd.observe(x, -((x - 0.5) ** 2) + 0.001 * np.random.default_rng(1).standard_normal(8))
+    post = sd.smooth(data, sd.RegressionSpline(0, 2))
+    for level in (0.5, 0.95):
+        found = post.maxima(level=level)
+        lower, upper = post.interval(found.x, level=level)
+        assert_allclose(found.height_upper - found.height, upper - found.height, rtol=0.1)
+        assert_allclose(found.height - found.height_lower, found.height - lower, rtol=0.1)
+    assert (found.height_upper - found.height > 2.4 * post.std(found.x)).all(), "1.96 is too few"
 
 
 def test_a_plateau_has_doubtful_peaks():

@@ -8,6 +8,7 @@ import pytest
 mpl.use("Agg")
 
 from matplotlib import dates, pyplot
+from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.quiver import Quiver
 
@@ -52,6 +53,12 @@ def points(ax):
 
 def line(ax, label):
     return next((a.get_data() for a in ax.lines if a.get_label() == label), None)
+
+
+def bars(ax):
+    """Return the ends of all bars that stand alone, each (2, 2)."""
+    drawn = [c for c in ax.collections if isinstance(c, LineCollection)]
+    return [bar for each in drawn for bar in each.get_segments()]
 
 
 def band(ax, level):
@@ -184,6 +191,8 @@ def test_paths_peaks_and_signs(post):
             ]
             x = np.sort(np.concatenate([d[0] for d in drawn])) if drawn else []
             np.testing.assert_allclose(x, found.x, rtol=1e-9)
+            for lower, upper in zip(found.height_lower, found.height_upper, strict=True):
+                assert any(np.array_equal(bar[:, 1], [lower, upper]) for bar in bars(ax))
         x, rising = line(ax, "surely rises")
         sign = here.regions(1, within=(x[0], x[-1])).at(x)
         np.testing.assert_array_equal(np.isfinite(rising), sign == 1)

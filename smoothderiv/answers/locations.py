@@ -50,6 +50,7 @@ class Locations:
         troughs on both sides, each side reaching to a higher peak or the end of the range
     height, height_std : value there on the mean curve, of f (of ``argmax`` that of ``D^nu f``), and
         its spread over the paths
+    height_lower, height_upper : limits of the height; infinite where no path has the event
     at_edge : share of paths in which it is an end of the range (only for ``argmax``)
     """
 
@@ -60,6 +61,8 @@ class Locations:
     probability: Array
     height: Array
     height_std: Array
+    height_lower: Array
+    height_upper: Array
     at_edge: Array
 
     def __len__(self) -> int:
@@ -296,20 +299,22 @@ def _summarise(
 ) -> Locations:
     """Return the table of events from the places and heights that the paths gave each."""
     x = np.array([row[0] for row in found])
-    rows = []
-    for centre, place, height in found:
-        if len(place) < 2:
-            rows.append((np.inf, -np.inf, np.inf, len(place) / size, np.inf))
-            continue
-        lower, upper = np.quantile(place, (0.5 - 0.5 * level, 0.5 + 0.5 * level))
-        spread = place.std()
-        rows.append(
-            (spread, min(lower, centre), max(upper, centre), len(place) / size, height.std())
-        )
-    std, lower, upper, probability, height_std = np.array(rows).reshape(-1, 5).T
     height = _mean(post, x, nu) if len(x) else x
+    probability = np.array([len(place) / size for _, place, _ in found])
+    std, lower, upper = _spreads([place for _, place, _ in found], x, level)
+    heights = _spreads([heights for _, _, heights in found], height, level)
     x, lower, upper = (as_asked(post, limit) for limit in (x, lower, upper))
-    return Locations(x, std, lower, upper, probability, height, height_std, np.zeros(len(height)))
+    return Locations(x, std, lower, upper, probability, height, *heights, np.zeros(len(height)))
+
+
+def _spreads(paths: list[Array], centres: Array, level: float) -> tuple[Array, Array, Array]:
+    """Return spread and limits of what the paths gave for each event, its centre within them."""
+    std, lower, upper = np.full((3, len(centres)), [[np.inf], [-np.inf], [np.inf]])
+    for k, found in enumerate(paths):
+        if len(found) >= 2:
+            ends = np.quantile(found, (0.5 - 0.5 * level, 0.5 + 0.5 * level))
+            std[k], lower[k], upper[k] = found.std(), *ends
+    return std, np.minimum(lower, centres), np.maximum(upper, centres)
 
 
 def _mean(post: Posterior, x: Array, nu: int) -> Array:

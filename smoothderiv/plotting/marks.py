@@ -44,11 +44,10 @@ def _draw_events(ax: Axes, found: Locations, marker: str, word: str) -> None:
         rows = np.isfinite(found.std) & ((found.probability >= 0.95) == sure)
         if not rows.any():
             continue
-        x = found.x[rows]
-        y, half = found.height[rows], 1.96 * found.height_std[rows]
+        x, y = found.x[rows], found.height[rows]
         bars: Style = {"color": EVENT, "lw": 1.6, "path_effects": halo, "zorder": ON_TOP + 1}
         ax.hlines(y, found.lower[rows], found.upper[rows], **bars)
-        ax.vlines(x, y - half, y + half, **bars)
+        ax.vlines(x, found.height_lower[rows], found.height_upper[rows], **bars)
         face = EVENT if sure else "white"
         style: Style = {"marker": marker, "ms": 7.5, "mfc": face, "mec": EVENT, "mew": 1.3}
         label = f"{word}, 95 %" if sure else f"doubtful {word}"
