@@ -294,6 +294,11 @@ class Observations:
         """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""
         return _places.coordinates(x, name, self.origin, self.zone)
 
+    def asked(self, x: ArrayLike) -> NDArray[Any]:
+        """Return places of a question as an array, as :meth:`as_given` would: numbers or times."""
+        plain = _places.unzoned(x, "x", self.zone)
+        return plain if self.zone is None else self.as_given(self.coordinates(x))
+
     def as_given(self, x: ArrayLike) -> NDArray[Any]:
         """Convert floats as `x` holds them to places as the user gives them: numbers or times.
 

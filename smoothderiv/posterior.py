@@ -345,12 +345,9 @@ class Posterior(Moments):
 
         several = self.data.ndim > 1
         at_least = np.atleast_2d if several else np.atleast_1d
-        columns: dict[str, Any] = {}
-        if self.data.zone is None:
-            places = at_least(np.asarray(x))
-            columns["x"] = list(places) if several else in_arrow_units(places)
-        else:
-            places = at_least(self.data.as_given(self.data.coordinates(x)))
+        places = at_least(self.data.asked(x))
+        columns: dict[str, Any] = {"x": list(places) if several else in_arrow_units(places)}
+        if self.data.zone is not None:
             columns["x"] = pa.array(places, pa.timestamp("us", self.data.zone))
         for order in at_least(np.asarray(nu)):
             key = tuple(np.atleast_1d(order).tolist())

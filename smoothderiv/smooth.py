@@ -232,7 +232,8 @@ class DerivativeEstimate:
     Attributes
     ----------
     x : (m,) array
-        Where.
+        Where; datetime64 where the data are at datetimes, ``datetime`` objects where these have a
+        zone.
     mean, std : arrays of the shape of y, with m along its axis
         Posterior mean and standard deviation, in unit of y / unit of x ** nu.
     lower, upper : arrays
@@ -242,7 +243,7 @@ class DerivativeEstimate:
         an array of the shape of y without its axis.
     """
 
-    x: ArrayLike
+    x: NDArray[Any]
     mean: Array
     std: Array
     lower: Array
@@ -336,7 +337,7 @@ def differentiate(
     posteriors = np.empty(len(every), dtype=object)
     posteriors[:] = [one.posterior for one in every]
     parts = {name: gathered(name) for name in ("mean", "std", "lower", "upper")}
-    return DerivativeEstimate(where, **parts, posterior=posteriors.reshape(shape))
+    return DerivativeEstimate(every[0].x, **parts, posterior=posteriors.reshape(shape))
 
 
 def _differentiate(
@@ -351,7 +352,9 @@ def _differentiate(
 
     post = smooth(observe(x, y, yerr), nu=nu, **options)
     found = marginal(post, at, nu)
-    return DerivativeEstimate(at, found.mean, found.std, *found.interval(0.95), post)
+    return DerivativeEstimate(
+        post.data.asked(at), found.mean, found.std, *found.interval(0.95), post
+    )
 
 
 def _error_series(

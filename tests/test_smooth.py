@@ -159,6 +159,25 @@ def test_differentiate_takes_gaps_disorder_and_repeats():
     assert_allclose(sd.differentiate(x, y, nu=2, at=at).mean, est.posterior(at, 2))
 
 
+@pytest.mark.parametrize("kind", [list, tuple, pd.Series, np.asarray])
+@pytest.mark.parametrize(
+    ("x", "holds"),
+    [
+        (np.linspace(0, 4, 8).tolist(), "f"),
+        (list(pd.date_range("2026-03-01", periods=8)), "M"),
+        (list(pd.date_range("2026-03-01", periods=8, tz="Europe/Berlin")), "O"),
+    ],
+    ids=["numbers", "times", "zoned"],
+)
+def test_places_of_an_estimate_are_an_array(kind, x, holds):
+    y = np.sin(np.arange(8.0)) + 0.1 * np.random.default_rng(1).standard_normal((2, 8))
+    for values in (y, y[0]):
+        est = sd.differentiate(kind(x), values, at=kind(x[:3]))
+        assert isinstance(est.x, np.ndarray)
+        assert est.x.dtype.kind == holds
+        assert (est.x == np.array(x[:3], "M8[ns]" if holds == "M" else None)).all()
+
+
 @pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
 @pytest.mark.filterwarnings("ignore::smoothderiv.NoiseWarning")  # less noise than stated
 def test_datetimes_go_through_from_data_to_question():

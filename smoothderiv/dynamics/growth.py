@@ -92,7 +92,7 @@ class GrowthRate:
     Attributes
     ----------
     t : (n,) array
-        The times given.
+        The times given; datetimes as :class:`.DerivativeEstimate` has them.
     mean, std, lower, upper : (n,) arrays
         The rate there, per unit of t (per second for datetimes), with pointwise 95 % limits.
     posterior : Posterior
@@ -223,7 +223,7 @@ def growth_rate(
         word = {"x": "t", "y": "n"}.get(error.argument, error.argument)
         raise _validate.RowError(word, error.row, error.says) from None
     post = smooth(data, model)
-    places = np.asarray(t)
+    places = post.data.asked(t)
     lower, upper = post.interval(places, 1)
     return GrowthRate(
         t=places,
