@@ -174,12 +174,7 @@ def _row(
     model: Model, data: Observations, nu: int, level: float, x: Array
 ) -> tuple[float, NDArray[np.int64]]:
     post: Posterior = model.condition(data)
-    if nu > post.highest_order:
-        raise ValueError(
-            f"nu: order {nu} was asked, but {type(model).__name__} has derivatives of order 0 to "
-            f"{post.highest_order:g}; give a smoother model"
-        )
-    orders = np.full(len(x), nu)
+    orders = np.full(len(x), post._order(nu, "sizer"))
     c = critical_along(post, np.array([nu]), level, float(x[0]), float(x[-1]))
     mean, std = post._mean(x, orders), np.sqrt(post._var(x, orders))
     return post.edf, np.asarray(np.sign(mean) * (np.abs(mean) > c * std), dtype=np.int64)

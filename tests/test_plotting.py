@@ -144,10 +144,12 @@ def test_orders_that_the_model_lacks(post, monkeypatch):
     assert len(plot(post)) == 3
     monkeypatch.setattr(type(post), "highest_order", property(lambda _: 1))
     assert len(plot(post)) == 2
-    with pytest.raises(ValueError, match=r"nu: order 2 was asked.*0 to 1"):
+    with pytest.raises(ValueError, match=r"nu: 2 was asked.*0 to 1"):
         plot(post, (0, 2))
-    with pytest.raises(ValueError, match="nu: order -1 was asked"):
-        plot(post, -1)
+    for nu in (-1, 0.5):
+        for each in (post, post.derivative(1)):
+            with pytest.raises(ValueError, match=rf"nu: {nu} is not the order of a derivative"):
+                plot(each, nu)
 
 
 def test_the_posterior_of_a_derivative_is_drawn_as_that_derivative(post):
@@ -253,10 +255,25 @@ def test_several_posteriors_are_compared_in_the_same_panels(post):
     assert words[:4] == ["quintic", "cubic", "95 % pointwise", "95 % simultaneous"]
     with pytest.raises(ValueError, match="different orders"):
         plot({"a": post, "b": post.derivative(1)})
-    with pytest.raises(ValueError, match="order 4 was asked"):
+    with pytest.raises(ValueError, match="nu: 4 was asked"):
         plot({"quintic": post, "cubic": other}, 4)
     with pytest.raises(ValueError, match="empty"):
         plot({})
+
+
+@pytest.mark.parametrize("zones", [(None, None), ("UTC", "Europe/Berlin")])
+def test_fits_of_times_that_begin_on_different_days_share_their_axis(zones):
+    first = ("2026-03-01", "2026-03-04")
+    days = [pd.date_range(t, periods=9, tz=z) for t, z in zip(first, zones, strict=True)]
+    fits = [sd.RegressionSpline(0).condition(sd.observe(t, np.arange(9.0) ** 2, 0.1)) for t in days]
+    (ax,) = plot(dict(zip(("one", "two"), fits, strict=True)), 0)
+    for name, each in zip(("one", "two"), fits, strict=True):
+        x, mean = line(ax, name)
+        np.testing.assert_array_equal(mean, each(x))
+        assert (x[0], x[-1]) == (days[0][0], days[0][-1])
+    other = sd.RegressionSpline(0).condition(sd.observe(np.arange(9.0), np.arange(9.0), 0.1))
+    with pytest.raises(ValueError, match="datetimes with numbers; give both as datetimes"):
+        plot({"one": fits[0], "other": other})
 
 
 def test_residuals_are_drawn_by_order(post):

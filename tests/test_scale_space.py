@@ -84,7 +84,7 @@ def test_curvature_datetimes_and_refusals():
         sd.sizer(DATA, sd.RegressionSpline(5))
     with pytest.raises(ValueError, match="no penalty"):
         sd.sizer(DATA, sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0)))
-    with pytest.raises(ValueError, match="order 2 was asked"):
+    with pytest.raises(ValueError, match="nu: 2 was asked"):
         sd.sizer(DATA, sd.SmoothingSpline(2), nu=2)
     with pytest.raises(ValueError, match="polynomial"):
         sd.sizer(DATA, sd.SmoothingSpline(2, q=0.0))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smoothderiv._units import derivative_name, derivative_unit, with_unit
 from smoothderiv.observations import Observations
-from smoothderiv.plotting.style import CURVE, DATA, as_given, date_axis, dress, time_name
+from smoothderiv.plotting.style import CURVE, DATA, date_axis, dress, time_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +128,7 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
     rate_label = with_unit(f"{derivative_name(1, 'n')}/n", derivative_unit(per, None, 1))
     figure, axes = pyplot.subplots(1, 3, figsize=(9.2, 3.4), layout="constrained")
     grid: NDArray[Any] = np.linspace(data.x.min(), data.x.max(), 300)
-    places = as_given(data, grid)
+    places = data.as_given(grid)
     middle, (low, high) = np.exp(post.mean(places)), np.exp(post.interval(places))
     rate = scale * post.mean(places, 1)
     below, above = (scale * limit for limit in post.interval(places, 1))
@@ -137,10 +137,10 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
     _band(axes[2], middle, rate, below, above)
     counts = np.exp(data.y)
     marks: dict[str, Any] = {"ms": 5.0, "mec": DATA, "mfc": "none", "mew": 0.8}
-    axes[0].plot(as_given(data, data.x), counts, "o", label="data", **marks)
+    axes[0].plot(data.as_given(data.x), counts, "o", label="data", **marks)
     style: dict[str, Any] = {"color": MODEL, "lw": 1.4, "ls": "--", "zorder": 3}
     law, ahead = growth.logistic, np.linspace(0.0, 4 / 3 * np.ptp(grid), 400)
-    axes[0].plot(as_given(data, grid[0] + ahead), law.simulate(ahead), **style)
+    axes[0].plot(data.as_given(grid[0] + ahead), law.simulate(ahead), **style)
     end = min(law.K or np.inf, 2.0 * float(middle.max()))  # K may be far away, or infinite
     line = scale * (law.r - law.crowding * np.array([0.0, end]))
     axes[2].plot([0.0, end], line, label="logistic", **style)

@@ -32,7 +32,6 @@ from smoothderiv.plotting.style import (
     Array,
     Labels,
     Style,
-    as_given,
     binned,
     date_axis,
     dress,
@@ -71,7 +70,8 @@ def plot(
     ----------
     post : Posterior, or mapping from name to Posterior
         Of one-dimensional x. Several are compared in the same panels, each with a line of its own
-        and its interval of the highest level; the data are those of the first.
+        and its interval of the highest level; data and range are those of the first. Times may
+        begin on different days.
     nu : int or sequence of int, optional
         The orders of derivative to show. Without it 0, 1, 2 and all up to the highest observed,
         as far as the model has them (or as many as there are axes in `ax`).
@@ -100,7 +100,8 @@ def plot(
     ------
     ValueError
         An order that the model lacks, x of several dimensions, a number of axes that is not the
-        number of orders, or a word in `show` that is unknown.
+        number of orders, a word in `show` that is unknown, or posteriors of which some are at times
+        and some at numbers, or some at times with a zone and some without.
 
     Examples
     --------
@@ -119,7 +120,8 @@ def plot(
     first = next(iter(posts.values()))
     data = first.data
     for other in posts.values():
-        _require_a_curve(other, data)
+        _require_a_curve(other)
+    shifts = [other.data.seconds_to(data) for other in posts.values()]
     given = None if ax is None else np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
     orders = _orders(list(posts.values()), nu, given)
     levels = sorted({check_level(float(p)) for p in np.atleast_1d(np.asarray(level))}, reverse=True)
@@ -130,9 +132,9 @@ def plot(
     looks = _looks(list(posts))
     for order, panel in zip(orders, axes, strict=True):
         limits = _draw_data(panel, data, order, first)
-        for look, each in zip(looks, posts.values(), strict=True):
+        for look, each, shift in zip(looks, posts.values(), shifts, strict=True):
             few = levels if len(posts) == 1 else levels[:1]
-            curve = _Curve.of(each, grid, order, few, "band" in words)
+            curve = _Curve.of(each, grid + shift, order, few, "band" in words)
             _draw_curve(panel, curve, look)
             _draw_more(panel, each, curve, look, words)
             limits.append(curve.span())
@@ -162,19 +164,19 @@ class _Curve:
 
     nu: int
     places: NDArray[Any]
-    seconds: Array
     mean: Array
     limits: tuple[tuple[float, Array, Array], ...]
     whole: tuple[Array, Array] | None
 
     @classmethod
     def of(cls, post: Posterior, grid: Array, nu: int, levels: list[float], whole: bool) -> _Curve:
-        places = as_given(post.data, grid)
+        """Ask a posterior at places as its own data count them."""
+        places = post.data.as_given(grid)
         limits = [(p, *post.interval(places, nu, p)) for p in levels]
         band = None
         if whole:
             band = post.band(places, nu, levels[0], 0, within=(places[0], places[-1]))
-        return cls(nu, places, grid, post.mean(places, nu), tuple(limits), band)
+        return cls(nu, places, post.mean(places, nu), tuple(limits), band)
 
     def span(self) -> tuple[float, float]:
         """Return the range of the mean and of the widest interval, except its flaring ends."""
@@ -204,18 +206,17 @@ def _bases(
     if nu is None:
         highest = min(each.highest_order for each in posts.values())
         nu = tuple(n for n in range(3) if n <= highest)
-    orders = tuple(int(n) + shift for n in np.atleast_1d(np.asarray(nu)))
+    first = next(iter(posts.values()))
+    orders = tuple(first._order(n, "plot") + shift for n in np.atleast_1d(np.asarray(nu)))
     return orders, {name: each.base for name, each in posts.items()}
 
 
-def _require_a_curve(post: Posterior, data: Observations) -> None:
+def _require_a_curve(post: Posterior) -> None:
     if post.data.ndim > 1:
         raise ValueError(
             f"plot: x has {post.data.ndim} dimensions, but curves of one variable are drawn; see "
             "sd.plot_field for two, or evaluate post(x, nu) along a line of places"
         )
-    if post.data.origin != data.origin:
-        raise ValueError("post: the times of these posteriors count from different origins")
 
 
 def _words(show: str | Sequence[str]) -> tuple[str, ...]:
@@ -235,14 +236,9 @@ def _orders(
         exist = min(count, highest + 1) if axes is None else count
         orders = tuple(range(int(exist)))
     else:
-        orders = tuple(int(n) for n in np.atleast_1d(np.asarray(nu)))
+        orders = tuple(np.atleast_1d(np.asarray(nu)))
     for post in posts:
-        for n in orders:
-            if not 0 <= n <= post.highest_order:
-                raise ValueError(
-                    f"nu: order {n} was asked, but {type(post.model).__name__} has derivatives of "
-                    f"order 0 to {post.highest_order:g}; ask for those, or use a smoother model"
-                )
+        orders = tuple(post._order(n, "plot") for n in orders)
     if axes is not None and len(axes) != len(orders):
         raise ValueError(
             f"ax: {len(axes)} axes for {len(orders)} orders; give one for each, or none"
@@ -329,7 +325,7 @@ def _draw_more(
 
 def _shade_beyond(ax: Axes, data: Observations, grid: Array) -> None:
     """Shade what lies beyond the data."""
-    ends = as_given(data, np.array([data.x.min(), data.x.max(), grid[0], grid[-1]]))
+    ends = data.as_given(np.array([data.x.min(), data.x.max(), grid[0], grid[-1]]))
     beyond: Style = {"color": "0.5", "alpha": 0.12, "lw": 0, "zorder": 0}
     if grid[0] < data.x.min():
         ax.axvspan(ends[2], ends[0], **beyond)
@@ -350,14 +346,14 @@ def _draw_data(ax: Axes, data: Observations, nu: int, post: Posterior) -> list[t
             x, y, bars = binned(x, y, sd[noisy])
             label, style = "data in bins: mean, 95 %", {"ms": 2.4, "color": DATA, "ecolor": "0.8"}
         style |= {"fmt": "o", "mew": 0, "elinewidth": 1.0}
-        drawn = ax.errorbar(as_given(data, x), y, bars, label=label, **style)
+        drawn = ax.errorbar(data.as_given(x), y, bars, label=label, **style)
         drawn[0].set_zorder(ON_TOP)
         drawn[2][0].set_zorder(BELOW_BAND - 0.5 if len(x) < noisy.sum() else ON_TOP - 0.5)
         limits.append((float((y - bars[0]).min()), float((y + bars[1]).max())))
     exact = np.flatnonzero(here & data.exact)
     if len(exact):
         shown = exact[:: 1 + len(exact) // MARKERS]
-        places, values = as_given(data, data.x[shown]), data.y[shown]
+        places, values = data.as_given(data.x[shown]), data.y[shown]
         style = {"marker": "s", "ms": 5.5, "mfc": "white", "mec": EXACT, "mew": 1.4}
         ax.plot(places, values, ls="none", label="exact", zorder=ON_TOP + 1, **style)
         limits.append((float(values.min()), float(values.max())))

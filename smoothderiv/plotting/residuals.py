@@ -21,7 +21,6 @@ from smoothderiv.plotting.style import (
     Array,
     Labels,
     Style,
-    as_given,
     date_axis,
     dress,
 )
@@ -85,7 +84,7 @@ def _draw_row(
     rows = np.flatnonzero(data.is_of(check.order) & ~data.exact & (data.estimated == estimated))
     z = found.standardised[rows]
     along = data.x[rows] if data.ndim == 1 else data.y[rows] - post.residuals()[rows]
-    places = as_given(data, along) if data.ndim == 1 else along
+    places = data.as_given(along) if data.ndim == 1 else along
     for level in (-2, 2):
         left.axhline(level, color="0.6", lw=0.8, ls=(0, (4, 2)), zorder=1)
     left.axhline(0, color="0.6", lw=0.8, zorder=1)
@@ -117,7 +116,7 @@ def _draw_bins(ax: Axes, x: Array, z: Array, data: Any) -> None:
     groups = np.array_split(order, BINS)
     middle = np.array([np.median(x[rows]) for rows in groups])
     low, centre, high = np.array([np.quantile(z[rows], (0.025, 0.5, 0.975)) for rows in groups]).T
-    places = as_given(data, middle) if data.ndim == 1 else middle
+    places = data.as_given(middle) if data.ndim == 1 else middle
     ax.fill_between(places, low, high, color=CURVE, alpha=0.25, lw=0, zorder=2)
     ax.plot(places, centre, color=CURVE, lw=1.2, zorder=3)
     style: Style = {"ha": "right", "va": "top", "fontsize": "small"}

@@ -14,7 +14,6 @@ from smoothderiv.plotting.style import (
     RISING,
     UNSURE,
     Style,
-    as_given,
     date_axis,
     time_name,
 )
@@ -47,7 +46,7 @@ def plot_sizer(found: Sizer, *, ax: Axes | None = None) -> Axes:
     """
     if ax is None:
         _, ax = pyplot.subplots(figsize=(6.8, 3.9), layout="constrained")
-    places = as_given(found.data, found.x)
+    places = found.data.as_given(found.x)
     colours = ListedColormap([FALLING, UNSURE, RISING])
     ax.pcolormesh(places, found.width, found.sign, cmap=colours, vmin=-1, vmax=1, shading="nearest")
     ax.set_yscale("log", base=2)

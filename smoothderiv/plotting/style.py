@@ -57,11 +57,6 @@ def time_name(data: Observations) -> str:
     return "time" if data.zone is None else f"time ({data.zone})"
 
 
-def as_given(data: Observations, x: Array) -> NDArray[Any]:
-    """Return float places as the user gives them: datetimes where the data have an origin."""
-    return data.as_given(x)
-
-
 def new_axes(count: int) -> NDArray[Any]:
     """Return axes one below the other in a new figure."""
     size = (6.4, 0.9 + 1.75 * count if count > 1 else 3.6)
