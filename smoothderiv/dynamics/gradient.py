@@ -36,7 +36,7 @@ def fit(problem: Problem) -> tuple[Estimate, None]:
     shift = np.where(nu == 0, problem.shift, 0.0)
     raw = post.mean(places, nu)
     z, V = (raw - shift) / unit, post.cov(places, nu) / unit / unit[:, None]
-    maps = _maps(cells, order, 1.0 / cells * (ends[-1] - ends[0]) / problem.span)
+    maps = cell_means(cells, order, 1.0 / cells * (ends[-1] - ends[0]) / problem.span)
     states = raw.reshape(order, -1)
     std = np.sqrt(np.diag(V))[-len(ends) :] * unit[-1]
     Z = np.empty((cells, len(problem.terms)))
@@ -63,7 +63,7 @@ def fit(problem: Problem) -> tuple[Estimate, None]:
     ), None
 
 
-def _maps(cells: int, order: int, length: float) -> list[Array]:
+def cell_means(cells: int, order: int, length: float) -> list[Array]:
     """Return matrices from (x, .., D^(order-1) x) at ends and middles to the means over cells."""
     count = 2 * cells + 1
     found = []

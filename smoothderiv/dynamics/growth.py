@@ -13,6 +13,7 @@ from scipy.special import chdtrc
 from smoothderiv import _validate
 from smoothderiv.answers.locations import Locations, edge_words, place_words
 from smoothderiv.answers.marginal import student_quantile
+from smoothderiv.dynamics.gradient import cell_means
 from smoothderiv.dynamics.moments import Moments
 from smoothderiv.model import Model, UndeterminedError
 from smoothderiv.observations import observe
@@ -245,13 +246,9 @@ def _logistic(post: Posterior) -> Logistic:
     places = post.data.as_given(ends)
     span, logs, V = high - low, post.mean(places), post.cov(places)
     size = float(np.exp(logs).max())
-    n, k = np.exp(logs) / size, np.arange(cells)
-    rate, crowd = np.zeros((2, cells, len(ends)))
-    rate[k, 2 * k + 2], rate[k, 2 * k] = float(cells), -float(cells)
-    mean = np.zeros_like(rate)
-    for offset, weight in enumerate((1 / 6, 4 / 6, 1 / 6)):
-        mean[k, 2 * k + offset] = weight
-        crowd[k, 2 * k + offset] = -weight * n[2 * k + offset]  # the slope of -mean n by log n
+    n = np.exp(logs) / size
+    mean, rate = cell_means(cells, 1, 1.0 / cells)
+    crowd = -mean * n  # the slope of -mean n by log n
     cov = np.array([[a @ V @ b.T for b in (rate, crowd)] for a in (rate, crowd)])
     Z = np.column_stack((np.ones(cells), -mean @ n))
     start = float(np.exp(logs[0]))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.dynamics import _loops
 from smoothderiv.dynamics.problem import Problem
+from smoothderiv.statespace.levels import scatter
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -107,21 +108,16 @@ class Timeline:
         return np.asarray(self.variance * known[self.level])
 
     def pilot(self) -> Array:
-        """Return rough noise levels, one for each that is estimated, from second differences.
+        """Return rough noise levels, one for each that is estimated: the root mean square scatter.
 
-        The residual of each row from the line through its neighbours (Gasser, Sroka and
-        Jennen-Steinmetz 1986), which a smooth curve hardly enters.
+        That of rows about the line through their neighbours, which a smooth curve hardly enters.
         """
         found = np.empty(len(self.orders))
         for j in range(len(self.orders)):
-            rows = np.flatnonzero(self.level == j)
-            t, y, sd = self.t[rows], self.y[rows], np.sqrt(self.variance[rows])
-            gap = t[2:] - t[:-2]
-            a = np.divide(t[2:] - t[1:-1], gap, out=np.full_like(gap, 0.5), where=gap > 0)
-            left = a * y[:-2] + (1 - a) * y[2:] - y[1:-1]
-            scale = (a * sd[:-2]) ** 2 + ((1 - a) * sd[2:]) ** 2 + sd[1:-1] ** 2
-            square = float(np.mean(left**2 / scale)) if len(left) else 0.0
-            floor = np.finfo(float).eps * np.abs(y).max(initial=0.0)
+            rows = self.level == j
+            off = scatter(self.t[rows], self.y[rows], np.sqrt(self.variance[rows]))
+            square = float(np.mean(off**2)) if len(off) else 0.0
+            floor = np.finfo(float).eps * np.abs(self.y[rows]).max(initial=0.0)
             found[j] = max(np.sqrt(square), floor, np.finfo(float).tiny ** 0.25)
         return found
 
