@@ -13,7 +13,7 @@ import pytest
 from smoothderiv._threads import threaded
 from smoothderiv._warn import warn
 from smoothderiv.panels import _workers
-from smoothderiv.panels._workers import spread
+from smoothderiv.panels._workers import on_all_cores
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def have_ended(processes):
 
 @pytest.mark.parametrize("workers", [1, 2, 3, None])
 def test_every_task_is_done_once(workers):
-    done = list(spread(times_and_who, 3, range(17), workers))
+    done = list(on_all_cores(times_and_who, 3, range(17), workers))
     assert sorted(d.task for d in done) == list(range(17))
     assert all(d.result[0] == 3 * d.task for d in done)
     if workers in (1, None):  # little work starts nothing
@@ -60,18 +60,18 @@ def test_every_task_is_done_once(workers):
 
 
 def test_others_work_too_where_there_is_work():
-    done = list(spread(times_and_who, 3, range(300), 2))
+    done = list(on_all_cores(times_and_who, 3, range(300), 2))
     assert len({d.result[1] for d in done}) == 2
     assert sorted(d.task for d in done) == list(range(300))
 
 
 def test_no_task_is_no_work():
-    assert list(spread(times_and_who, 3, [], 2)) == []
+    assert list(on_all_cores(times_and_who, 3, [], 2)) == []
 
 
 def test_a_process_that_dies_takes_one_task_with_it(started):
     tasks = [0, *range(4, 40), 3]
-    done = {d.task: d for d in spread(dies_of_three, os.getpid(), tasks, 2)}
+    done = {d.task: d for d in on_all_cores(dies_of_three, os.getpid(), tasks, 2)}
     assert len(done) == len(tasks)
     for index, task in enumerate(tasks):
         if done[index].died:
@@ -86,7 +86,7 @@ def test_a_process_that_dies_takes_one_task_with_it(started):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_task_raises_is_raised_and_ends_the_processes(workers, started):
     with pytest.raises(KeyError, match="two"):
-        list(spread(raises_at_two, None, range(3), workers))
+        list(on_all_cores(raises_at_two, None, range(3), workers))
     assert len(started) == workers - 1
     assert have_ended(started)
 
@@ -100,7 +100,7 @@ def test_an_error_on_the_way_keeps_its_kind_and_its_traceback():
 
 
 def test_a_call_that_is_left_ends_its_processes(started):
-    results = spread(times_and_who, 1, range(1000), 2)
+    results = on_all_cores(times_and_who, 1, range(1000), 2)
     next(results)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -114,11 +114,11 @@ def test_a_script_needs_no_guard_and_its_own_functions_stay_in_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os\n"
-        "from smoothderiv.panels._workers import spread\n"
+        "from smoothderiv.panels._workers import on_all_cores\n"
         "def own(common, task): return os.getpid()\n"
         "import operator\n"
-        "assert {d.result for d in spread(own, 1, range(5), 2)} == {os.getpid()}\n"
-        "print(sorted(d.result for d in spread(operator.add, 1, range(5), 2)))\n"
+        "assert {d.result for d in on_all_cores(own, 1, range(5), 2)} == {os.getpid()}\n"
+        "print(sorted(d.result for d in on_all_cores(operator.add, 1, range(5), 2)))\n"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

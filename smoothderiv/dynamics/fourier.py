@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.dynamics.estimate import Estimate
 from smoothderiv.dynamics.modulating import held_columns, with_noise
-from smoothderiv.dynamics.moments import Moments
+from smoothderiv.dynamics.moments import MomentEquations
 from smoothderiv.dynamics.problem import Problem
 
 Array = NDArray[np.float64]
@@ -57,7 +57,7 @@ def fit(problem: Problem) -> tuple[Estimate, None]:
     scale = n / tests[0].shape[1] / n**2  # sums over n even samples of 1/n each
     cov = np.array([[scale * (a @ b.T) for b in tests] for a in tests])
     y = _real(shapes[problem.order][:kept])
-    estimate = Moments(y, Z, noisy, cov, problem.names).solve()
+    estimate = MomentEquations(y, Z, noisy, cov, problem.names).solve()
     estimate.notes["bins"] = kept
     return with_noise(estimate), None
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.dynamics.estimate import Estimate
-from smoothderiv.dynamics.moments import Moments
+from smoothderiv.dynamics.moments import MomentEquations
 from smoothderiv.dynamics.problem import Problem
 from smoothderiv.dynamics.terms import expected_sign
 
@@ -56,7 +56,7 @@ def fit(problem: Problem) -> tuple[Estimate, None]:
             values = problem.u[:, term.index] if term.kind == "input" else np.ones(len(problem.t))
             Z[:, j] = _held_means(problem.times, values, ends[::2])
     cov = np.array([[a @ V @ b.T for b in parts] for a in parts])
-    estimate = Moments(maps[order] @ z, Z, noisy, cov, problem.names, known=True).solve()
+    estimate = MomentEquations(maps[order] @ z, Z, noisy, cov, problem.names, known=True).solve()
     dof = min(estimate.dof, post.dof) if math.isfinite(post.dof) else estimate.dof
     return Estimate(
         estimate.coefficients, estimate.covariance, dof, {}, 0.0, {**estimate.notes, "cells": cells}

@@ -14,7 +14,7 @@ from smoothderiv import _validate
 from smoothderiv.answers.locations import Locations, edge_words, place_words
 from smoothderiv.answers.marginal import student_quantile
 from smoothderiv.dynamics.gradient import cell_means
-from smoothderiv.dynamics.moments import Moments
+from smoothderiv.dynamics.moments import MomentEquations
 from smoothderiv.model import Model, UndeterminedError
 from smoothderiv.observations import observe
 from smoothderiv.posterior import Posterior
@@ -253,7 +253,7 @@ def _logistic(post: Posterior) -> Logistic:
     Z = np.column_stack((np.ones(cells), -mean @ n))
     start = float(np.exp(logs[0]))
     try:
-        found = Moments(rate @ logs, Z, [1], cov, ("r", "r / K"), known=True).solve()
+        found = MomentEquations(rate @ logs, Z, [1], cov, ("r", "r / K"), known=True).solve()
     except UndeterminedError:
         spread = math.sqrt(V[0, 0] + V[-1, -1] - 2.0 * V[0, -1]) / span
         return _one_rate(float(logs[-1] - logs[0]) / span, spread, start, post.dof)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from smoothderiv._warn import warn
 from smoothderiv.dynamics.estimate import Estimate
-from smoothderiv.dynamics.moments import Moments
+from smoothderiv.dynamics.moments import MomentEquations
 from smoothderiv.dynamics.problem import Problem
 from smoothderiv.dynamics.terms import sign_average
 
@@ -69,7 +69,7 @@ def fit(problem: Problem) -> tuple[Estimate, None]:
     others = [j for j in range(len(problem.terms)) if j not in noisy]
     Z[:, others] = exact @ held[:, others]
     cov = np.array([[s * v * (A @ B.T).toarray() for v, B in parts] for s, A in parts])
-    estimate = Moments(y, Z, noisy, cov, problem.names).solve()
+    estimate = MomentEquations(y, Z, noisy, cov, problem.names).solve()
     return with_noise(estimate), None
 
 

@@ -1,4 +1,4 @@
-"""Moments: linear functionals of a noisy curve that an equation sets to zero, and their best fit.
+"""Moment equations: linear functionals of a noisy curve set to zero by its equation, fitted.
 
 Method "modulating", "fourier" and "gradient" differ in the functionals alone. Each moment says
 ``y - Z theta = 0`` for the true curve, where y and some columns of Z are functionals of the
@@ -27,7 +27,7 @@ _SETTLED = 1e-24  # squared step, in standard errors
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class MomentEquations:
     """L moments ``y = Z theta``, with the noise of y and of the noisy columns.
 
     Attributes

@@ -38,7 +38,7 @@ class Done(NamedTuple):
     died: str | None = None
 
 
-def spread(
+def on_all_cores(
     function: Callable[[Any, Any], Any],
     common: Any,
     tasks: Sequence[Any],

@@ -30,7 +30,7 @@ from smoothderiv.panels._series import (
     answer_together,
 )
 from smoothderiv.panels._together import tune_together
-from smoothderiv.panels._workers import spread
+from smoothderiv.panels._workers import on_all_cores
 
 _ROWS = 200_000  # of series that are smoothed side by side, at most
 
@@ -230,7 +230,7 @@ class Panel:
                     left.append(number)
                 else:
                     yield number, one
-        for index, found, died in spread(answer, question, _Lazy(self, left), workers):
+        for index, found, died in on_all_cores(answer, question, _Lazy(self, left), workers):
             yield left[index], Answer(None, Trouble(died)) if died else found
 
     def _together(
