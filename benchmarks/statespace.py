@@ -20,7 +20,6 @@ from numba import njit
 
 import smoothderiv as sd
 from smoothderiv.statespace import _smooth_loops
-from smoothderiv.statespace.interop import to_filterpy
 from smoothderiv.statespace.states import NO_GAINS, known
 
 
@@ -383,6 +382,8 @@ def others(n):
         p = 1 / (1 + sd_**2 / q)
         report("csaps, f alone, no std", cpu(lambda: csaps(x, y, smooth=p)), n)
     if importlib.util.find_spec("filterpy"):
+        from smoothderiv.integrations.filterpy import to_filterpy
+
         few = min(n, 2000)
         problem = to_filterpy(model, data[:few])
         kf, zs, Fs, Qs, Hs, Rs = problem[:6]

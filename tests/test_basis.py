@@ -85,11 +85,6 @@ def test_one_order_for_each_row_and_unsorted_places():
     rows = basis.rows(x, nu).toarray()
     for order in range(5):
         assert_allclose(rows[nu == order], basis.rows(x[nu == order], order).toarray())
-    first, values = basis.tabulate(x, 4)
-    columns = first[:, None] + np.arange(4)
-    for order in range(5):
-        picked = np.take_along_axis(basis.rows(x, order).toarray(), columns, axis=1)
-        assert_allclose(values[order], picked, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("k", "m"), [(1, 1), (3, 2), (5, 3), (5, 0), (4, 4), (2, 3)])
@@ -120,12 +115,6 @@ def test_integral_rows_are_differences_of_the_antiderivative(k):
     expected = antiderivative(b) - antiderivative(a)
     assert_allclose(basis.integral_rows(a, b) @ coef, expected, rtol=1e-11, atol=1e-12)
     assert_allclose(basis.integral_rows(0.0, 2.0).sum(), 2.0, rtol=1e-14)
-
-
-def test_greville_points_reproduce_the_line():
-    basis = BSplineBasis.clamped([0.4, 1.0, 1.7], 0.0, 2.0, 3)
-    x = np.linspace(0, 2, 9)
-    assert_allclose(basis.rows(x) @ basis.greville, x, atol=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv import kernels
-from smoothderiv.noise.correlated import NoiseGains, correlation_gain, noise_gains
+from smoothderiv.noise.correlated import NoiseGains, noise_gains
 
 
 def curve(x, nu=0):
@@ -191,7 +191,7 @@ def test_white_noise_is_not_taken_for_it(seed):
     saw = 2 * np.abs(x % 1 - 0.5)
     for truth in (curve(x), saw):
         sd.smooth(sd.observe(x, truth + 0.1 * rng.standard_normal(200)))  # warnings are errors
-    assert correlation_gain(sd.smooth(noisy(seed, 0.0))) <= 0
+    assert noise_gains(sd.smooth(noisy(seed, 0.0))).correlated <= 0
 
 
 def test_what_makes_no_sense_is_refused():

@@ -92,7 +92,13 @@ MAY_IMPORT = {
 
 
 INSIDE = {"Way", "Terms"}  # seen by one module each, which compares none
-OPTIONAL = ("sklearn", "xarray", "pysindy", "derivative")  # integrations, named as what they need
+OPTIONAL = (
+    "sklearn",
+    "xarray",
+    "pysindy",
+    "derivative",
+    "filterpy",
+)  # integrations, named as what they need
 
 
 def modules():

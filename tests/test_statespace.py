@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose
 from scipy.interpolate import CubicHermiteSpline, CubicSpline, make_smoothing_spline
 
 import smoothderiv as sd
+from smoothderiv.integrations.filterpy import to_filterpy, transition
 from smoothderiv.model import UndeterminedError
 from smoothderiv.statespace.criteria import Criterion
-from smoothderiv.statespace.interop import to_filterpy, transition
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener, Matern
 from smoothderiv.statespace.states import covariances, diagonal

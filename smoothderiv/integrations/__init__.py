@@ -1,6 +1,7 @@
 """smoothderiv inside other packages, each of which is needed only by the module of its name.
 
-``smoothderiv.integrations.sklearn``, ``.xarray`` (with Dask), ``.pysindy`` (and ``derivative``).
+``smoothderiv.integrations.sklearn``, ``.xarray`` (with Dask), ``.pysindy``, ``.derivative``,
+``.filterpy``.
 """
 
 

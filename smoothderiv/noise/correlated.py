@@ -85,14 +85,6 @@ class NoiseGains:
         )
 
 
-def correlation_gain(post: AveragedPosterior) -> float:
-    """Return by how many nats correlated noise explains the values better, beyond its price.
-
-    It is `correlated` of :func:`noise_gains`.
-    """
-    return noise_gains(post).correlated
-
-
 def noise_gains(post: AveragedPosterior) -> NoiseGains:
     """Return by how many nats other noise explains the values better, beyond its price.
 

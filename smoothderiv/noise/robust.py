@@ -45,14 +45,6 @@ def _variance(left: LeaveOneOut, post: Posterior, robust: Array | float) -> Arra
     return np.asarray(left.std**2 + (robust - 1.0) * post.data.sd(post.noise) ** 2)
 
 
-def heavy_tailed(post: Posterior) -> tuple[Order, ...]:
-    """Return the orders whose left-out residuals are told better by heavy tails than by Gauss's.
-
-    Better by 3 nats in the likelihood of the standardised leave-one-out residuals.
-    """
-    return tuple(_tail_gains(post))
-
-
 def _tail_gains(post: Posterior) -> dict[Order, float]:
     """Return the nats that heavy tails gain, of the orders that they gain enough of."""
     z, data = standardised(post), post.data

@@ -122,35 +122,6 @@ def basis_rows(t, degree, shape, x, nu, first, values):
             values[i, r] = row[r]
 
 
-@njit(cache=True, nogil=True)
-def basis_orders(t, degree, shape, x, up_to, first, values):
-    """Fill values[nu, i] with D^nu B(x[i]) for all nu from 0 to up_to in one pass."""
-    k = len(shape) - 1 if len(shape) else degree
-    n_coef = len(t) - k - 1
-    gaps = np.empty((k + 1, k + 1))
-    row = np.empty(k + 1)
-    lifted = np.empty(k + 1)
-    top = min(up_to, k)
-    span = find_span(t, k, n_coef, t[k], k)
-    inverse_gaps(t, k, span, gaps)
-    for i in range(len(x)):
-        span = move_span(t, k, n_coef, x[i], span, gaps)
-        first[i] = span - k
-        row[0] = 1.0
-        raise_values(t, span, x[i], 0, k - top, gaps, row)
-        for nu in range(top, -1, -1):  # the values climb one degree an order, a copy is lifted
-            for r in range(k - nu + 1):
-                lifted[r] = row[r]
-            raise_derivatives(k - nu, k, gaps, lifted)
-            for r in range(k + 1):
-                values[nu, i, r] = lifted[r]
-            if nu > 0:
-                raise_values(t, span, x[i], k - nu, k - nu + 1, gaps, row)
-        for nu in range(top + 1, up_to + 1):
-            for r in range(k + 1):
-                values[nu, i, r] = 0.0
-
-
 @njit(cache=True, inline="always")
 def insert_row(unit, pivot, rhs, row, start, width, target, weight):
     """Rotate one weighted row into a factor; return its share of the residual sum of squares.

@@ -115,14 +115,6 @@ class BSplineBasis:
         """The base interval, on which the B-splines sum to one."""
         return float(self.t[self.k]), float(self.t[self.n_coef])
 
-    @property
-    def greville(self) -> Array:
-        """Greville points, the averages of k successive knots; midpoints for k = 0. (n_coef,)."""
-        if self.k == 0:
-            return np.asarray(0.5 * (self.t[1:] + self.t[:-1]))
-        sums = np.lib.stride_tricks.sliding_window_view(self.t[1:-1], self.k)
-        return np.asarray(sums.mean(axis=1))
-
     def rows(self, x: ArrayLike, nu: ArrayLike = 0) -> sparse.csr_array:
         """Return ``D^nu B_i(x)`` as a sparse matrix (n, n_coef) of k + 1 entries a row.
 
@@ -145,23 +137,6 @@ class BSplineBasis:
         values = np.empty((len(places), self.k + 1))
         _loops.basis_rows(*self.loops, places, nu_, first, values)
         return self._sparse(first, values)
-
-    def tabulate(self, x: ArrayLike, up_to: int) -> tuple[Index, Array]:
-        """Return all orders from 0 to `up_to` in one pass.
-
-        Returns
-        -------
-        first : (n,) array of int
-            The coefficient of the first entry of each row.
-        values : (up_to + 1, n, k + 1) array
-            ``values[nu, i, r] = D^nu B_{first[i] + r}(x[i])``.
-        """
-        places = _validate.vector(x, "x")
-        _validate.finite(places, "x")
-        first = np.empty(len(places), dtype=np.int64)
-        values = np.empty((up_to + 1, len(places), self.k + 1))
-        _loops.basis_orders(*self.loops, places, up_to, first, values)
-        return first, values
 
     def penalty(self, m: int) -> sparse.csr_array:
         """Return ``integral B_i^(m) B_j^(m)`` over the base interval: (n_coef, n_coef), banded.

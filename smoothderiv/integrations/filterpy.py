@@ -1,18 +1,22 @@
-"""Hand a smoothing spline and its data to filterpy."""
+"""filterpy: a smoothing spline and its data as a filter, to go on from with what it offers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.integrations import missing
 from smoothderiv.model import require_known
 from smoothderiv.observations import Observations
+from smoothderiv.statespace.smoother import SmoothingSpline
 from smoothderiv.statespace.states import NO_GAINS, covariances, multiplied
 
-if TYPE_CHECKING:
-    from smoothderiv.statespace.smoother import SmoothingSpline
+try:
+    from filterpy.kalman import KalmanFilter
+except ImportError as error:
+    raise missing(error, "filterpy") from None
 
 Array = NDArray[np.float64]
 
@@ -53,7 +57,7 @@ def to_filterpy(model: SmoothingSpline, data: Observations) -> FilterpyProblem:
     Examples
     --------
     >>> import smoothderiv as sd
-    >>> from smoothderiv.statespace.interop import to_filterpy
+    >>> from smoothderiv.integrations.filterpy import to_filterpy
     >>> data = sd.observe([0.0, 1.0, 2.0, 3.0], [0.1, 0.9, 2.2, 2.8], yerr=0.1)
     >>> model = sd.SmoothingSpline(order=2, q=0.5)
     >>> problem = to_filterpy(model, data)
@@ -63,8 +67,6 @@ def to_filterpy(model: SmoothingSpline, data: Observations) -> FilterpyProblem:
     >>> bool(abs(means[-1, 0, 0] - post(3.0)) < 1e-12)
     True
     """
-    from filterpy.kalman import KalmanFilter
-
     require_known(model, data)
     rows = model.rows(data)
     d, unit, prior = model.order, rows.prior.units, rows.prior
