@@ -181,7 +181,8 @@ def test_slopes_without_values_beside_them_are_no_reason_to_ask():
     few = noisy(1, 0.98, n=50)
     rough = sd.observe(x, np.sign(np.sin(20 * x)) + 0.1 * rng.standard_normal(1500), nu=1)
     edges = few.x + np.where(few.x < 2, -4.0, 4.0)
-    sd.smooth(sd.observe(edges, few.y) + rough, nu=1, correlated="auto")
+    post = sd.smooth(sd.observe(edges, few.y) + rough, nu=1, correlated="auto")
+    assert noise_gains(post).correlated == -np.inf
 
 
 @pytest.mark.parametrize("seed", range(4))
