@@ -129,6 +129,10 @@ class Moments(ABC):
         rng: int | np.random.Generator | None = None,
     ) -> Array:
         """Draw joint paths of ``D^nu f`` at `x`: (size, n); one path of f for all orders asked."""
+        if not isinstance(size, int | np.integer) or size < 0:
+            raise ValueError(
+                f"size: {said(size)} is no number of paths; give a whole number, such as 100"
+            )
         x_, nu_, shape = self._question(x, nu)
         draws = self._sample(x_, nu_, size, np.random.default_rng(rng))
         return draws.reshape((size, *shape))

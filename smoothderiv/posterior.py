@@ -133,6 +133,11 @@ class Posterior(Moments):
         """Return mean and standard deviation of the integral of f from `a` to `b`."""
         if self.data.ndim > 1:
             raise ValueError("integral: only for x of one dimension")
+        if np.ndim(a) or np.ndim(b):
+            raise ValueError(
+                f"a, b: {said(a)}, {said(b)}, but an integral goes from one place to one; ask for "
+                "several one by one"
+            )
         ends = self.data.coordinates(np.array([a, b]), "a, b")
         mean, var = self._integral(float(ends[0]), float(ends[1]))
         return mean, math.sqrt(var)

@@ -97,6 +97,9 @@ def check_samples(post, x, orders, rng, size=4000):
     paths = post.sample(x, nu, size=size, rng=rng)
     assert paths.shape == (size, len(orders), len(x))
     assert_allclose(paths, post.sample(x, nu, size=size, rng=rng))
+    for wrong in (-1, 1.5, None):
+        with pytest.raises(ValueError, match=rf"size: {wrong} is no number of paths; give a whole"):
+            post.sample(x, nu, size=wrong)
     flat = paths.reshape(size, -1)
     std = post.std(x, nu).ravel()
     mean = post(x, nu).ravel()
@@ -123,6 +126,8 @@ def check_integral(post):
     assert_allclose(whole, quadrature, atol=1e-7 * size)
     backward = post.integral(high, low)
     assert_allclose(backward, (-whole, std), rtol=1e-9, atol=1e-12 * size)
+    with pytest.raises(ValueError, match=r"a, b: \[.*\], .*, but an integral goes from one place"):
+        post.integral([low, middle], high)
     x = (centre + half * node).ravel()
     w = (half * weight).ravel()
     if len(x) <= 4000:

@@ -211,6 +211,8 @@ def test_an_order_that_does_not_exist_is_refused_with_a_kernel_that_has_it():
     ("make", "words"),
     [
         (lambda: kernels.Matern52(scale=-1.0), "scale: -1.0"),
+        (lambda: kernels.Matern52(scale="a"), "scale: 'a', but a positive number is needed"),
+        (lambda: kernels.Periodic(scale=[1.0, "a"]), r"scale\[1\]: 'a', but a positive number"),
         (lambda: kernels.Matern52(sigma=0.0), "sigma: 0.0"),
         (lambda: kernels.Matern52(scale=(1.0, math.nan)), r"scale\[1\]: nan"),
         (lambda: kernels.Wiener(0), "order: 0"),

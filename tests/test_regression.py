@@ -372,6 +372,7 @@ def test_a_gap_is_bridged_by_the_penalty():
         ({"knots": -2}, "knots"),
         ({"noise": {0: -1.0}}, "noise: the level of order 0"),
         ({"noise": 0.1}, "noise: 0.1 is not a mapping"),
+        ({"knots": [0.5, np.nan]}, "knots: row 1 is nan, but every entry must be finite"),
     ],
 )
 def test_bad_fields_are_refused(fields, words):

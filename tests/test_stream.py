@@ -108,10 +108,29 @@ def test_refusals():
         stream.update(2.0, 1.0)
     with pytest.raises(ValueError, match="q"):
         sd.SmoothingSpline(2).stream()
+    for lag in (1.5, -1, 1):
+        with pytest.raises(ValueError, match=rf"lag: {lag}, but there are rows 0 to 0 back; give"):
+            stream.lagged(lag)
     for x in (float("inf"), float("nan")):
         with pytest.raises(ValueError, match=r"x: .* is not finite"):
             stream.predict(x)
     assert len(stream) == 1
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_step_beyond_what_floats_hold_is_refused(order):
+    """And the stream goes on from where it was."""
+    stream = sd.SmoothingSpline(order, q=1.0, noise={0: 0.1}).stream()
+    for k in range(5):
+        stream.update(float(k), 1.0)
+    mean, cov = stream.state()
+    for ask in (lambda x: stream.update(x, 1.0), stream.predict):
+        with pytest.raises(ValueError, match=r"x: the state at 1e\+308 overflows .* at 4\.0; give"):
+            ask(1e308)
+    assert np.array_equal(stream.state()[0], mean)
+    assert np.array_equal(stream.state()[1], cov)
+    stream.update(5.0, 1.0)
+    assert len(stream) == 6
 
 
 def test_orders_are_whole_numbers_of_any_kind():

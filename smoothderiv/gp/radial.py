@@ -60,7 +60,7 @@ def frozen_scale(scale: Scale) -> Scale:
     """Check a scale and return it as a number or a tuple."""
     if isinstance(scale, np.ndarray):
         scale = scale.tolist()
-    if isinstance(scale, Sequence):
+    if isinstance(scale, Sequence) and not isinstance(scale, str):
         return tuple(settled(number, f"scale[{a}]") for a, number in enumerate(scale))
     return settled(scale, "scale")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from smoothderiv import _validate
 from smoothderiv._validate import said
 from smoothderiv.answers.limits import satterthwaite
 from smoothderiv.minimiser import Search
@@ -124,6 +125,8 @@ class RegressionSpline(SearchedModel):
             )
         if isinstance(self.knots, int | np.integer) and self.knots < 0:
             raise ValueError(f"knots: {self.knots} knots; give a number from 0 on")
+        if not (self.knots is None or isinstance(self.knots, int | np.integer | BSplineBasis)):
+            _validate.finite(_validate.vector(self.knots, "knots"), "knots")
         check_noise(self.noise)
 
     @property

@@ -90,7 +90,8 @@ class Stream:
         ------
         ValueError
             A late row (the remedy is :meth:`smooth` on all rows), entries that are not finite, an
-            order that the model lacks, or an exact row that contradicts earlier ones.
+            order that the model lacks, an exact row that contradicts earlier ones, or one so far on
+            that the state overflows. The stream is then as it was.
         """
         try:
             nu = operator.index(nu)
@@ -104,9 +105,13 @@ class Stream:
         k = int(self._state[2])
         if k == len(self._rows):
             self._rows = np.concatenate((self._rows, np.empty_like(self._rows)))
+        before = self._state.copy()
         code = _loops.take(self._state, self._rows, x, y, yerr, nu, self._basis, self._weight)
         if code:
             self._refuse(code, x, y, yerr, nu)
+        if not math.isfinite(sum(self._state.tolist())):  # quicker than numpy's, of so few
+            self._state = before
+            raise self._too_far(x)
 
     def _level(self, nu: int) -> float:
         if nu not in self._levels:
@@ -128,6 +133,13 @@ class Stream:
                 f"at orders 0 to {self.model.order - 1}",
                 4: f"y: the exact row {said(y)} at x = {said(x)} contradicts earlier exact rows",
             }[code]
+        )
+
+    def _too_far(self, x: float) -> ValueError:
+        """Return the error for a step after which the state is beyond what floats hold."""
+        return ValueError(
+            f"x: the state at {said(x)} overflows from that of the last row, at "
+            f"{said(self._state[0])}; give x in another unit, or begin a new stream there"
         )
 
     def state(self) -> tuple[Array, Array]:
@@ -152,8 +164,11 @@ class Stream:
         factor = state[None, _HEAD + d : _HEAD + d + d * d].reshape(1, d, d)
         packed = pack(factor)
         unit = np.array([math.factorial(i) for i in range(d)])
-        mean = multiplied(packed, state[None, _HEAD : _HEAD + d])[0] * unit
-        cov = covariances(packed)[0] * unit[:, None] * unit
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = multiplied(packed, state[None, _HEAD : _HEAD + d])[0] * unit
+            cov = covariances(packed)[0] * unit[:, None] * unit
+        if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
+            raise self._too_far(float(x))
         infinite = state[_HEAD + d * (d + 1) :] > 0
         if infinite.any():
             U = np.triu(factor[0], 1) + np.eye(d)
@@ -183,8 +198,11 @@ class Stream:
         Equal to :meth:`smooth` there. O(n) here: fixed-lag answers at every row are cheaper by
         smoothing in blocks.
         """
-        if not 0 <= lag < len(self):
-            raise ValueError(f"lag: {said(lag)}, but there are rows 0 to {len(self) - 1} back")
+        if not (isinstance(lag, int | np.integer) and 0 <= lag < len(self)):
+            raise ValueError(
+                f"lag: {said(lag)}, but there are rows 0 to {len(self) - 1} back; give a whole "
+                "number of them"
+            )
         order = np.arange(self.model.order)
         rows = self.model.rows(self.data())
         mean, factor = rows.states().at(self._rows[len(self) - 1 - lag, :1])
