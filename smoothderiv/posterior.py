@@ -425,7 +425,11 @@ class Posterior(Moments):
         return log_predictive(*self._unexplained(), each, self.data, self.noise)
 
     def _log_predictive_exact(self) -> Array:
-        """Return the log density of each row given all others, no row having noise: (n,)."""
+        """Return the log density of each row given all others, no row having noise: (n,).
+
+        An engine that does not know it says -inf: it predicts nothing, and has no weight in an
+        average.
+        """
         return np.full(len(self.data), -np.inf)
 
     def _unexplained(self) -> tuple[Array, Array]:

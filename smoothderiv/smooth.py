@@ -297,6 +297,17 @@ def differentiate(
     -------
     DerivativeEstimate
 
+    Raises
+    ------
+    ValueError
+        A shape of x that is not that of y along `axis`; what :func:`smoothderiv.observe` and
+        :func:`smoothderiv.smooth` refuse.
+
+    Warns
+    -----
+    NoiseWarning
+        As :func:`smoothderiv.smooth`, for each series.
+
     Examples
     --------
     >>> import numpy as np, smoothderiv as sd

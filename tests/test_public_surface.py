@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,15 @@ def test_every_public_method_says_what_it_does_or_its_base_does(found):
         said = any(getattr(vars(base).get(name), "__doc__", None) for base in found.__mro__)
         field = any(name in vars(base).get("__annotations__", {}) for base in found.__mro__)
         assert said or field, f"{found.__qualname__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize("found", list(public_classes()), ids=lambda c: c.__qualname__)
+def test_every_field_is_told_where_fields_are(found):
+    """Or, in a class that has a base, by that."""
+    said = (found.__doc__ or "").partition("Attributes\n")[2]
+    if said and dataclasses.is_dataclass(found) and found.__bases__ == (object,):
+        fields = {f.name for f in dataclasses.fields(found) if f.name[0] != "_"}
+        assert not fields - set(re.findall(r"\w+", said))
 
 
 @pytest.mark.parametrize("found", list(public_classes()), ids=lambda c: c.__qualname__)

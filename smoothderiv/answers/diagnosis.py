@@ -76,6 +76,9 @@ class OrderCheck:
         The period of 2 to 8 rows that the residuals have most of, and the probability that noise
         has so much of any (Fisher's test; of more than 1000 rows at even places alone); NaN and 1
         where it is not asked.
+    skew_p : float
+        About the probability that residuals without skewness look so skewed: ``exp(-gain)`` of
+        the nats of :func:`.skew_gain`; 1 for few rows.
     """
 
     order: Order

@@ -47,6 +47,8 @@ class Problem:
     inputs : (m,) array
     sorting : (n,) array of int
         Which of the times as they were given each of `t` is.
+    extra : bool
+        Whether `data` hold more than the samples of x.
     """
 
     order: int

@@ -47,6 +47,10 @@ class DynamicsFit:
         unit of t ** (order - 1/2); 0 where the data show none or the method has none.
     notes : dict
         What else the method has to say.
+    problem, estimate
+        What was fitted, and the coefficients, free of units.
+    path : Posterior or None
+        The motion, of a method that finds it with the coefficients; see `trajectory`.
     """
 
     method: str

@@ -41,6 +41,8 @@ class Periodic(Kernel):
         How fast f changes within a period; a pure number, small for many wiggles.
     sigma : float, LogNormal or None
         Amplitude, in the unit of y.
+    isotropic : bool
+        Tune one `scale` for all dimensions.
 
     References
     ----------

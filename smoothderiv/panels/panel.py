@@ -65,7 +65,8 @@ def smooth_panel(
         Where to answer: the same places for every series, that many at equal steps from its first
         row to its last, or by default at its own places, rows without y included.
     nu : int or sequence of int
-        The orders of the derivatives to answer for.
+        The orders of the derivatives to answer for. Each series is fitted by ``sd.smooth`` with the
+        highest of them as its `nu`: for ``(0, 1)`` the default model is that of a slope.
     level : float
         Probability of ``lower`` to ``upper``, at each place.
     model : Model, optional
@@ -132,10 +133,18 @@ class Panel:
     ----------
     keys : narwhals frame
         The columns of `by`.
+    by, x : list of str, str
+        The columns that tell the series apart, and that of the places.
+    parts : list of Part
+        What each column of observations holds.
+    relative : bool
+        Whether their noise has a scale to be estimated.
     first : (s,) array
         The row of the table in which each series begins.
     rows : list of (n,) arrays
         The rows of each series.
+    backend, zone
+        The library of the table, and the time zone of its places, for the answer's.
     """
 
     keys: Any

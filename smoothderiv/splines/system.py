@@ -67,6 +67,10 @@ class System:
 
     Attributes
     ----------
+    basis, data, order, kind
+        As :meth:`assemble` took them.
+    coordinates : Coordinates
+        What exact rows and a polynomial leave of the coefficients.
     keys : tuple
         The group of each data factor: None for rows of known noise, else the order whose level is
         estimated.

@@ -59,6 +59,8 @@ class BlockwiseSmoothing:
         As of the posterior in memory.
     origin : numpy.datetime64 or None
         What the x of the files counts from, in seconds, where x are datetimes.
+    zone : str or None
+        The time zone of these, which the x of the answers are in.
     """
 
     folder: Path
