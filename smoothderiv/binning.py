@@ -26,13 +26,14 @@ def summarised(data: Observations, few: int) -> Observations:
     """Return `binned` data, or the data themselves where bins would hide some of the curve.
 
     They would if rows of an order scatter more about the line through their bin than beside each
-    other, or bins more than rows beside each other. Where most rows beside each other are on a
-    line, as rounded values are, any scatter about a bin's is more.
+    other, or bins more than rows beside each other; and more than stated noise has them scatter.
+    Where most rows beside each other are on a line, as rounded values are, any scatter about a
+    bin's is more.
     """
     out, size = binned(data, few), -(-len(data) // few)
     for order in data.orders:
         rows, bins = data[data.is_of(order) & ~data.exact], out[out.is_of(order) & ~out.exact]
-        beside = _scatter(rows, 3)
+        beside = max(_scatter(rows, 3), 0.0 if rows.estimated.any() else 1.0)
         # three standard errors of the least count
         chance = 4.0 / math.sqrt(max(len(bins), 1) / 3.0)
         for found in (_scatter(rows, size), _scatter(bins, 3)):
