@@ -189,10 +189,10 @@ def require_known(model: Model, data: Observations) -> None:
         )
 
 
-def check_noise(noise: Any, *, zero: bool = False) -> None:
-    """Refuse a noise mapping whose levels are not positive numbers, or 0 where that is a model."""
+def settled_noise(noise: Any, *, zero: bool = False) -> Levels | None:
+    """Return noise levels as they are now; refuse what is not positive, or 0 with `zero`."""
     if noise is None:
-        return
+        return None
     if not isinstance(noise, Mapping):
         raise ValueError(f"noise: {noise!r} is not a mapping; give one such as {{0: 0.1, 1: 0.3}}")
     for order, level in noise.items():
@@ -202,3 +202,4 @@ def check_noise(noise: Any, *, zero: bool = False) -> None:
                 f"noise: the level of order {order} is {said(level)}, but it must be {wanted}; "
                 "exact rows are given as yerr=0 to observe()"
             )
+    return Levels(noise)

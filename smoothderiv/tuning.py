@@ -106,8 +106,8 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
     data : Observations
     criterion : {"evidence", "gcv", "loo"}
         Restricted marginal likelihood (REML), generalised cross-validation, or the leave-one-out
-        log predictive density. An engine that lacks one says so; GCV needs noise that is known up to one
-        common factor, and "loo" distinct rows: rows at one place predict each other.
+        log predictive density. An engine that lacks one says so; GCV needs noise that is known up
+        to one common factor, and "loo" distinct rows: rows at one place predict each other.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """The tuner by itself, on criteria that need no engine, and its reports."""
 
 import dataclasses
+import pickle
 import warnings
 
 import numpy as np
@@ -265,3 +266,31 @@ def test_nothing_that_predicts_is_no_answer():
     data = sd.observe([0.0, 0.3, 0.6, 1.0], [0.0, 1.0, 0.0, 1.0], 0.1)
     with pytest.raises(UndeterminedError, match=r"knots: 4 rows tell nothing of it"):
         sd.tune(sd.RegressionSpline(degree=3, lam=0.0), data)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda noise: sd.RegressionSpline([0.3, 0.6], 3, 1.0, noise=noise),
+        lambda noise: sd.SmoothingSpline(2, q=1.0, noise=noise),
+        lambda noise: sd.AdaptiveSpline(2, knots=(0, 1), q=(1, 2), noise=noise),
+        lambda noise: sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0), noise=noise),
+    ],
+    ids=["regression", "smoothing", "adaptive", "process"],
+)
+def test_a_frozen_model_keeps_nothing_of_others(make):
+    noise = {0: 0.1}
+    model = make(noise)
+    before, said = pickle.loads(pickle.dumps(model)), repr(model)
+    noise[0] = 5.0
+    assert model.noise == {0: 0.1} == before.noise
+    assert repr(model) == said == repr(before)
+    with pytest.raises(TypeError):
+        model.noise[0] = 5.0
+
+
+def test_knots_are_kept_as_they_were():
+    knots = np.array([0.3, 0.6])
+    model = sd.RegressionSpline(knots)
+    knots[0] = 0.5
+    assert model.knots == (0.3, 0.6)

@@ -21,9 +21,9 @@ from smoothderiv.model import (
     Noise,
     SearchedModel,
     UnsuitableError,
-    check_noise,
     missing_noise,
     require_known,
+    settled_noise,
 )
 from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
@@ -128,7 +128,7 @@ class GaussianProcess(SearchedModel):
                 f"solver: 'band' is for one SquaredExponential kernel, not {self.kernel!r}; use "
                 "'dense'"
             )
-        check_noise(self.noise)
+        object.__setattr__(self, "noise", settled_noise(self.noise))
 
     def unknown(self, data: Observations) -> tuple[str, ...]:
         """Return the names of the fields that these data need and that are still unknown."""

@@ -19,10 +19,10 @@ from smoothderiv.model import (
     Noise,
     SearchedModel,
     UnsuitableError,
-    check_noise,
     missing_noise,
     require_known,
     require_rows,
+    settled_noise,
     unpenalised,
 )
 from smoothderiv.observations import Observations
@@ -126,8 +126,10 @@ class RegressionSpline(SearchedModel):
         if isinstance(self.knots, int | np.integer) and self.knots < 0:
             raise ValueError(f"knots: {self.knots} knots; give a number from 0 on")
         if not (self.knots is None or isinstance(self.knots, int | np.integer | BSplineBasis)):
-            _validate.finite(_validate.vector(self.knots, "knots"), "knots")
-        check_noise(self.noise)
+            knots = _validate.vector(self.knots, "knots")
+            _validate.finite(knots, "knots")
+            object.__setattr__(self, "knots", tuple(knots.tolist()))
+        object.__setattr__(self, "noise", settled_noise(self.noise))
 
     @property
     def kind(self) -> str:

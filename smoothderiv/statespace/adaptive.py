@@ -87,7 +87,8 @@ class AdaptiveSpline(SelfTunedModel):
     _freedom: float = field(default=0.0, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        SmoothingSpline(self.order, noise=self.noise)  # refuses what it refuses
+        settled = SmoothingSpline(self.order, noise=self.noise)  # refuses what it refuses
+        object.__setattr__(self, "noise", settled.noise)
         if self.variation is not None and not 0 <= self.variation < math.inf:
             raise ValueError(
                 f"variation: {said(self.variation)} must be finite and not negative; None is tuned"

@@ -19,9 +19,9 @@ from smoothderiv.model import (
     SearchedModel,
     UndeterminedError,
     UnsuitableError,
-    check_noise,
     missing_noise,
     require_known,
+    settled_noise,
 )
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -115,7 +115,7 @@ class SmoothingSpline(SearchedModel):
                 f"q: {said(self.q)} must be finite and not negative; 0 is a polynomial, None is "
                 "tuned"
             )
-        check_noise(self.noise, zero=True)
+        object.__setattr__(self, "noise", settled_noise(self.noise, zero=True))
 
     def condition(self, data: Observations) -> Posterior:
         """Return the posterior of f given the rows: see :meth:`.Model.condition`."""
