@@ -38,7 +38,8 @@ def newton(
     point = np.clip(start, lower, upper)
     value, slope = loss(point)
     if hessian is None:
-        hessian = _difference_hessian(loss, point, slope, upper)
+        every = np.arange(len(point))
+        hessian = difference_hessian(loss, point, slope, upper, every, _DIFFERENCE)
     for _ in range(steps):
         free = ~_blocked(point, slope, lower, upper)
         move = _downhill(hessian, slope, free)
@@ -103,11 +104,16 @@ def _downhill(hessian: Array, slope: Array, free: NDArray[np.bool_]) -> Array:
     return np.asarray(move * min(1.0, 2.0 / max(np.abs(move).max(), 1e-300)))
 
 
-def _difference_hessian(loss: Loss, point: Array, slope: Array, upper: Array) -> Array:
-    """Return differences of the exact gradient: (p, p), symmetric."""
-    out = np.empty((len(point), len(point)))
-    for j in range(len(point)):
-        step = _DIFFERENCE if point[j] + _DIFFERENCE <= upper[j] else -_DIFFERENCE
+def difference_hessian(
+    loss: Loss, point: Array, slope: Array, upper: Array, free: NDArray[np.intp], size: float
+) -> Array:
+    """Return differences of the exact gradient in the `free` logs, else 0: (p, p), symmetric.
+
+    They say how far to step, or where the nodes of a quadrature are, and weigh nothing.
+    """
+    out = np.zeros((len(point), len(point)))
+    for j in free:
+        step = size if point[j] + size <= upper[j] else -size
         moved = point.copy()
         moved[j] += step
         out[j] = (loss(moved)[1] - slope) / step

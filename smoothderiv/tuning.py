@@ -31,6 +31,7 @@ from smoothderiv.model import (
     require_model,
     require_rows,
 )
+from smoothderiv.newton import difference_hessian
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -307,7 +308,10 @@ def _left_to_gain(search: Search, optimum: Optimum) -> float:
 def _nodes(search: Search, optimum: Optimum) -> tuple[list[Array], Array]:
     """Return the points of :func:`tune_spread` off the optimum, and the weights of all."""
     free = np.isfinite(optimum.point)
-    curvature = _curvature(search, optimum, free)
+    inside = np.clip(optimum.point, search.lower, search.upper)
+    curvature = difference_hessian(
+        search.loss, inside, optimum.gradient, search.upper, np.flatnonzero(free), _STEP
+    )
     noise = np.array([name.startswith("noise[") for name in search.names], dtype=bool)
     smooth, noise = np.flatnonzero(free & ~noise), np.flatnonzero(free & noise)
     across = curvature[np.ix_(noise, smooth)]
@@ -328,19 +332,6 @@ def _nodes(search: Search, optimum: Optimum) -> tuple[list[Array], Array]:
             points.append(point)
             weights.append(weight)
     return points, np.array(weights) / sum(weights)
-
-
-def _curvature(search: Search, optimum: Optimum, free: NDArray[np.bool_]) -> Array:
-    """Return the second derivatives at the optimum, by differences of the exact gradient.
-
-    They place the nodes of a quadrature and weigh nothing: the step is that of a rough curvature.
-    """
-    curvature = np.zeros((len(free), len(free)))
-    inside = np.clip(optimum.point, search.lower, search.upper)
-    for j in np.flatnonzero(free):
-        ahead = inside + np.where(np.arange(len(free)) == j, _STEP, 0.0)
-        curvature[j] = (search.loss(ahead)[1] - optimum.gradient) / _STEP
-    return 0.5 * (curvature + curvature.T)
 
 
 def reported(model: M, tried: tuple[tuple[str, float], ...] = ()) -> M:

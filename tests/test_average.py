@@ -338,3 +338,11 @@ def test_members_that_cannot_hold_the_rows_are_passed_over():
         assert post.model.shares() == ("100 % SmoothingSpline(order=3)",)
         with pytest.raises(UnsuitableError):
             sd.smooth(rows, sd.ModelAverage((unable,)))
+
+
+def test_ends_that_members_took_are_in_the_summary():
+    """A parabola without noise: what has no noise says so, member by member."""
+    x = np.linspace(0, 1, 20)
+    post = sd.smooth(sd.observe(x, x**2), sd.ModelAverage(MODELS[:2]))
+    assert all("at an end (" in name for name, _ in post.model.tuning.tried)
+    assert "at an end (" in post.summary()

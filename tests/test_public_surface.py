@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "answers": BASE | {"_threads"},
     "posterior": BASE | {"answers", "derivative", "moments"},
     "derivative": BASE | {"answers", "model", "moments", "posterior"},
-    "tuning": BASE | {"binning", "minimiser", "model", "posterior"},
+    "tuning": BASE | {"binning", "minimiser", "model", "newton", "posterior"},
     "splines": SEAM,
     "statespace": SEAM,
     "gp": SEAM | {"statespace"},
