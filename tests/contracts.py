@@ -61,7 +61,7 @@ def check_derivative(post, x, orders):
         differences = (post(x + h, nu=nu) - post(x - h, nu=nu)) / (2 * h)
         size = np.abs(post(x, nu=nu + 1)).max() + np.abs(post(x, nu=nu)).max() / np.ptp(x)
         assert_allclose(differences, post(x, nu=nu + 1), atol=1e-6 * size)
-    for one in (post, post.derivative(1)):
+    for one in (post, post.derivative(1)) if post.highest_order else (post,):
         with pytest.raises(ValueError, match="nu: -1 is not the order of a derivative"):
             one.derivative(-1)
 
