@@ -85,6 +85,9 @@ class Trend:
         out = np.ones((len(x), len(self.exponents)))
         for j, exponent in enumerate(self.exponents):
             for a, e in enumerate(exponent):
+                if e == 0:
+                    out[:, j] *= nu[:, a] == 0
+                    continue
                 falls = np.array([math.perm(e, v) for v in range(e + 1)] + [0], dtype=np.float64)
                 left = np.maximum(e - nu[:, a], 0)
                 out[:, j] *= falls[np.minimum(nu[:, a], e + 1)] * u[:, a] ** left
