@@ -32,9 +32,9 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     Fewer than 4 distinct rows (or 8 rows, if a noise level is unknown) tell no smoothness: they are
     met by a regression spline with as high a penalty as they determine. For x of more dimensions
     the average of Gaussian processes of Matern and rational quadratic covariance, a mixture of
-    squared exponentials of many lengths, which becomes the one that suffices, of scales as above.
-    With `correlated`
-    noise :func:`smoothderiv.noise.correlated.correlated_models`.
+    squared exponentials of many lengths, which becomes the one that suffices; their scales are
+    bounded as above where any row has noise. With `correlated` noise
+    :func:`smoothderiv.noise.correlated.correlated_models`.
     """
     highest = max(nu, int(np.atleast_2d(data.nu.T).sum(axis=0).max(initial=0)))
     if correlated:
@@ -42,7 +42,7 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     if data.ndim > 1:
         require_rows(data)
         _require_surface(data)
-        scales = least_scale(data, _SEEN_BESIDE)
+        scales = None if data.exact.all() else least_scale(data, _SEEN_BESIDE)
         both = (*_rough(highest, scales), kernels.RationalQuadratic(scales))
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
     rows, unknown = _distinct(data), len(data.estimated_orders)
