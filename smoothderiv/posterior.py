@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._places import in_arrow_units
-from smoothderiv._validate import said
+from smoothderiv._validate import asked_orders, said
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
@@ -351,12 +351,15 @@ class Posterior(Moments):
         several = self.data.ndim > 1
         at_least = np.atleast_2d if several else np.atleast_1d
         places = at_least(self.data.asked(x))
+        if places.ndim > 1 + several:
+            wanted = f"(n, {self.data.ndim})" if several else "(n,)"
+            raise ValueError(f"x: shape {places.shape}, but {wanted} is needed")
+        orders = at_least(np.asarray(nu)) if several else np.array(asked_orders(nu))[:, None]
         columns: dict[str, Any] = {"x": list(places) if several else in_arrow_units(places)}
         if self.data.zone is not None:
             columns["x"] = pa.array(places, pa.timestamp("us", self.data.zone))
-        for order in at_least(np.asarray(nu)):
-            key = tuple(np.atleast_1d(order).tolist())
-            here = marginal(self, places, order, stds.get(key))
+        for key in dict.fromkeys(map(tuple, orders.tolist())):
+            here = marginal(self, places, key if several else key[0], stds.get(key))
             stds[key] = here.std
             values = (here.mean, here.std, *here.interval(check_level(level)))
             for word, value in zip(("mean", "std", "lower", "upper"), values, strict=True):

@@ -68,7 +68,8 @@ def test_every_answer_has_the_same_limits():
     post, x = sd.smooth(data, sd.ModelAverage(models)), np.linspace(0.1, 0.9, 9)
     lower, upper = post.interval(x, 1, level=0.9)
     assert np.abs(lower + upper - 2 * post(x, 1)).max() > 1e-3 * np.max(upper - lower), "skew"
-    table = post.frame(x, nu=[0, 1], level=0.9)
+    table = post.frame(x, nu=[0, 1, 1], level=0.9)
+    assert len(table.column_names) == 9, "an order that is asked twice is answered once"
     assert_allclose(table["lower_1"], lower)
     assert_allclose(table["upper_1"], upper)
     assert_allclose(table["std_1"], post.std(x, 1), rtol=1e-12)

@@ -282,6 +282,8 @@ def test_frame_is_the_answers_as_a_table():
     assert table.column_names[:5] == ["x", "mean_0", "std_0", "lower_0", "upper_0"]
     assert_allclose(table["std_2"].to_numpy(), post.std(x, 2))
     assert_allclose(table["upper_2"].to_numpy(), post.interval(x, 2, level=0.9)[1])
+    with pytest.raises(ValueError, match=r"x: shape \(1, 2\), but \(n,\) is needed"):
+        post.frame([[1, 2]])
     t = np.datetime64("2026-03-01", "s") + np.arange(9) * np.timedelta64(60, "s")
     times = sd.RegressionSpline(0).condition(sd.observe(t, np.arange(9.0), 0.1)).frame(t[:2], nu=1)
     assert times["x"].to_numpy().astype("datetime64[s]").tolist() == t[:2].tolist()
