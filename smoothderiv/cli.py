@@ -5,8 +5,10 @@ What a command does is in ``_command/job.py``, imported when it runs, so that ``
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -106,15 +108,12 @@ def fit(
     """
     from smoothderiv._command import job
     from smoothderiv._command.columns import Columns
-    from smoothderiv._command.tables import RefusalError
 
-    try:
+    with _refusing():
         columns = Columns(x, y or [], yerr or [], long, relative)
         question = job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level)
         table = "-" if out is None and plot is None else out
         job.run_fit(data, columns, question, job.Target(table, plot, x_unit, y_unit), force)
-    except RefusalError as refusal:
-        _refuse(refusal)
 
 
 @app.command()
@@ -156,15 +155,12 @@ def panel(
     """
     from smoothderiv._command import panel_job
     from smoothderiv._command.columns import Columns
-    from smoothderiv._command.tables import RefusalError
 
-    try:
+    with _refusing():
         columns = Columns(x, y or [], yerr or [], False, relative)
         orders = tuple(dict.fromkeys(nu or (0, 1)))
         wanted = panel_job.Wanted(orders, grid, level, order, share, workers)
         panel_job.run_panel(data, by, columns, wanted, out, force)
-    except RefusalError as refusal:
-        _refuse(refusal)
 
 
 @app.command()
@@ -176,17 +172,25 @@ def demo(
 ) -> None:
     """Fit a simulated train ride (positions, speeds, accelerations) and write it into a folder."""
     from smoothderiv._command import job
+
+    with _refusing():
+        job.run_demo(folder, force)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Print in one line on stderr what is wrong, and exit with status 2."""
     from smoothderiv._command.tables import RefusalError
 
     try:
-        job.run_demo(folder, force)
+        yield
+        return
     except RefusalError as refusal:
-        _refuse(refusal)
-
-
-def _refuse(refusal: Exception) -> NoReturn:
-    """Print in one line on stderr what is wrong, and exit with status 2."""
-    typer.echo(f"smoothderiv: {refusal}", err=True)
+        words = str(refusal)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        words = f"out of memory{why}; give fewer rows, or ask fewer places by --grid"
+    typer.echo(f"smoothderiv: {words}", err=True)
     raise typer.Exit(2)
 
 

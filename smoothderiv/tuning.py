@@ -216,7 +216,7 @@ def _require_told(unknown: tuple[str, ...], data: Observations) -> None:
         if len(rows) == 1 and f"noise[{order}]" in unknown:
             raise UndeterminedError(
                 f"noise[{order}]: row {rows[0]} alone is of order {order}, with unknown noise, and "
-                "one row does not tell its noise; give its yerr to observe(), 0 if it is exact"
+                "one row does not tell its noise; give its yerr, 0 if it is exact"
             )
 
 

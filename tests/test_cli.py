@@ -267,6 +267,7 @@ TABLES = {
     "none.csv": "",
     "head.csv": "t,pos\n",
     "empty.csv": "t,pos\n0,\n1,\n",
+    "one.csv": "t,pos\n0,1\n",
     "order.csv": "x,y,nu\n0,1,0\n1,2,1\n2,3,0.5\n",
     "fake.parquet": "t,pos\n0,1\n",
     "text.txt": "t,pos\n0,1\n",
@@ -294,6 +295,7 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("none.csv", POS, "none.csv: not a table of comma-separated text"),
         ("head.csv", POS, "head.csv: no cell to fit in --y pos:0"),
         ("empty.csv", POS, "empty.csv: no cell to fit in --y pos:0 (2 are empty)"),
+        ("one.csv", POS, "one.csv: noise[0]: row 0 alone is of order 0, with unknown noise"),
         ("order.csv", ["--long"], "order.csv: line 4, column 'nu' is 0.5, but the order"),
         ("fake.parquet", POS, "fake.parquet: not a Parquet file"),
         ("text.txt", POS, "text.txt: the ending tells the format; use one of .csv, .tsv"),
@@ -316,6 +318,12 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("data.csv", [*POS, "--yerr", "pos"], "--yerr pos: not COLUMN=NUMBER or COLUMN=COLUMN"),
         ("data.csv", [*POS, "--yerr", "vel=1"], "--yerr vel=1: 'vel' is not among the columns"),
         ("data.csv", [*POS, "--yerr", "pos=-1"], "--yerr pos=-1: a standard deviation is a number"),
+        (
+            "data.csv",
+            ["--y", "a=b", "--y", "a", "--yerr", "a=b=e"],
+            "--yerr a=b=e: may be of column 'a=b' or 'a'; rename one",
+        ),
+        ("data.csv", [*POS, "--grid", "1000000000000"], "out of memory (Unable to allocate"),
         ("data.csv", [*POS, "--level", "95"], "--level 95.0: not a probability"),
         ("data.csv", [*POS, "--out", "no/fit.csv"], "no/fit.csv: there is no folder no"),
         ("data.csv", [*POS, "--out", "fit.xls"], "fit.xls: the ending tells the format"),
@@ -331,6 +339,26 @@ def test_bad_input_is_refused_in_one_line(here, name, options, words):
     out = [] if "--out" in options else ["--out", "out.csv"]
     assert refused(run("fit", name, *options, *out)).startswith(words)
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+@pytest.mark.parametrize(("y", "yerr"), [("a=b", "e"), ("a=b", "e=f"), ("a", "b=e")])
+def test_columns_may_hold_the_sign_of_equality(here, y, yerr):
+    columns = {"x": np.arange(9.0), y: np.arange(9.0) ** 2, yerr: np.full(9, 0.25)}
+    pa_parquet.write_table(pa.table(columns), "equals.parquet")
+    result = run("fit", "equals.parquet", "--y", y, "--yerr", f"{y}={yerr}", "--out", "out.csv")
+    assert "0.25 (given)" in result.stdout, result.output
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("command", [["fit"], ["panel", "--by", "vel_err", "--order", "3"]])
+def test_a_full_standard_output_is_told_in_one_line(here, command):
+    words = [sys.executable, "-m", "smoothderiv.cli", *command, "data.csv", *POS]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            words, stdout=full, stderr=subprocess.PIPE, text=True, env=HERE, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "smoothderiv: standard output: No space left on device\n"
 
 
 def test_other_encodings_are_refused_by_line(here):

@@ -187,6 +187,8 @@ def test_two_runs_at_once_count_once(here):
     [
         ([*COLUMNS[2:], "--by", "name"], "many.csv: column 'name' is not in the table; it has id"),
         (["--by", "id", "--x", "t"], "--y: name the columns of observations"),
+        ([*COLUMNS, "--by", "id"], "many.csv: by: ['id', 'id'], but columns are needed"),
+        ([*COLUMNS, "--nu", 5, "--order", 2], "--nu 5: smoothing splines of --order 2 have deriv"),
         ([*COLUMNS, "--level", "95"], "many.csv: level: 95.0 is not a probability"),
         ([*COLUMNS, "--out", "out.xls"], "out.xls: the ending tells the format"),
         ([*COLUMNS, "--out", "no/out.csv"], "no/out.csv: there is no folder no"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -67,11 +68,7 @@ class Columns:
             y[name] = int(order)
         yerr: dict[str, float | str] = {}
         for word in self.yerr:
-            name, equals, size = word.partition("=")
-            if not (equals and name and size):
-                usage(f"--yerr {word}: not COLUMN=NUMBER or COLUMN=COLUMN")
-            if name not in y:
-                usage(f"--yerr {word}: {name!r} is not among the columns named by --y")
+            name, size = _name_and_size(word, y)
             yerr[name] = _size(word, size)
         if self.relative and not yerr:
             usage("--relative: is about the sizes of the noise; give them by --yerr COLUMN=SD")
@@ -93,6 +90,19 @@ def unit_words(units: dict[int, str], times: str | None) -> list[str]:
         return []
     why = "" if times is None else f" (column {times!r} holds times, which count in seconds)"
     return [f"Units: {', '.join(f'mean_{nu} {unit}' for nu, unit in units.items())}{why}"]
+
+
+def _name_and_size(word: str, names: Iterable[str]) -> tuple[str, str]:
+    """Return which of the columns a size is of, and the size; either may hold the sign "="."""
+    name, equals, size = word.partition("=")
+    if not (equals and name and size):
+        usage(f"--yerr {word}: not COLUMN=NUMBER or COLUMN=COLUMN")
+    able = [known for known in names if word.startswith(f"{known}=") and word != f"{known}="]
+    if not able:
+        usage(f"--yerr {word}: {name!r} is not among the columns named by --y")
+    if len(able) > 1:
+        usage(f"--yerr {word}: may be of column {' or '.join(map(repr, able))}; rename one of them")
+    return able[0], word.removeprefix(f"{able[0]}=")
 
 
 def _size(word: str, text: str) -> float | str:

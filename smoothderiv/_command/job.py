@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from smoothderiv._command.tables import (
     RefusalError,
     Source,
     table_writer,
+    write_stream,
 )
 from smoothderiv._labels import model_words
 from smoothderiv._units import derivative_unit, with_unit
@@ -104,8 +104,7 @@ class Target:
             outputs.write(self.file, table_writer(str(self.file), table))
         outputs.commit()
         if self.out == STREAM:
-            table_writer(STREAM, table)(sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            write_stream(table)
 
     def in_seconds(self, x: str) -> Target:
         """Return the same of a column of times, which count in seconds; refuse other units."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import smoothderiv as sd
-from smoothderiv._command.columns import Columns, unit_words
+from smoothderiv._command.columns import Columns, unit_words, usage
 from smoothderiv._command.tables import (
     STREAM,
     Outputs,
@@ -32,6 +31,7 @@ from smoothderiv._command.tables import (
     Source,
     check_names,
     table_writer,
+    write_stream,
 )
 from smoothderiv._files import write_whole
 from smoothderiv._units import derivative_unit
@@ -54,6 +54,14 @@ class Wanted:
     order: int | None
     share: bool
     workers: int | None
+
+    def __post_init__(self) -> None:
+        highest = max(self.nu)
+        if self.order is not None and highest >= self.order:
+            usage(
+                f"--nu {highest}: smoothing splines of --order {self.order} have derivatives of "
+                f"order 0 to {self.order - 1}; give --order {highest + 1} or more"
+            )
 
     def question(self, panel: Panel) -> Question:
         """Return what every series is asked."""
@@ -82,8 +90,7 @@ def run_panel(
             words = f"{where}command goes on" if kept else ""
             raise RefusalError(f"interrupted{words}") from None
         if out == STREAM:
-            table_writer(STREAM, table)(sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            write_stream(table)
         else:
             outputs.write(Path(out), table_writer(out, table))
             outputs.commit()

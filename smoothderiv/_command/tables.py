@@ -9,7 +9,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,7 +61,7 @@ class Source:
 
         As numbers 001 and 1 would be the same, and NA would be missing.
         """
-        names = [name for name in names if name in self.table.column_names]
+        names = [name for name in dict.fromkeys(names) if name in self.table.column_names]
         if self.delimiter is None or not names:
             return self
         written = pa_csv.read_csv(
@@ -230,6 +230,19 @@ def table_writer(path: str, table: pa.Table) -> Callable[[BinaryIO], None]:
     if path != STREAM and suffix not in DELIMITERS:
         raise RefusalError(f"{path}: the ending tells the format; use one of {ENDINGS}")
     return lambda file: _write_separated(file, table, DELIMITERS.get(suffix, ","))
+
+
+def write_stream(table: pa.Table) -> None:
+    """Write a table to standard output; where nobody reads on, that is no refusal."""
+    try:
+        table_writer(STREAM, table)(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with suppress(OSError):
+            sys.stdout.close()  # or what is left of the table is tried again at the end
+        raise RefusalError(f"standard output: {error.strerror or error}") from None
 
 
 def _write_separated(file: BinaryIO, table: pa.Table, delimiter: str) -> None:

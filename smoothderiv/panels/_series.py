@@ -137,8 +137,8 @@ def answer(question: Question, series: Series) -> Answer:
             bad = error.error
             return Answer(None, Trouble(bad.says, error.part, bad.row, bad.argument))
         except Exception as error:  # whatever it is, it is of this series alone
-            words = str(error) if isinstance(error, ValueError) else repr(error)
-            return Answer(None, Trouble(words))
+            plain = isinstance(error, ValueError | MemoryError)
+            return Answer(None, Trouble((plain and str(error)) or repr(error)))
     said = dict.fromkeys(str(one.message) for one in told)
     return Answer(table, None, "; ".join(said) or None)
 
@@ -155,7 +155,7 @@ def answer_together(question: Question, series: Sequence[Series]) -> list[Answer
                 places[k] = question.places(one, rows)
                 asked.append(rows.coordinates(places[k]))
                 data[k] = rows
-        except ValueError:
+        except (ValueError, MemoryError):
             continue
     found = smooth_bank(question.model, list(data.values()), asked, question.nu)  # type: ignore[arg-type]
     answers = {k: one for k, one in zip(data, found, strict=True) if one is not None}
