@@ -36,11 +36,18 @@ def passing_name(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under a passing name, then give it its own in one step."""
-    with passing_name(Path(path)) as passing:
-        with passing.open("xb") as file:
-            write(file)
-        os.replace(passing, path)
+    """Write a file under a passing name, then give it its own in one step.
+
+    Where `path` is a link, what it leads to is written. An error names `path`.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        with passing_name(place) as passing:
+            with passing.open("xb") as file:
+                write(file)
+            os.replace(passing, place)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
 @contextmanager

@@ -204,6 +204,18 @@ def test_objects_in_a_file_are_not_unpickled(tmp_path):
 
 def test_a_save_that_fails_leaves_nothing(tmp_path):
     post = POSTERIORS["plain"]()
-    with pytest.raises(FileNotFoundError):
-        post.save(tmp_path / "no folder" / "fit.npz")
+    for path, kind in ((tmp_path / "none" / "fit.npz", FileNotFoundError), (tmp_path, OSError)):
+        with pytest.raises(kind) as caught:
+            post.save(path)
+        assert caught.value.filename == str(path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_link_leads_to_is_written(tmp_path):
+    link, file = tmp_path / "link.npz", tmp_path / "below" / "fit.npz"
+    file.parent.mkdir()
+    link.symlink_to("below/fit.npz")
+    for post in (POSTERIORS["plain"](), POSTERIORS["derivative"]()):
+        post.save(link)
+        assert link.is_symlink()
+        assert sd.load(file)(0.3) == post(0.3)
