@@ -71,6 +71,20 @@ def one_order(nu: Any) -> int:
     return int(order)
 
 
+def one_number(value: Any, name: str, remedy: str) -> float:
+    """Return one finite number, or refuse what is none."""
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "iuf" or not np.isfinite(number):
+        raise ValueError(f"{name}: {said(value)} is not one finite number; {remedy}")
+    return float(number)
+
+
+def require_kind(value: Any, kind: type, name: str, words: str) -> None:
+    """Refuse a value of another kind; `words` name the one needed, and how to come by it."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: {type(value).__name__} is not {words}")
+
+
 def said(value: Any) -> str:
     """Return a value as people write it, numpy's as Python's own, at no great length."""
     if isinstance(value, np.ndarray):

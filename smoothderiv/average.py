@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,14 @@ from smoothderiv._validate import said
 from smoothderiv._warn import Told, held
 from smoothderiv.binning import telling
 from smoothderiv.mixture import AveragedPosterior
-from smoothderiv.model import Model, Noise, SelfTunedModel, UnsuitableError, require_known
+from smoothderiv.model import (
+    Model,
+    Noise,
+    SelfTunedModel,
+    UnsuitableError,
+    require_known,
+    require_model,
+)
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
 from smoothderiv.tuning import Spread, Tuning, tune_spread
@@ -85,9 +93,15 @@ class ModelAverage(SelfTunedModel):
     _kept: tuple[int, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.models, Iterable):
+            raise TypeError(
+                f"models: {said(self.models)} is not several; give a tuple, such as (first, second)"
+            )
         models = tuple(self.models)
         if not models:
             raise ValueError("models: there is none; give at least one model")
+        for model in models:
+            require_model(model)
         object.__setattr__(self, "models", models)
         if self.weights is not None:
             weights = np.asarray(self.weights, dtype=float)

@@ -157,8 +157,8 @@ class AveragedPosterior(Posterior):
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
         counts = rng.multinomial(size, self.weights)
         drawn = zip(self.members, counts, strict=True)
-        paths = np.concatenate([m._sample(x, nu, c, rng) for m, c in drawn if c])
-        return np.asarray(rng.permutation(paths), dtype=float)
+        paths = [m._sample(x, nu, c, rng) for m, c in drawn if c]
+        return rng.permutation(np.concatenate([np.empty((0, len(x))), *paths]))
 
     def _integral(self, a: float, b: float) -> tuple[float, float]:
         means, variances = np.array([m._integral(a, b) for m in self.members]).T

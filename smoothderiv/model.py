@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv._validate import said
+from smoothderiv._validate import require_kind, said
 from smoothderiv.observations import Observations, Order
 
 if TYPE_CHECKING:
@@ -171,8 +171,17 @@ def require_one_scale(noise: Noise | None, data: Observations) -> None:
         )
 
 
+def require_observations(data: Any) -> None:
+    """Refuse data that are not observations, and say how to come in with them."""
+    door = "give sd.observe(x, y), or use sd.differentiate(x, y)"
+    if hasattr(data, "columns"):
+        door = "give sd.Observations.from_frame(table, x='t', y={'pos': 0}), by its columns"
+    require_kind(data, Observations, "data", f"Observations; {door}")
+
+
 def require_rows(data: Observations) -> None:
-    """Refuse to fit no rows at all."""
+    """Refuse to fit no rows at all, or what is not rows."""
+    require_observations(data)
     if not len(data):
         missing = f" ({data.n_missing} rows were missing)" if data.n_missing else ""
         raise ValueError(f"data: there is no row to fit{missing}; give at least one observation")

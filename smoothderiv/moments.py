@@ -144,7 +144,10 @@ class Moments(ABC):
         if ndim > 1 and (places.ndim < 1 or places.shape[-1] != ndim):
             raise ValueError(f"x: shape {places.shape}, but (n, {ndim}) is needed")
         orders = np.asarray(nu)
-        if orders.dtype.kind not in "iu" and not np.array_equal(orders, np.floor(orders)):
+        whole = orders.dtype.kind in "iub" or (
+            orders.dtype.kind == "f" and np.array_equal(orders, np.floor(orders))
+        )
+        if not whole:
             raise ValueError(f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, ..")
         orders = orders.astype(np.int64)
         if ndim > 1 and orders.ndim == 0 and orders == 0:

@@ -149,6 +149,9 @@ class Observations:
     def __len__(self) -> int:
         return len(self.y)
 
+    def __array__(self, *_: Any, **__: Any) -> NDArray[Any]:
+        raise TypeError("data: observations are not one array; take its x, y, yerr or nu")
+
     def __getitem__(self, rows: Any) -> Observations:
         index, weight = _places_of(rows, len(self)), self._given_weight
         return Observations(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._places import in_arrow_units
-from smoothderiv._validate import asked_orders, said
+from smoothderiv._validate import asked_orders, one_number, require_kind, said
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
+
+_HEIGHT = "give the height to cross"
 
 
 class Posterior(Moments):
@@ -145,14 +147,15 @@ class Posterior(Moments):
     def gradient(self, x: ArrayLike) -> Gradient:
         """Return the gradient of f at each place: mean (n, d) and covariance (n, d, d)."""
         orders = self._multi_indices(1)
-        places = self._question(x, orders[0])[0]
+        places, _, shape = self._question(x, orders[0])
         mean = [self._mean(places, np.broadcast_to(nu, places.shape)) for nu in orders]
-        return Gradient(np.stack(mean, axis=1), self._joint(places, orders))
+        cov, d = self._joint(places, orders), len(orders)
+        return Gradient(np.stack(mean, axis=1).reshape(*shape, d), cov.reshape(*shape, d, d))
 
     def hessian(self, x: ArrayLike) -> Hessian:
         """Return the second derivatives of f at each place: mean and variance (n, d, d)."""
         orders, d = self._multi_indices(2), self.data.ndim
-        places = self._question(x, orders[0])[0]
+        places, _, shape = self._question(x, orders[0])
         mean, var = np.empty((2, len(places), d, d))
         for nu, (a, b) in zip(
             orders, itertools.combinations_with_replacement(range(d), 2), strict=True
@@ -160,7 +163,7 @@ class Posterior(Moments):
             here = np.broadcast_to(nu, places.shape)
             mean[:, a, b] = mean[:, b, a] = self._mean(places, here)
             var[:, a, b] = var[:, b, a] = self._var(places, here)
-        return Hessian(mean, var)
+        return Hessian(mean.reshape(*shape, d, d), var.reshape(*shape, d, d))
 
     def gradient_of_variance(self, x: ArrayLike) -> Array:
         """Return how the variance of f changes with the place, ``d Var f(x) / d x_a``: (n, d).
@@ -169,9 +172,9 @@ class Posterior(Moments):
         known is the covariance of :meth:`gradient`.
         """
         first = self._multi_indices(1)
-        places = self._question(x, first[0])[0]
+        places, _, shape = self._question(x, first[0])
         joint = self._joint(places, np.concatenate((0 * first[:1], first)))
-        return 2.0 * joint[:, 1:, 0]
+        return (2.0 * joint[:, 1:, 0]).reshape(*shape, len(first))
 
     def _multi_indices(self, total: int) -> Orders:
         """Return the orders of a total, one for each set of axes: (P,), or (P, d) for d > 1."""
@@ -228,7 +231,8 @@ class Posterior(Moments):
           0.288134 to 0.761285: below
           0.804655 to 1: above
         """
-        return find_regions(self, self._order(nu, "regions"), value, check_level(level), within)
+        order, height = self._order(nu, "regions"), one_number(value, "value", _HEIGHT)
+        return find_regions(self, order, height, check_level(level), within)
 
     def roots(
         self,
@@ -254,8 +258,8 @@ class Posterior(Moments):
             Of the 2000 joint paths that tell how surely each root is there, and where: by default
             the same at each call, and so is the answer; None draws anew.
         """
-        order = self._order(nu, "roots")
-        return find_roots(self, order, value, within, check_level(level), rng)
+        order, height = self._order(nu, "roots"), one_number(value, "value", _HEIGHT)
+        return find_roots(self, order, height, within, check_level(level), rng)
 
     def maxima(
         self,
@@ -438,3 +442,9 @@ class Posterior(Moments):
     def _unexplained(self) -> tuple[Array, Array]:
         """Return residuals and leverages of all that is not white noise, correlated noise too."""
         return self.residuals(), self._leverage()
+
+
+def require_posterior(post: Any, or_else: str = "") -> None:
+    """Refuse what is not a posterior; `or_else` says what else might be given."""
+    remedy = "give what sd.smooth(data) or model.condition(data) returns"
+    require_kind(post, Posterior, "post", f"a posterior; {remedy}{or_else}")

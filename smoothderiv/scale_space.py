@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import one_order
+from smoothderiv._validate import one_order, said
 from smoothderiv.answers.limits import check_level, critical_along
 from smoothderiv.model import Model, require_rows
 from smoothderiv.observations import Observations
@@ -103,13 +102,13 @@ def sizer(
     from smoothderiv.statespace.smoother import SmoothingSpline
     from smoothderiv.tuning import tune
 
+    require_rows(data)
     if data.ndim > 1:
         raise ValueError("data: x has several dimensions; SiZer is for curves of one")
     check_level(level)
-    nu, count = one_order(nu), operator.index(count)
-    if count < 1:
-        raise ValueError(f"count: {count} smoothings; give 1 or more, such as 41")
-    require_rows(data)
+    nu = one_order(nu)
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise ValueError(f"count: {said(count)} smoothings; give 1 or more, such as 41")
     highest = max(int(data.nu.max(initial=0)), nu)
     given = SmoothingSpline(order=max(3, highest + 2)) if model is None else model
     tuned = tune(given, data)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import floats, one_order
+from smoothderiv._validate import floats, one_order, said
 from smoothderiv._warn import held, warn
 from smoothderiv.observations import Observations, observe
 
@@ -103,11 +103,10 @@ def smooth(
     >>> bool(lower < np.cos(3.0) < upper)
     True
     """
-    from smoothderiv.model import require_model
+    from smoothderiv.model import require_model, require_observations
     from smoothderiv.tuning import tune
 
-    if not isinstance(data, Observations):
-        raise TypeError(f"data: {type(data).__name__} is not Observations; {_door(data)}")
+    require_observations(data)
     if model is not None:
         require_model(model)
     nu = one_order(nu)
@@ -137,13 +136,6 @@ def smooth(
     else:
         post = tune(wanted, weighed).condition(weighed)
     return _told(post, doubts, correlated == "auto") if model is None else post
-
-
-def _door(data: Any) -> str:
-    """Say how to come in with what is not Observations."""
-    if hasattr(data, "columns"):
-        return "give sd.Observations.from_frame(table, x='t', y={'pos': 0}), by its columns"
-    return "give sd.observe(x, y), or use sd.differentiate(x, y)"
 
 
 def _default(data: Observations, nu: int, correlated: bool) -> Model:
@@ -339,6 +331,10 @@ def differentiate(
         "circular": circular,
     }
     samples = floats(y, "y")
+    if not (isinstance(axis, int | np.integer) and axis in range(-samples.ndim, samples.ndim)):
+        raise ValueError(
+            f"axis: {said(axis)}, but y has shape {samples.shape}; name the axis along which x runs"
+        )
     if samples.ndim < 2:
         return _differentiate(x, samples, nu, yerr, where, options)
     if np.shape(x) != (samples.shape[axis],):
@@ -347,6 +343,8 @@ def differentiate(
             f"samples along axis {axis}; name the axis along which x runs"
         )
     series = np.moveaxis(samples, axis, -1)
+    if not series.size:
+        raise ValueError(f"y: shape {samples.shape} holds no samples; give at least one series")
     errors = _error_series(yerr, samples, axis)
     every = [
         _differentiate(x, series[k], nu, errors(k), where, options)

@@ -68,6 +68,9 @@ def check_derivative(post, x, orders):
 
 def check_moments(post, x, orders):
     """Law 1: std^2 is the diagonal of cov, cov is a covariance, joint questions broadcast."""
+    for wrong in ("1", None, 0.5):
+        with pytest.raises(ValueError, match=f"nu: {wrong!r} is not the order of a derivative"):
+            post(x, nu=wrong)
     nu = np.array(orders)[:, None]
     joint = post.cov(np.broadcast_to(x, (len(orders), len(x))), nu)
     var = post.var(x, nu)
@@ -97,6 +100,7 @@ def check_samples(post, x, orders, rng, size=4000):
     paths = post.sample(x, nu, size=size, rng=rng)
     assert paths.shape == (size, len(orders), len(x))
     assert_allclose(paths, post.sample(x, nu, size=size, rng=rng))
+    assert post.sample(x, nu, size=0).shape == (0, len(orders), len(x))
     for wrong in (-1, 1.5, None):
         with pytest.raises(ValueError, match=rf"size: {wrong} is no number of paths; give a whole"):
             post.sample(x, nu, size=wrong)

@@ -175,6 +175,11 @@ def test_members_that_cannot_hold_the_data_are_passed_over():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="models: there is none"):
         sd.ModelAverage(())
+    for wrong in (sd.SmoothingSpline(2), 5, None):
+        with pytest.raises(TypeError, match=r"models: .* is not several; give a tuple, such as"):
+            sd.ModelAverage(wrong)
+    with pytest.raises(TypeError, match="model: 5 is not a model"):
+        sd.ModelAverage((sd.SmoothingSpline(2), 5))
     with pytest.raises(ValueError, match="one positive number is needed for each of the 1"):
         sd.ModelAverage((sd.SmoothingSpline(2),), weights=(-1.0,))
     with pytest.raises(ValueError, match=r"models\[0\].q, weights: unknown"):

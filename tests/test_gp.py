@@ -215,6 +215,32 @@ def test_the_number_of_places_asked_need_not_be_that_of_the_data(plane):
         assert_allclose(plane.gradient(x).cov[0], one.cov[0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,)])
+def test_gradients_have_the_shape_of_the_places(plane, shape):
+    x = np.random.default_rng(0).uniform(-1, 1, (*shape, 2))
+    gradient, hessian = plane.gradient(x), plane.hessian(x)
+    flat, bent = plane.gradient(x.reshape(-1, 2)), plane.hessian(x.reshape(-1, 2))
+    assert gradient.mean.shape == gradient.std.shape == (*shape, 2)
+    for found, expected in (
+        (gradient.mean, flat.mean),
+        (gradient.cov, flat.cov),
+        (hessian.mean, bent.mean),
+        (hessian.var, bent.var),
+        (plane.gradient_of_variance(x), plane.gradient_of_variance(x.reshape(-1, 2))),
+    ):
+        assert found.shape[: len(shape)] == shape
+        assert_allclose(found.ravel(), expected.ravel())
+    assert repr(gradient).splitlines()[1:] == repr(flat).splitlines()[1:]
+    assert repr(hessian).splitlines()[1:] == repr(bent).splitlines()[1:]
+    assert [part.shape for part in gradient.along([0.6, -0.8])] == [shape, shape]
+
+
+@pytest.mark.parametrize("wrong", [[1, 0, 0], [np.nan, 0], 1.0, [[1, 0]] * 4])
+def test_directions_are_finite_and_of_as_many_dimensions(plane, wrong):
+    with pytest.raises(ValueError, match=r"direction: .*finite numbers of shape \(2,\) are needed"):
+        plane.gradient(np.zeros((3, 2))).along(wrong)
+
+
 def test_hessian_at_a_training_place_is_the_derivative_of_the_gradient(plane):
     x, h = plane.data.x[:4], 1e-5
     hessian = plane.hessian(x)

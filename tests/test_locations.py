@@ -272,9 +272,10 @@ def test_probabilities_of_sign_and_contrasts():
 def test_what_is_no_question_is_refused_by_name():
     t = np.linspace(0, 1, 20)
     post = sd.RegressionSpline(4).condition(sd.observe(t, t**2, yerr=0.1))
-    for value in (np.nan, np.inf):
-        with pytest.raises(ValueError, match=r"value: .* is not finite"):
-            post.roots(value=value)
+    for value in (np.nan, np.inf, [0, 1], "high", None):
+        for ask in (post.roots, post.regions):
+            with pytest.raises(ValueError, match=r"value: .* is not one finite number; give the"):
+                ask(value=value)
     with pytest.raises(ValueError, match="within: 5 is not a range"):
         post.roots(within=5)
     for weights in ([1.0, np.nan], [1.0, 2.0, 3.0]):

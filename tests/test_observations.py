@@ -118,6 +118,8 @@ def test_frozen_and_apart_from_what_was_given():
                 getattr(twin, name)[0] = 9
     with pytest.raises(AttributeError):
         data.x = x
+    with pytest.raises(TypeError, match="not one array; take its x, y, yerr or nu"):
+        np.asarray(data)
 
 
 def test_one_place_one_observation():

@@ -437,6 +437,27 @@ def test_the_figure_prints(post, tmp_path, ending):
     assert (tmp_path / f"curve.{ending}").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (plot, "post: {} is not a posterior; give what .*, or several of them by name"),
+        (sd.plot_residuals, "post: {} is not a posterior; give what sd.smooth"),
+        (sd.plot_field, "post: {} is not a posterior; give what sd.smooth"),
+        (sd.plot_sizer, "found: {} is not a SiZer map; give that of sd.sizer"),
+        (sd.plot_tuning, "model: .* is not a model"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [5, [1], None])
+def test_what_cannot_be_drawn_is_refused_by_name(draw, words, wrong):
+    with pytest.raises(TypeError, match=words.format(type(wrong).__name__)):
+        draw(wrong)
+
+
+def test_orders_to_draw_are_some(post):
+    with pytest.raises(ValueError, match="nu: names no order; give those to show"):
+        plot(post, nu=())
+
+
 def test_levels_are_probabilities(post):
     with pytest.raises(ValueError, match="level: 95"):
         plot(post, level=95)

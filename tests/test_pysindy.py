@@ -41,6 +41,14 @@ def test_a_step_stands_for_even_times_and_fields_keep_their_shape():
     assert_allclose(even[1], method(x[1], 0.5 * np.arange(40)), rtol=1e-10)
 
 
+def test_one_state_may_be_a_plain_array(states):
+    t, x = states
+    method = SmoothDifferentiation(SPLINE)
+    alone = method(x[:, 0], t)
+    assert alone.shape == method.smoothed_x_.shape == method.std_.shape == t.shape
+    assert_allclose(alone, method(x[:, :1], t)[:, 0], rtol=1e-13)
+
+
 def test_gaps_are_bridged(states):
     t, x = states
     x = x.copy()

@@ -88,5 +88,8 @@ def test_curvature_datetimes_and_refusals():
         sd.sizer(DATA, sd.SmoothingSpline(2), nu=2)
     with pytest.raises(ValueError, match="polynomial"):
         sd.sizer(DATA, sd.SmoothingSpline(2, q=0.0))
+    for count in (0, 1.5, None):
+        with pytest.raises(ValueError, match=f"count: {count} smoothings; give 1 or more"):
+            sd.sizer(DATA, count=count)
     with pytest.raises(ValueError, match="several dimensions"):
         sd.sizer(sd.observe(np.eye(2), [0, 1.0], 0.1))

@@ -257,6 +257,11 @@ def test_many_series_at_once_along_any_axis():
     )
     with pytest.raises(ValueError, match="samples along axis 0; name the axis"):
         sd.differentiate(x, y, axis=0)
+    for axis in (2, -3, 1.0):
+        with pytest.raises(ValueError, match=rf"axis: {axis}, but y has shape \(2, .*name"):
+            sd.differentiate(x, y, axis=axis)
+    with pytest.raises(ValueError, match=r"y: shape \(0, .*\) holds no samples; give at least one"):
+        sd.differentiate(x, y[:0])
 
 
 @pytest.mark.parametrize("series", [(), (2,)], ids=["one", "two"])
@@ -338,8 +343,11 @@ def test_an_order_that_is_none_is_refused_before_anything_is_fitted(nu, monkeypa
 
 
 def test_arrays_are_told_where_to_go():
-    with pytest.raises(TypeError, match=r"sd\.observe"):
-        sd.smooth(np.arange(5.0), np.arange(5.0))
+    array = np.arange(5.0)
+    model = sd.SmoothingSpline(2, q=1.0)
+    for ask in (sd.smooth, sd.sizer, model.condition, lambda data: sd.tune(model, data)):
+        with pytest.raises(TypeError, match=r"data: ndarray is not Observations; give sd\.observe"):
+            ask(array)
     with pytest.raises(
         TypeError, match=r"DataFrame is not Observations; .*Observations\.from_frame"
     ):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smoothderiv._validate import floats, said
+
 Array = NDArray[np.float64]
 
 _SHOWN = 6  # places
@@ -14,7 +16,7 @@ _SHOWN = 6  # places
 
 @dataclass(frozen=True, eq=False)
 class Gradient:
-    """The gradient of f at each of n places of d dimensions.
+    """The gradient of f at each of n places of d dimensions, or at places of another shape.
 
     Attributes
     ----------
@@ -47,16 +49,23 @@ class Gradient:
     @property
     def std(self) -> Array:
         """The standard deviation of each component: (n, d)."""
-        return np.sqrt(np.maximum(self.cov.diagonal(axis1=1, axis2=2), 0.0))
+        return np.sqrt(np.maximum(self.cov.diagonal(axis1=-2, axis2=-1), 0.0))
 
     def __repr__(self) -> str:
-        return _shown("Gradient", self.mean, self.std)
+        return _shown("Gradient", self.mean, self.std, (1, self.mean.shape[-1]))
 
     def along(self, direction: ArrayLike) -> tuple[Array, Array]:
         """Return mean and standard deviation of ``v . grad f``, v (d,) or (n, d): (n,) each."""
-        v = np.broadcast_to(np.asarray(direction, dtype=np.float64), self.mean.shape)
-        var = np.einsum("na,nab,nb->n", v, self.cov, v)
-        return np.einsum("na,na->n", v, self.mean), np.sqrt(np.maximum(var, 0.0))
+        given = floats(direction, "direction")
+        shape = self.mean.shape
+        if given.shape not in (shape[-1:], shape) or not np.isfinite(given).all():
+            raise ValueError(
+                f"direction: {said(direction)}, but finite numbers of shape {shape[-1:]} are "
+                f"needed, or {shape} for one direction at each place"
+            )
+        v = np.broadcast_to(given, shape)
+        var = np.einsum("...a,...ab,...b->...", v, self.cov, v)
+        return np.einsum("...a,...a->...", v, self.mean), np.sqrt(np.maximum(var, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +102,15 @@ class Hessian:
         return np.sqrt(self.var)
 
     def __repr__(self) -> str:
-        return _shown("Hessian", self.mean, self.std)
+        return _shown("Hessian", self.mean, self.std, self.mean.shape[-2:])
 
 
-def _shown(name: str, mean: Array, std: Array) -> str:
-    """Return the first places as text, each component with its standard deviation."""
+def _shown(name: str, mean: Array, std: Array, cells: tuple[int, ...]) -> str:
+    """Return the first places as text, in rows of `cells`, each with its standard deviation."""
     lines = [f"{name}: mean and std of shape {mean.shape}"]
-    for place, spread in zip(mean[:_SHOWN], std[:_SHOWN], strict=True):
-        rows = zip(np.atleast_2d(place), np.atleast_2d(spread), strict=True)
-        cells = (", ".join(f"{m:.6g} ± {s:.2g}" for m, s in zip(*row, strict=True)) for row in rows)
-        lines.append(f"  {'; '.join(cells)}")
-    return "\n".join(lines + ["  .."] * (len(mean) > _SHOWN))
+    means, stds = mean.reshape(-1, *cells), std.reshape(-1, *cells)
+    for place, spread in zip(means[:_SHOWN], stds[:_SHOWN], strict=True):
+        rows = zip(place, spread, strict=True)
+        words = (", ".join(f"{m:.6g} ± {s:.2g}" for m, s in zip(*row, strict=True)) for row in rows)
+        lines.append(f"  {'; '.join(words)}")
+    return "\n".join(lines + ["  .."] * (len(means) > _SHOWN))

@@ -112,8 +112,6 @@ def find_roots(
 
     Heights are those of the derivative of order `height`.
     """
-    if not math.isfinite(value):
-        raise ValueError(f"value: {value} is not finite; give the height to cross")
     low, high = resolve_range(post, within)
     centres, rising = _mean_roots(post, nu, value, low, high)
     wanted = np.flatnonzero((direction == 0) | (rising == direction))

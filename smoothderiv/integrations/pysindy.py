@@ -36,9 +36,9 @@ class SmoothDifferentiation(BaseDifferentiation):  # type: ignore[misc]
 
     Attributes
     ----------
-    smoothed_x_ : (.., n, k) array
+    smoothed_x_ : (.., n, k) array, or (n,) of one state
         The states that were last smoothed; PySINDy takes them.
-    std_ : (.., n, k) array
+    std_ : (.., n, k) or (n,) array
         The standard deviations of the derivatives that were last given.
 
     Examples
@@ -58,12 +58,13 @@ class SmoothDifferentiation(BaseDifferentiation):  # type: ignore[misc]
         self.yerr = yerr
 
     def _differentiate(self, x: ArrayLike, t: ArrayLike = 1) -> Array:
-        """Return the derivatives along the last axis but one; keep what else was found."""
+        """Return the derivatives along the last axis but one, if there are two; keep the rest."""
         states = np.asarray(x, dtype=np.float64)
-        count = states.shape[-2]
+        axis = -2 if states.ndim > 1 else -1
+        count = states.shape[axis]
         times: Any = np.asarray(t)
         times = times * np.arange(count) if times.ndim == 0 else times
-        series = np.moveaxis(states, -2, -1)
+        series = np.moveaxis(states, axis, -1)
         found = np.empty((3, *series.shape))
         for place in np.ndindex(series.shape[:-1]):
             data = observe(times, series[place], self.yerr)
@@ -71,5 +72,5 @@ class SmoothDifferentiation(BaseDifferentiation):  # type: ignore[misc]
             found[(0, *place)] = post.mean(times)
             found[(1, *place)] = post.mean(times, 1)
             found[(2, *place)] = post.std(times, 1)
-        self.smoothed_x_, slope, self.std_ = np.moveaxis(found, -1, -2)
+        self.smoothed_x_, slope, self.std_ = np.moveaxis(found, -1, axis)
         return np.asarray(slope)

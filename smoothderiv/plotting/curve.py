@@ -38,7 +38,7 @@ from smoothderiv.plotting.style import (
     legend,
     new_axes,
 )
-from smoothderiv.posterior import Posterior
+from smoothderiv.posterior import Posterior, require_posterior
 
 GRID_POINTS = 400
 PATHS = 12
@@ -115,7 +115,9 @@ def plot(
     ['f (m)', 'f′ (m/s)', 'f″ (m/s²)']
     >>> axes[0].figure.savefig("curve.pdf")  # doctest: +SKIP
     """
-    posts = {"mean": post} if isinstance(post, Posterior) else dict(post)
+    posts = dict(post) if isinstance(post, Mapping) else {"mean": post}
+    for each in posts.values():
+        require_posterior(each, ", or several of them by name in a mapping")
     nu, posts = _bases(nu, posts)
     first = next(iter(posts.values()))
     data = first.data
@@ -237,6 +239,8 @@ def _orders(
         orders = tuple(range(int(exist)))
     else:
         orders = tuple(np.atleast_1d(np.asarray(nu)))
+    if not orders:
+        raise ValueError("nu: names no order; give those to show, such as (0, 1)")
     for post in posts:
         orders = tuple(post._order(n, "plot") for n in orders)
     if axes is not None and len(axes) != len(orders):

@@ -12,7 +12,7 @@ from smoothderiv._units import with_unit
 from smoothderiv.answers.gradient import Gradient
 from smoothderiv.answers.limits import check_level
 from smoothderiv.plotting.style import MARKERS, ON_TOP, Array, Style
-from smoothderiv.posterior import Posterior
+from smoothderiv.posterior import Posterior, require_posterior
 
 FINE, ARROWS = 60, 14
 SHORTEST = 0.4  # of the distance of arrows: shorter ones would not be seen
@@ -62,6 +62,7 @@ def plot_field(
     >>> post = sd.GaussianProcess(sd.kernels.Matern52(scale=1.0, sigma=1.0)).condition(data)
     >>> ax = sd.plot_field(post)
     """
+    require_posterior(post)
     data, level = post.data, check_level(level)
     if data.ndim != 2:
         raise ValueError(f"post: x has {data.ndim} dimensions, but fields of two are drawn")

@@ -24,7 +24,7 @@ from smoothderiv.plotting.style import (
     date_axis,
     dress,
 )
-from smoothderiv.posterior import Posterior
+from smoothderiv.posterior import Posterior, require_posterior
 
 
 def plot_residuals(post: Posterior) -> NDArray[Any]:
@@ -54,6 +54,7 @@ def plot_residuals(post: Posterior) -> NDArray[Any]:
     >>> sd.plot_residuals(post).shape
     (1, 2)
     """
+    require_posterior(post)
     found = post.diagnose()
     if not found.orders:
         raise ValueError("post: all rows are exact, so there are no residuals to look at")

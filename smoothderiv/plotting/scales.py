@@ -9,6 +9,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from smoothderiv._units import derivative_name
+from smoothderiv._validate import require_kind
 from smoothderiv.plotting.style import (
     FALLING,
     RISING,
@@ -44,6 +45,7 @@ def plot_sizer(found: Sizer, *, ax: Axes | None = None) -> Axes:
     >>> noise = 0.1 * np.random.default_rng(0).standard_normal(100)
     >>> ax = sd.plot_sizer(sd.sizer(sd.observe(t, np.sin(6 * t) + noise), count=9))
     """
+    require_kind(found, Sizer, "found", "a SiZer map; give that of sd.sizer(data)")
     if ax is None:
         _, ax = pyplot.subplots(figsize=(6.8, 3.9), layout="constrained")
     places = found.data.as_given(found.x)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from smoothderiv.model import Model
+from smoothderiv.model import Model, require_model
 from smoothderiv.plotting.style import CURVE, DATA, EXACT, Array, dress
 from smoothderiv.posterior import Posterior
 from smoothderiv.tuning import Tuning
@@ -55,6 +55,7 @@ def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     'q'
     """
     tuned = model.model if isinstance(model, Posterior) else model
+    require_model(tuned)
     tuning = tuned.tuning
     if tuning is None:
         raise ValueError("model: it was not tuned; give sd.tune(model, data) or a fit by sd.smooth")
