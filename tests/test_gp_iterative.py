@@ -141,9 +141,25 @@ def test_what_it_cannot_do_is_refused():
         with pytest.raises(ValueError, match="solver='iterative' does without"):
             ask()
     model = sd.GaussianProcess(KERNELS[0], solver="iterative")
+    for ask in (
+        lambda: sd.smooth(data, model, robust=True),
+        lambda: sd.smooth(data, sd.ModelAverage((model,))),
+        post.loo,
+        post.diagnose,
+    ):
+        with pytest.raises(ValueError, match=r"loo\(\), diagnose\(\), robust weights and model av"):
+            ask()
     with pytest.raises(ValueError, match="row 60 is exact"):
         model.condition(data + sd.observe([[0.0, 0.0]], [0.0], yerr=0))
     faint = sd.observe(data.x, data.y, yerr=1e-9, nu=data.nu)
     smooth = sd.GaussianProcess(kernels.SquaredExponential(30.0, 1.0), solver="iterative")
     with pytest.raises(ValueError, match="did not converge"):
         smooth.condition(faint)
+
+
+def test_rows_that_are_met_to_rounding_have_a_bound_of_the_error():
+    x = np.random.default_rng(0).uniform(size=(60, 2))
+    model = sd.GaussianProcess(kernels.Matern52(1.0, 1.0), solver="iterative")
+    for yerr in np.geomspace(1e-7, 1e-6, 12):
+        post = model.condition(sd.observe(x, x[:, 0], yerr))
+        assert 0.0 <= post.error < 1e-6

@@ -153,10 +153,11 @@ def test_infinite_everywhere_is_undetermined():
         sd.tune(Toy(lambda p: (np.inf, np.zeros(1))), DATA)
 
 
-def test_gcv_needs_residuals():
+@pytest.mark.parametrize("criterion", ["gcv", "loo"])
+def test_residuals_are_needed_where_they_are_weighed(criterion):
     x = np.linspace(0, 1, 9)
-    with pytest.raises(ValueError, match="'gcv' weighs residuals, but every row is exact"):
-        sd.tune(sd.SmoothingSpline(2), sd.observe(x, np.sin(5 * x), 0.0), "gcv")
+    with pytest.raises(ValueError, match=f"'{criterion}' weighs residuals, but every row is exact"):
+        sd.tune(sd.SmoothingSpline(2), sd.observe(x, np.sin(5 * x), 0.0), criterion)
 
 
 @pytest.mark.parametrize("criterion", ["evidence", "gcv", "loo"])

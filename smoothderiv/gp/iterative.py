@@ -128,7 +128,7 @@ def condition(model: GaussianProcess, data: Observations) -> IterativePosterior:
     beta = np.linalg.solve(gram, found[1:] @ right[0])
     whole = np.concatenate(([1.0], -beta))
     alpha, rest = whole @ found, whole @ left
-    error = math.sqrt(float(rest @ system.below.solve(rest[None])[0]))
+    error = math.sqrt(max(float(rest @ system.below.solve(rest[None])[0]), 0.0))
     size_of_fit = math.sqrt(max(float(alpha @ (whole @ right)), 0.0))
     error += size_of_fit * float(np.abs(np.linalg.inv(root) @ np.sqrt(bound[1:])).sum())
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
@@ -227,7 +227,8 @@ class IterativePosterior(Posterior):
         raise self._unaffordable("edf", "a solve for each row")
 
     def _leverage(self) -> Array:
-        raise self._unaffordable("leverage", "a solve for each row")
+        asked = "leverage, on which loo(), diagnose(), robust weights and model averages rest"
+        raise self._unaffordable(asked, "a solve for each row")
 
     def _unaffordable(self, what: str, need: str) -> ValueError:
         return ValueError(

@@ -243,6 +243,10 @@ class Criterion:
         return np.array(out)
 
     def _terms(self, errors: Errors, sd: Array) -> Terms:
+        if self.data.exact.all():
+            raise UnsuitableError(
+                f"criterion: {self.kind!r} weighs residuals, but every row is exact; use 'evidence'"
+            )
         return self._gcv(errors, sd) if self.kind == "gcv" else self._loo(errors, sd)
 
     def _gcv(self, errors: Errors, sd: Array) -> Terms:
@@ -252,10 +256,6 @@ class Criterion:
         """
         random = ~self.data.exact
         n = np.count_nonzero(random)
-        if not n:
-            raise UnsuitableError(
-                "criterion: 'gcv' weighs residuals, but every row is exact; use 'evidence'"
-            )
         R, unit = sd**2, self.sd_at(dict.fromkeys(self.unknown_levels, 1.0))
         chi, left = (
             float((R * errors.pull**2)[random].sum()),
