@@ -215,6 +215,8 @@ def test_an_order_that_does_not_exist_is_refused_with_a_kernel_that_has_it():
         (lambda: kernels.Periodic(scale=[1.0, "a"]), r"scale\[1\]: 'a', but a positive number"),
         (lambda: kernels.Matern52(sigma=0.0), "sigma: 0.0"),
         (lambda: kernels.Matern52(scale=(1.0, math.nan)), r"scale\[1\]: nan"),
+        (lambda: kernels.Matern52((None, 1.0), isotropic=True), r"one length .*\(None, 1\.0\)"),
+        (lambda: kernels.Periodic(scale=(1.0, 2.0), isotropic=True), "isotropic: True is one"),
         (lambda: kernels.Wiener(0), "order: 0"),
         (lambda: kernels.Polynomial(degree=0), "degree: 0"),
         (lambda: kernels.LogNormal(1.0, 0.5), "factor above 1"),

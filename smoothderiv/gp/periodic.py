@@ -63,7 +63,7 @@ class Periodic(Kernel):
     isotropic: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", frozen_scale(self.scale))
+        object.__setattr__(self, "scale", frozen_scale(self.scale, self.isotropic))
         self._settle("period", "sigma")
 
     @property

@@ -26,6 +26,7 @@ from typing import ClassVar, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._validate import said
 from smoothderiv.gp import _loops
 from smoothderiv.gp.assembly import Tile
 from smoothderiv.gp.kernel import (
@@ -56,11 +57,16 @@ def scale_parameters(scale: Scale, isotropic: bool, ndim: int) -> tuple[Paramete
     return (Parameter("scale", "length", -1, number),)
 
 
-def frozen_scale(scale: Scale) -> Scale:
+def frozen_scale(scale: Scale, isotropic: bool) -> Scale:
     """Check a scale and return it as a number or a tuple."""
     if isinstance(scale, np.ndarray):
         scale = scale.tolist()
     if isinstance(scale, Sequence) and not isinstance(scale, str):
+        if isotropic:
+            raise ValueError(
+                f"isotropic: True is one length for all dimensions, but scale is {said(scale)}; "
+                "give one number or None, or leave isotropic out"
+            )
         return tuple(settled(number, f"scale[{a}]") for a, number in enumerate(scale))
     return settled(scale, "scale")
 
@@ -100,7 +106,7 @@ class Radial(Kernel):
     extra: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", frozen_scale(self.scale))
+        object.__setattr__(self, "scale", frozen_scale(self.scale, self.isotropic))
         self._settle("sigma", *self.extra)
 
     @abstractmethod
