@@ -51,6 +51,19 @@ def finite(array: NDArray[np.float64], name: str, keep: NDArray[np.bool_] | None
         )
 
 
+def within_floats(
+    answer: NDArray[np.float64], x: NDArray[np.float64], name: str = "x"
+) -> NDArray[np.float64]:
+    """Return an answer (n, ..) at places x, or refuse the farthest at which it is not finite."""
+    if not np.isfinite(answer).all():
+        finite_rows = np.isfinite(answer.reshape(len(x), -1)).all(axis=1)
+        away = np.abs(x.reshape(len(x), -1)).max(axis=1)
+        row = int(np.argmax(np.where(finite_rows, -1.0, away)))
+        words = "so far from the data that the answer overflows; ask nearer to them"
+        raise RowError(name, row, f"is {said(x[row])}, {words}")
+    return answer
+
+
 def asked_orders(nu: Any) -> tuple[int, ...]:
     """Return the distinct orders of derivatives that are asked, as they come."""
     found = np.atleast_1d(np.asarray(nu))

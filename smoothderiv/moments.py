@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import one_order, said
+from smoothderiv._validate import one_order, said, within_floats
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 
@@ -93,12 +93,12 @@ class Moments(ABC):
     def mean(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
         """Return the posterior mean of ``D^nu f`` at `x`. Shape of x broadcast with nu."""
         x_, nu_, shape = self._question(x, nu)
-        return self._mean(x_, nu_).reshape(shape)
+        return within_floats(self._mean(x_, nu_), x_).reshape(shape)
 
     def var(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
         """Return the pointwise posterior variance of ``D^nu f`` at `x`."""
         x_, nu_, shape = self._question(x, nu)
-        return self._var(x_, nu_).reshape(shape)
+        return within_floats(self._var(x_, nu_), x_).reshape(shape)
 
     def std(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
         """Return the pointwise posterior standard deviation of ``D^nu f`` at `x`."""
@@ -117,9 +117,12 @@ class Moments(ABC):
         """
         x_, nu_, _ = self._question(x, nu)
         if x2 is None and nu2 is None:
-            return self._cov(x_, nu_, x_, nu_)
+            return within_floats(self._cov(x_, nu_, x_, nu_), x_)
         other_x, other_nu, _ = self._question(x if x2 is None else x2, nu if nu2 is None else nu2)
-        return self._cov(x_, nu_, other_x, other_nu)
+        found = self._cov(x_, nu_, other_x, other_nu)
+        if np.abs(other_x).max(initial=0.0) > np.abs(x_).max(initial=0.0):
+            return within_floats(found.T, other_x, "x2").T
+        return within_floats(found, x_)
 
     def sample(
         self,
@@ -135,6 +138,7 @@ class Moments(ABC):
             )
         x_, nu_, shape = self._question(x, nu)
         draws = self._sample(x_, nu_, size, np.random.default_rng(rng))
+        within_floats(draws.T, x_)
         return draws.reshape((size, *shape))
 
     def _question(self, x: ArrayLike, nu: ArrayLike) -> tuple[Array, Orders, tuple[int, ...]]:

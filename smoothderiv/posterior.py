@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._places import in_arrow_units
-from smoothderiv._validate import asked_orders, one_number, require_kind, said
+from smoothderiv._validate import asked_orders, one_number, require_kind, said, within_floats
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
@@ -149,7 +149,7 @@ class Posterior(Moments):
         orders = self._multi_indices(1)
         places, _, shape = self._question(x, orders[0])
         mean = [self._mean(places, np.broadcast_to(nu, places.shape)) for nu in orders]
-        cov, d = self._joint(places, orders), len(orders)
+        cov, d = within_floats(self._joint(places, orders), places), len(orders)
         return Gradient(np.stack(mean, axis=1).reshape(*shape, d), cov.reshape(*shape, d, d))
 
     def hessian(self, x: ArrayLike) -> Hessian:
@@ -163,6 +163,7 @@ class Posterior(Moments):
             here = np.broadcast_to(nu, places.shape)
             mean[:, a, b] = mean[:, b, a] = self._mean(places, here)
             var[:, a, b] = var[:, b, a] = self._var(places, here)
+        within_floats(mean + var, places)
         return Hessian(mean.reshape(*shape, d, d), var.reshape(*shape, d, d))
 
     def gradient_of_variance(self, x: ArrayLike) -> Array:

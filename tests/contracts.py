@@ -37,8 +37,22 @@ def check_posterior(post, orders=(0, 1), rng=0):
     check_bands(post, x, orders, rng)
     check_rows(post)
     check_copies(post, x, orders)
+    check_far(post)
     if post.highest_order < 4:
         check_highest_order(post, int(post.highest_order))
+
+
+def check_far(post):
+    """However far from the data, an answer is finite, or refused by the place."""
+    for x in (1e20, -1e20, 1e100, -1e155, -1e300):
+        for ask in (post.mean, post.var, post.cov, post.interval, post.prob_positive):
+            try:
+                with np.errstate(all="ignore"):
+                    found = ask([0.5, x])
+            except ValueError as refusal:
+                assert f"x: row 1 is {x}, so far from the data" in str(refusal)  # noqa: PT017
+            else:
+                assert np.isfinite(found).all()
 
 
 def check_copies(post, x, orders):

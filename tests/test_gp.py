@@ -533,3 +533,23 @@ def test_integral_of_a_wiener_process_over_its_anchor():
             dense(kernels.RationalQuadratic(1e-6, 1.0, alpha=1.0)).condition(post.data).integral(
                 0, 1
             )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "solver"),
+    [
+        (kernels.SquaredExponential(1.0, 2.0), "band"),
+        (kernels.SquaredExponential(1.0, 2.0), "dense"),
+        (kernels.Matern52(1.0, 2.0), "dense"),
+        (kernels.Matern52(1.0, 2.0), "markov"),
+        (kernels.Matern52(1.0, 2.0), "iterative"),
+    ],
+)
+def test_far_from_all_data_a_stationary_process_is_its_prior(kernel, solver):
+    t = np.linspace(0, 6, 40)
+    post = sd.GaussianProcess(kernel, solver=solver).condition(sd.observe(t, np.cos(t), 0.1))
+    far = np.array([1e3, 1e12, -1e16, 1e20, -1e20, 3e20, 1e155, -1e300])
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert_allclose(post(far), 0.0, atol=1e-12)
+        assert_allclose(post.cov(far), 4.0 * np.eye(len(far)), atol=1e-12)
+        assert_allclose(post.std(np.array([0.5, 1e20])), [post.std(0.5), 2.0], rtol=1e-9)

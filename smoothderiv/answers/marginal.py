@@ -17,6 +17,7 @@ import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._threads import each
+from smoothderiv._validate import within_floats
 
 if TYPE_CHECKING:
     from smoothderiv.moments import Moments
@@ -137,6 +138,8 @@ def marginal(post: Moments, x: ArrayLike, nu: ArrayLike = 0, std: Array | None =
         return _shaped(np.ones(1), means, stds, np.array([post.dof]), shape)
     weights, members = zip(*post._parts(), strict=True)
     found = each(lambda one: one._mean_and_var(places, orders), members, len(post.data))
+    for pair in found:
+        within_floats(np.transpose(pair), places)
     dof = np.array([one.dof for one in members])
     if len(found) == 1:
         mean, var = found[0]

@@ -66,6 +66,9 @@ __all__ = [
 ]
 
 
+_UNCORRELATED = 1e3  # exp(-z) is 0 from there on, and powers of z would overflow
+
+
 @dataclass(frozen=True)
 class SquaredExponential(Radial):
     """``k = sigma^2 exp(-r^2 / 2)``, ``r = |(x1 - x2) / scale|``: all derivatives exist.
@@ -114,7 +117,7 @@ class _Matern(Radial):
     def _profile(self, r: Array, levels: Sequence[int]) -> list[Array]:
         k = int(self.smoothness)
         twice = 2.0 * k + 1.0
-        z = math.sqrt(twice) * r
+        z = np.minimum(math.sqrt(twice) * r, _UNCORRELATED)
         decay = np.exp(-z)
         at_zero = _bessel_polynomial(k)[0]
         found = []

@@ -136,4 +136,5 @@ class RegressionSplinePosterior(Posterior):
         lower = np.zeros((width, n_free))
         for m in range(width):
             lower[m, : n_free - m] = self._band[-1 - m, m:]
-        return np.asarray(linalg.solve_banded((width - 1, 0), lower, reduced.T))
+        whole = (width - 1, 0), lower, reduced.T
+        return np.asarray(linalg.solve_banded(*whole, check_finite=False))

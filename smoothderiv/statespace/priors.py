@@ -255,7 +255,7 @@ class Matern(MarkovPrior):
         return _matern_start(self.degree)[1].copy(), np.zeros(self.dimension)
 
     def steps(self, h: Array, x: Array | None = None) -> Steps:
-        t, d = np.asarray(h, dtype=np.float64) * self.rate, self.dimension
+        t, d = np.minimum(np.asarray(h) * self.rate, _FORGOTTEN), self.dimension
         transition, root = np.empty((len(t), d, d)), np.empty((len(t), d, d))
         _fill_matern(t, _matern_near(d), transition, root)
         return Steps(t, np.empty((0, 0)), np.empty((0, 0)), transition, root)
@@ -297,6 +297,7 @@ def _matern_start(p: int) -> tuple[Array, Array]:
     return cov, unit_upper_factor(cov)
 
 
+_FORGOTTEN = 1e3  # a step from which on nothing is known of before: its powers would overflow
 _PANELS = np.array([0.0, 0.5, 1.5, 3.5, 8.0, 16.0, 28.0, 60.0])
 
 

@@ -38,6 +38,7 @@ Orders: TypeAlias = NDArray[np.int64]
 ROUNDING = 4.0 * float(np.finfo(float).eps)
 _PANEL, _WIDE = 4, 8  # steps in a panel: for questions, and where rows are summed up in panels
 _FINER = 20  # resolutions that are told apart, in one of 1
+_REACH = 2.0**51  # steps that floats can count and halve
 _BITS = 12  # of the step, so that a place of the grid is an exact number
 
 
@@ -107,7 +108,7 @@ class Grid:
         Rows are in units of `size`, times `weight`, so that their coefficients have variance 1;
         slopes are their derivatives by log scale, or empty.
         """
-        n = len(x)
+        x, n = self._reached(x), len(x)
         first = np.empty(n, dtype=np.int64)
         rows = np.empty((n, self.width))
         out = np.empty((n if slopes else 0, self.width))
@@ -115,6 +116,20 @@ class Grid:
         numbers = (weights, self.panel, self.step, self.scale, self.half)
         _loops.fill(x, nu, *numbers, first, rows, out)
         return first, rows, out
+
+    def _reached(self, x: Array) -> Array:
+        """Return places by which those beyond the reach of whole numbers are apart from all others.
+
+        From there on, neighbouring floats are as far apart as the places of the grid.
+        """
+        reach = _REACH * self.step
+        far = np.abs(x) > reach
+        if not far.any():
+            return x
+        places, which = np.unique(x[far], return_inverse=True)
+        out = x.copy()
+        out[far] = np.copysign(reach + 2.0 * self.width * self.step * which, places[which])
+        return out
 
     def polynomials(self, order: int, rank: int, slopes: bool) -> tuple[Array, Array]:
         """Return the Chebyshev polynomials of the rows of an order in a panel: (r, b), and slopes.
