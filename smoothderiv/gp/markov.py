@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
+_MOST_PANELS = 20_000  # of two lengths of the kernel, of an integral, if rows are no more: seconds
 _MATERN = (Matern12, Matern32, Matern52, Matern72)
 
 
@@ -243,7 +244,8 @@ class MarkovPosterior(ProcessPosterior):
         assert signal is not None
         kernel = signal.anchored(float(self._trend.center[0]), 1.0)
         places = np.unique(self.data.x)
-        edges, node, weight = panels(kernel, min(a, b), max(a, b), places, math.inf)
+        most = max(_MOST_PANELS, len(places))
+        edges, node, weight = panels(kernel, min(a, b), max(a, b), places, most)
         chain = self._states.chain(node)
         unit = self._rows.prior.units[self._answers[0]] * weight
         looks = unit[:, None] * chain.basis[:, self._answers[0]]

@@ -85,6 +85,17 @@ def _split(kernel: Kernel, low: float, high: float, x: float, nu: NDArray[np.int
     return total
 
 
+def count_panels(kernel: Kernel, low: float, high: float, most: float) -> int:
+    """Return how many panels of two resolutions there are; refuse more than can be afforded."""
+    count = max(math.ceil((high - low) / (2.0 * kernel.resolution)), 1)
+    if count > most:
+        raise ValueError(
+            f"integral: from {low:g} to {high:g} are {2 * count} times the length "
+            f"{kernel.resolution:g} over which the kernel changes; integrate over shorter intervals"
+        )
+    return count
+
+
 def panels(
     kernel: Kernel, low: float, high: float, places: Array | None = None, most: float = _MOST_PANELS
 ) -> tuple[Array, Array, Array]:
@@ -92,12 +103,7 @@ def panels(
 
     Or split at `places`, if given: fewer nodes do in shorter panels, where these are much closer.
     """
-    count = max(math.ceil((high - low) / (2.0 * kernel.resolution)), 1)
-    if count > most:
-        raise ValueError(
-            f"integral: from {low:g} to {high:g} are {2 * count} times the length "
-            f"{kernel.resolution:g} over which the kernel changes; integrate over shorter intervals"
-        )
+    count = count_panels(kernel, low, high, most)
     inside = np.array(kernel.breaks) if places is None else places
     inside = inside[(inside > low) & (inside < high)]
     few = len(inside) > 16 * count

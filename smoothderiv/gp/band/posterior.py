@@ -21,7 +21,7 @@ from smoothderiv.gp.dense import require_consistent, require_determined
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import SquaredExponential
 from smoothderiv.gp.process_posterior import ProcessPosterior
-from smoothderiv.gp.quadrature import panels
+from smoothderiv.gp.quadrature import count_panels, panels
 from smoothderiv.gp.trend import Trend
 from smoothderiv.model import Levels, Noise, UndeterminedError, UnsuitableError
 from smoothderiv.observations import Observations
@@ -40,6 +40,7 @@ _MANY_WITH_EXACT = 1000  # the same if some are exact, which the matrix can take
 _MOST_EXACT = 200  # rows that are exact: each is a column beside the band
 MOST_BY_MATRIX = 8000  # rows of which the matrix is taken for the sake of many exact ones
 _ASKED = 2  # the order of derivatives that are exact to rounding, if rows have no higher
+_MOST_PANELS = 1_000_000  # of two lengths of the kernel, of an integral: seconds, some GiB
 _CHUNK = 20_000
 _STRIDE = 16  # windows from one whose root is kept to the next
 
@@ -301,6 +302,7 @@ class BandPosterior(ProcessPosterior):
         """Integrate each function: ``int phi = sqrt(pi)/2 (erf(b) - erf(a))``."""
         if a == b:
             return 0.0, 0.0
+        count_panels(self.model.kernel, min(a, b), max(a, b), _MOST_PANELS)
         grid, trend = self._grid, self._trend
         low, high = (int(np.round(end / grid.step)) for end in (min(a, b), max(a, b)))
         places = np.arange(low - grid.width, high + grid.width + 1)
