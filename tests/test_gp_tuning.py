@@ -351,3 +351,15 @@ def test_a_search_ends_where_rounding_leaves_no_gain():
         point, ended = stages._descended(space, Rough(), start, 1e-3)
         assert ended
         assert Rough().value(point) < 0.1
+
+
+@pytest.mark.parametrize("mean", [0, "constant"])
+@pytest.mark.parametrize(("period", "seed"), [(6.3, 0), (5.0, 1), (7.5, 2), (11.0, 3)])
+def test_a_period_about_as_long_as_the_data_is_found(period, seed, mean):
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.uniform(0, 6, 40))
+    data = sd.observe(t, np.sin(2 * np.pi * t / period + seed) + 0.1 * rng.standard_normal(40))
+    found = sd.tune(dense(kernels.Periodic(), mean=mean), data).condition(data).log_evidence
+    for held in (5.0, 5.5, 6.0, 6.3, 6.7, 7.2, 8.0, 10.0, 100.0):
+        model = dense(kernels.Periodic(period=held), mean=mean)
+        assert sd.tune(model, data).condition(data).log_evidence < found + 1.0, "within a nat"

@@ -30,7 +30,7 @@ _LENGTHS = (2.0, 1.0, 0.5, 0.25, 0.12, 0.06)  # times the span of the data
 _COARSE = 0.5  # spacing of log lengths on a line
 _NEIGHBOURS = 4.0  # that correlated noise ties together, to start with
 _NOISES = (0.3, 0.02)  # times the size of the rows
-_CYCLES, _PARTS = 24, 4  # the most periods over the data among the starts, in quarters
+_CYCLES = 24  # the most periods over the data among the starts
 _MUCH = 0.3  # noise to find a period with, times the size of the rows
 _TYPICAL = 2000  # rows that tell how large a process is
 _NOTHING = 1e-100  # an amplitude beside which others are all there is
@@ -282,9 +282,7 @@ class Unknowns:
         """Return points to search from, by length or period and by level of noise: (s, l, p)."""
         lengths, levels, periods = self._lengths(), self._levels, np.ones(1)
         if self.has_period:
-            # peaks of the likelihood are as wide as half a cycle over the data, if there is noise
-            count = min(_PARTS * _CYCLES, max(_PARTS * len(self.data) // 4, 2))
-            lengths, periods = lengths[:1], _PARTS / np.arange(1, count + 1)
+            lengths, periods = lengths[:1], 1.0 / _cycles(max(len(self.data) / 4, 0.5))
             levels = [np.array([_MUCH * self._sizes[order] for order in self.orders]), levels[0]]
         starts = []
         for multiple, period in itertools.product(lengths, periods):
@@ -356,6 +354,17 @@ def least_scale(data: Observations, gaps: float) -> AtLeast | tuple[AtLeast | No
     nearest = scipy.spatial.cKDTree(places).query(places, k=2)[0][:, 1]
     reach = gaps * float(np.median(nearest)) * span
     return tuple(AtLeast(float(one)) if one > 0 else None for one in reach)
+
+
+def _cycles(most: float) -> Array:
+    """Return how many periods there are over the data, of the starts, ascending.
+
+    Peaks of the likelihood are as wide as half a cycle, if there is noise; but about one cycle they
+    are close to the slope of the peak without end that a process of no period has.
+    """
+    slow = np.concatenate(([0.25, 0.5], 2.0 ** (np.arange(1, 8) / 8 - 1)))
+    found = np.concatenate((slow, np.arange(8, 16) / 8, np.arange(8, 4 * _CYCLES + 1) / 4))
+    return found[found <= most]
 
 
 def thinned(data: Observations, few: int) -> NDArray[np.intp]:
