@@ -175,7 +175,7 @@ class ModelAverage(SelfTunedModel):
             gradient=np.zeros(0),
             ends=(),
             curve=(np.zeros((0, 0)), np.zeros(0)),
-            tried=tuple((m.words(), float(s)) for m, s in zip(members, scores, strict=True)),
+            tried=tuple((label(m.tuned), float(s)) for m, s in zip(members, scores, strict=True)),
         )
         chosen = [(members[k], *members[k].spread()) for k in keep]
         return dataclasses.replace(
@@ -202,11 +202,6 @@ class _Member:
     tuned: Model
     spread: Spread
     told: tuple[Told, ...]
-
-    def words(self) -> str:
-        """Name the member, with the ends of ranges that its tuning took."""
-        ends = self.tuned.tuning.ends if self.tuned.tuning is not None else ()
-        return label(self.tuned) + (f", at an end ({'; '.join(ends)})" if ends else "")
 
 
 def _tune_members(

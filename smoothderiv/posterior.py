@@ -145,11 +145,18 @@ class Posterior(Moments):
         return mean, math.sqrt(var)
 
     def gradient(self, x: ArrayLike) -> Gradient:
-        """Return the gradient of f at each place: mean (n, d) and covariance (n, d, d)."""
+        """Return the gradient of f at each place: mean (n, d) and covariance (n, d, d).
+
+        Of places (.., d) the shapes are (.., d) and (.., d, d); one place alone is n = 1.
+        """
         orders = self._multi_indices(1)
         places, _, shape = self._question(x, orders[0])
         mean = [self._mean(places, np.broadcast_to(nu, places.shape)) for nu in orders]
-        cov, d = within_floats(self._joint(places, orders), places), len(orders)
+        cov, d, shape = (
+            within_floats(self._joint(places, orders), places),
+            len(orders),
+            shape or (1,),
+        )
         return Gradient(np.stack(mean, axis=1).reshape(*shape, d), cov.reshape(*shape, d, d))
 
     def hessian(self, x: ArrayLike) -> Hessian:
@@ -164,6 +171,7 @@ class Posterior(Moments):
             mean[:, a, b] = mean[:, b, a] = self._mean(places, here)
             var[:, a, b] = var[:, b, a] = self._var(places, here)
         within_floats(mean + var, places)
+        shape = shape or (1,)
         return Hessian(mean.reshape(*shape, d, d), var.reshape(*shape, d, d))
 
     def gradient_of_variance(self, x: ArrayLike) -> Array:
@@ -175,7 +183,7 @@ class Posterior(Moments):
         first = self._multi_indices(1)
         places, _, shape = self._question(x, first[0])
         joint = self._joint(places, np.concatenate((0 * first[:1], first)))
-        return (2.0 * joint[:, 1:, 0]).reshape(*shape, len(first))
+        return (2.0 * joint[:, 1:, 0]).reshape(*(shape or (1,)), len(first))
 
     def _multi_indices(self, total: int) -> Orders:
         """Return the orders of a total, one for each set of axes: (P,), or (P, d) for d > 1."""

@@ -219,6 +219,7 @@ def test_the_number_of_places_asked_need_not_be_that_of_the_data(plane):
 def test_gradients_have_the_shape_of_the_places(plane, shape):
     x = np.random.default_rng(0).uniform(-1, 1, (*shape, 2))
     gradient, hessian = plane.gradient(x), plane.hessian(x)
+    shape = shape or (1,)  # one place alone
     flat, bent = plane.gradient(x.reshape(-1, 2)), plane.hessian(x.reshape(-1, 2))
     assert gradient.mean.shape == gradient.std.shape == (*shape, 2)
     for found, expected in (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from smoothderiv._labels import model_words
+from smoothderiv._labels import label, model_words
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 
 if TYPE_CHECKING:
+    from smoothderiv.model import Model
     from smoothderiv.posterior import Posterior
 
 _SHOWN = 4
@@ -76,9 +78,9 @@ def _sections(post: Posterior) -> list[tuple[str, Rows]]:
     if tuning is not None:
         sections.append(("Tuned", _tuned(tuning)))
         if tuning.tried:
-            average = hasattr(post.model, "shares")
-            title = "Members" if average else "Tried"
-            sections.append((title, _tried(tuning.tried, " on rows left out" if average else "")))
+            members = getattr(post.model, "models", ())
+            title, on = ("Members", " on rows left out") if members else ("Tried", "")
+            sections.append((title, [*_tried(tuning.tried, on), *_member_ends(members)]))
     sections.append(("Warnings", [(sentence,) for sentence in words] or [("none",)]))
     return sections
 
@@ -137,6 +139,15 @@ def _tuned(tuning: Any) -> Rows:
         rows.append((name, alike))
     rows.extend(("at an end", words) for words in tuning.ends)
     return rows
+
+
+def _member_ends(members: Iterable[Model]) -> Rows:
+    """Return the ends of ranges that members of an average took, of all of a kind in one line."""
+    found: dict[str, None] = {}
+    for model in members:
+        for words in model.tuning.ends if model.tuning is not None else ():
+            found[f"{words} ({label(model)})"] = None
+    return [("at an end", words) for words in found]
 
 
 def _tried(tried: Any, on: str) -> Rows:
