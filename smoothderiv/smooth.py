@@ -161,10 +161,13 @@ def _told(post: Posterior, doubts: tuple[str, ...], correlated: bool) -> Posteri
 
 
 def _few_words(data: Observations) -> Iterator[str]:
-    """Say of which order among others too few rows tell the noise: by simulation, from 4 on."""
+    """Say of which order among others too few rows tell the noise: by simulation, from 4 on.
+
+    Where the others are few as well, limits rest on few degrees of freedom anyhow.
+    """
     for order in data.estimated_orders:
         rows = np.count_nonzero(data.is_of(order) & data.estimated)
-        if rows < _TOLD and rows < np.count_nonzero(~data.exact):
+        if rows < _TOLD and np.count_nonzero(~data.exact) - rows >= 2 * _TOLD:
             yield (
                 f"the noise of order {order} is told by {rows} rows alone: it may come out far too "
                 "small, and limits near them too narrow; give their yerr to observe()"

@@ -184,7 +184,7 @@ def _fit(
     timed = pa.types.is_temporal(kind)
     if timed:
         target = target.in_seconds(columns.x)
-    with held() as told:
+    with held() as told, np.errstate(all="ignore"):
         try:
             post = smooth(data, nu=max(2, *question.nu))
             table = question.answer(post, columns.x, kind)
