@@ -45,7 +45,7 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         scales = None if data.exact.all() else least_scale(data, _SEEN_BESIDE)
         both = (*_rough(highest, scales), kernels.RationalQuadratic(scales))
         return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
-    rows, unknown = _distinct(data), len(data.estimated_orders)
+    rows, unknown = _distinct(data, _TELLING_NOISE), len(data.estimated_orders)
     if rows < _TELLING or (unknown and len(data) < _TELLING_NOISE):
         return ModelAverage((_regression(highest, min(rows, len(data) - unknown)),))
     models: list[Model] = [AdaptiveSpline(m) for m in (2, 3) if m > highest]
@@ -67,7 +67,7 @@ def _rough(highest: int, scale: Scale) -> list[Kernel]:
 def _require_surface(data: Observations) -> None:
     """Refuse rows that tell no smoothness, and dimensions along which nothing is said at all."""
     least = data.ndim + 2 + bool(len(data.estimated_orders))  # one more than a plane, or the noise
-    rows = len(np.unique(np.column_stack((data.x, data.nu)), axis=0))
+    rows = _distinct(data, least)
     if rows < least:
         raise UndeterminedError(
             f"data: {rows} distinct rows tell no smoothness in {data.ndim} dimensions, for which "
@@ -83,12 +83,12 @@ def _require_surface(data: Observations) -> None:
         )
 
 
-def _distinct(data: Observations) -> int:
-    """Return how many distinct rows there are, which replicates add nothing to; 8 for more."""
-    if len(data.places) >= _TELLING_NOISE:
-        return _TELLING_NOISE
+def _distinct(data: Observations, enough: int) -> int:
+    """Return how many distinct rows there are, which replicates add nothing to; or `enough`."""
+    if data.ndim == 1 and len(data.places) >= enough:
+        return enough
     rows = np.unique(np.column_stack((data.x, data.nu)), axis=0)
-    return min(len(rows), _TELLING_NOISE)
+    return min(len(rows), enough)
 
 
 def _regression(highest: int, rows: int) -> Model:

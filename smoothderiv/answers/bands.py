@@ -78,15 +78,15 @@ class Way:
 
     def log_stay(self, c: float, scales: Array) -> Array:
         """Return the log probability that ``scale Z`` stays in ``-c .. c``, for each scale."""
-        z, first = c * scales, _outside(c * scales)
-        if self.wider is not None and self.off is not None:
+        if self.wider is None or self.off is None:
+            z = c * scales
+            first = outside = _outside(z)
+        else:
             worst = int(np.argmin(c * self.wider - np.abs(self.off)))
-            low, high = (
-                scales * (c * self.wider[worst] + side * self.off[worst]) for side in (1, -1)
-            )
-            first = scipy.special.ndtr(-low) + scipy.special.ndtr(-high)
+            ends = (c * self.wider[worst] + side * self.off[worst] for side in (1, -1))
+            first = sum(scipy.special.ndtr(-scales * end) for end in ends)
             z = self._level(c, scales, worst)
-        outside = _outside(z)
+            outside = _outside(z)
         hazard = self.jumps * outside
         if len(self.length):
             hazard = hazard + (wandering if self.rough else turning)(self.length, self.steps, z)

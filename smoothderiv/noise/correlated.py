@@ -30,12 +30,12 @@ _ROUGH = 0.6  # weight of the roughest members from which on correlation is look
 def correlated_models(data: Observations, highest: int = 0) -> tuple[Model, ...]:
     """Return models of f with correlated noise of the values: Matern 7/2, squared exponential.
 
-    That is, those which have derivatives up to the `highest`.
-    The noise beside the white one is an Ornstein-Uhlenbeck process (``Matern12``; AR(1) at even
-    steps), whose variance and correlation length are tuned with the curve. The scale of the curve
-    is at least 5 times the distance of neighbours, as :class:`.AtLeast` has it: a quicker one would
-    be such noise by another name. The squared exponential takes the matrix of all rows, and is left
-    out for more than 1000 where the Matern suffices, which is O(n).
+    That is, those which have derivatives up to the `highest`. The noise beside the white one is an
+    Ornstein-Uhlenbeck process (``Matern12``; AR(1) at even steps), whose variance and correlation
+    length are tuned with the curve. The scale of the curve is at least 5 times the distance of
+    neighbours, as :class:`.AtLeast` has it: a quicker one would be such noise by another name. The
+    squared exponential takes the matrix of all rows, and is left out for more than 1000 where the
+    Matern suffices, which is O(n).
     """
     mean = "constant" if data.is_of(0).any() else 0.0
     scale = least_scale(data, _SEEN)

@@ -49,7 +49,10 @@ class Criterion:
         self._unknown = np.array([j for j, key in enumerate(keys) if key in unknown], dtype=int)
         given = model.noise or {}
         self._given = np.array([1.0 if key is None else given.get(key, 1.0) for key in keys])
-        if criterion == "gcv":
+        self._is_gcv = criterion == "gcv"
+        # of a held penalty GCV moves the level; without one residuals tell it, whatever was tried
+        self._by_level = self._is_gcv and not self._lam_free and model.kind == "penalised"
+        if self._is_gcv:
             require_one_scale(model.noise, data)
         self._polynomial: System | None = None
         self._span = basis.interval[1] - basis.interval[0]
@@ -70,11 +73,11 @@ class Criterion:
             names.append(self._level_name(j))
             ends.append(("no noise", ""))
         lower, upper = self._lower, self._upper
-        if self._criterion == "gcv" and self._lam_free:
+        if self._is_gcv and self._lam_free:
             names, ends, lower, upper = names[:1], ends[:1], lower[:1], upper[:1]
         starts = self._starts()[:, : len(names)]
-        if self._criterion == "gcv" and not self._lam_free and self._system.kind != "penalised":
-            lower = upper = starts[0]  # which residuals tell, whatever it is
+        if self._is_gcv and not (self._lam_free or self._by_level):
+            lower = upper = starts[0]
             ends = [("", "")] * len(names)
         if self._is_flat():
             ends[0] = ("", "")
@@ -188,7 +191,7 @@ class Criterion:
         system, lam, levels = self._parameters(point)
         solution = system.solve(lam, levels)
         groups = len(system.keys)
-        if self._criterion == "gcv":
+        if self._is_gcv:
             n = int(system.counts.sum())
             squares = (solution.squares[:groups] / self._given**2).sum()  # not by what is tuned
             squares = squares or np.finfo(float).tiny  # y that any curve meets: the smoothest
@@ -269,7 +272,7 @@ class Criterion:
         return float(next(size for size in sizes if size > 0))
 
     def _starts(self) -> Array:
-        if not self._lam_free and self._criterion == "gcv" and self._system.kind == "penalised":
+        if self._by_level:
             return np.linspace(self._lower, self._upper, _GRID)
         if not self._lam_free:
             levels = self._fixed_point(self._system, lambda levels: self._model.lam)
@@ -290,7 +293,7 @@ class Criterion:
         """Iterate ``level^2 = ss / (n - edf)`` for each unknown level."""
         levels = self._levels.copy()
         groups = len(system.keys)
-        if self._criterion == "gcv":
+        if self._is_gcv:
             steps = 0
         for _ in range(steps if len(self._unknown) else 0):
             try:
@@ -311,8 +314,7 @@ class Criterion:
         _, lam, levels = self._parameters(finite)
         if self._lam_free and np.isneginf(point[0]) and self._plain_is_determined():
             lam = 0.0
-        free = self._lam_free or self._system.kind != "penalised"  # else the level was tuned
-        if self._criterion == "gcv" and len(self._unknown) and free:
+        if self._is_gcv and len(self._unknown) and not self._by_level:
             system, lam_scaled, unit = self._parameters(finite)
             solution = system.solve(lam_scaled, unit)
             edf = float((solution.traces[:1] / unit**2).sum())
