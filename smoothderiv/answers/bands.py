@@ -50,7 +50,7 @@ _TURNED = 0.5 * math.pi  # from one step to the next: the two are independent
 _SIEGMUND = 0.5825971579390107  # -zeta(1/2) / sqrt(2 pi)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Way:
     """How a standardised curve of one order goes from its first place to its last, in pieces.
 

@@ -9,6 +9,9 @@ Shapes: n rows in order of place, d state components. `rows` is (y, variance, co
 component the one that the row observes; `steps` is a priors.Steps; `start` is (U with D on the
 diagonal, E); `dims` is a tuple of d entries where the loops are to be unrolled, an array of d
 where they are not. Triangles are packed by columns: entry (i, j), i <= j, at j (j + 1) / 2 + i.
+
+One file holds them all: the cache of a compiled function knows when the file that it is in has
+changed, but not that another has, from which it took what it calls.
 """
 
 import math

@@ -33,7 +33,7 @@ _FIRST = 64  # rows after those that determine a polynomial
 _AMPLIFIED = 1e6  # by how much their innovations may add to its rounding errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Terms:
     """A criterion at one point, with what its derivatives need.
 
