@@ -55,6 +55,9 @@ class Derivative(Posterior):
     def dof(self) -> float:  # type: ignore[override]
         return self.base.dof
 
+    def _dof(self, nu: Orders) -> float:
+        return self.base._dof(nu + self.shift)
+
     @property
     def highest_order(self) -> float:
         return self.base.highest_order - self.shift

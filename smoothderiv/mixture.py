@@ -79,7 +79,13 @@ class AveragedPosterior(Posterior):
     @functools.cached_property
     def dof(self) -> float:  # type: ignore[override]
         """The weighted harmonic mean of the members' degrees of freedom."""
-        rate = float(self.weights @ self._each(lambda m: 1.0 / m.dof))
+        return self._harmonic([m.dof for m in self.members])
+
+    def _dof(self, nu: Orders) -> float:
+        return self._harmonic(self._each(lambda m: m._dof(nu)))
+
+    def _harmonic(self, values: Sequence[float]) -> float:
+        rate = float(self.weights @ [1.0 / one for one in values])
         return 1.0 / rate if rate > 0 else math.inf
 
     @property

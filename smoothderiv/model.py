@@ -154,6 +154,26 @@ def missing_noise(noise: Noise | None, data: Observations) -> tuple[Order, ...]:
     return tuple(order for order in data.estimated_orders if order not in (noise or {}))
 
 
+def levels_sharing(noise: Noise | None, data: Observations, free: int) -> int:
+    """Return how many unknown noise levels share the rows with others: all of them, or none.
+
+    Each of these has the prior density ``p(level) = level`` in tuning. Without it the best level of
+    a few rows is often none at all, as a curve that meets them costs little. One level that all
+    rows have in common stands in no such danger; nor can as few rows as meet the `free`
+    coefficients of a polynomial and the levels tell any of them.
+
+    References
+    ----------
+    Chung, Rabe-Hesketh, Dorie, Gelman and Liu (2013), doi:10.1007/s11336-013-9328-2, section 3:
+    the gamma distribution of shape 2, in the limit of rate 0.
+    """
+    unknown = missing_noise(noise, data)
+    noisy = np.count_nonzero(~data.exact)
+    told = sum(np.count_nonzero(data.is_of(order) & data.estimated) for order in unknown)
+    sharing = len(unknown) > 1 or told < noisy
+    return len(unknown) if sharing and noisy > free + len(unknown) else 0
+
+
 def require_one_scale(noise: Noise | None, data: Observations) -> None:
     """Refuse generalised cross-validation where noise is not known up to one common factor.
 

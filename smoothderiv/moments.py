@@ -64,6 +64,11 @@ class Moments(ABC):
     def _leverage(self) -> Array:
         """Return Var(f_i | y) / sd_i^2 for each row, the diagonal of the map from y to fit."""
 
+    def _dof(self, nu: Orders) -> float:
+        """Return the degrees of freedom that limits of one order, (d,) or (), rest on."""
+        del nu
+        return self.dof
+
     def _joint(self, x: Array, orders: Orders) -> Array:
         """Return the covariance of several orders at each place: (n, P, P)."""
         count = len(orders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from smoothderiv._places import in_arrow_units
 from smoothderiv._validate import asked_orders, one_number, require_kind, said, within_floats
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
+from smoothderiv.answers.freedom import dof_of_order
 from smoothderiv.answers.gradient import Gradient, Hessian
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out, log_predictive
 from smoothderiv.answers.limits import check_level, half_width
@@ -50,15 +52,15 @@ class Posterior(Moments):
     edf : float
         Effective degrees of freedom, the trace of the map from y to the fitted values.
     dof : float
-        Degrees of freedom of the Student distribution of intervals and bands: residual ones where
-        a noise level was estimated (Satterthwaite's where several were, or only some), infinite
-        where all noise is known.
+        Degrees of freedom of the noise that was estimated, those of the residuals; infinite where
+        all noise is known. Where several levels were estimated, or not all, Satterthwaite's on the
+        average over the rows; limits of each order then have their own.
     """
 
     def interval(self, x: ArrayLike, nu: ArrayLike = 0, level: float = 0.95) -> tuple[Array, Array]:
         """Return pointwise limits of probability `level`, as much below as above, at each place.
 
-        ``mean -+ t * std``, t the quantile of Student's distribution with `dof` degrees of freedom
+        ``mean -+ t * std``, t the quantile of Student's distribution with the `dof` of the order
         (the normal one when all noise is known). Of a mixture (:class:`.ModelAverage`) they are
         the quantiles of the mixture of its members' distributions, which may be skew.
         """
@@ -413,6 +415,16 @@ class Posterior(Moments):
     def leverage(self) -> Array:
         """Return ``Var(f_i | y) / sd_i^2`` for each row: the weight of y_i in its own fit. (n,)."""
         return self._leverage()
+
+    def _dof(self, nu: Orders) -> float:
+        key = tuple(np.atleast_1d(nu).tolist())
+        if key not in self._dof_of_order:
+            self._dof_of_order[key] = dof_of_order(self, nu)
+        return self._dof_of_order[key]
+
+    @functools.cached_property
+    def _dof_of_order(self) -> dict[tuple[int, ...], float]:
+        return {}
 
     def noise_dof(self) -> dict[Any, float]:
         """Return for each estimated noise level the degrees of freedom that it rests on.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Choice = Literal["auto", True, False]
 
-_TOLD = 4  # rows that tell the noise of an order
 _LIGHT, _MANY = 0.2, 0.1  # that share of the rows, of less weight than that, is doubtful
 
 
@@ -90,7 +89,7 @@ def smooth(
     NoiseWarning
         From the default model: stated noise that the residuals contradict, errors that are
         autocorrelated or have a period, so many outliers (a tenth of the rows) that they may be
-        part of the curve, a noise level that two or three rows of an order among others tell.
+        part of the curve.
         :meth:`.Posterior.diagnose` and ``summary()`` say the same.
 
     Examples
@@ -152,26 +151,11 @@ def _told(post: Posterior, doubts: tuple[str, ...], correlated: bool) -> Posteri
     from smoothderiv.noise.correlated import noise_gains
 
     assert isinstance(post, AveragedPosterior)
-    doubts = (*doubts, *_few_words(post.data))
     if correlated and (gains := noise_gains(post)).correlated > 0:
         doubts = (*doubts, gains.words())
     for words in (*post.diagnose().of_noise, *doubts):
         warn(words, NoiseWarning)
     return dataclasses.replace(post, notes=doubts) if doubts else post
-
-
-def _few_words(data: Observations) -> Iterator[str]:
-    """Say of which order among others too few rows tell the noise: by simulation, from 4 on.
-
-    Where the others are few as well, limits rest on few degrees of freedom anyhow.
-    """
-    for order in data.estimated_orders:
-        rows = np.count_nonzero(data.is_of(order) & data.estimated)
-        if rows < _TOLD and np.count_nonzero(~data.exact) - rows >= 2 * _TOLD:
-            yield (
-                f"the noise of order {order} is told by {rows} rows alone: it may come out far too "
-                "small, and limits near them too narrow; give their yerr to observe()"
-            )
 
 
 def _weighed(

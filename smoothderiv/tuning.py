@@ -109,6 +109,9 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
         Restricted marginal likelihood (REML), generalised cross-validation, or the leave-one-out
         log predictive density. An engine that lacks one says so; GCV needs noise that is known up
         to one common factor, and "loo" distinct rows: rows at one place predict each other.
+        Unknown noise levels that share the rows with others, of other orders or of known noise,
+        have the prior density ``p(level) = level`` beside it: without that, the few rows of an
+        order would often be met as if they were exact.
 
     Returns
     -------
@@ -125,6 +128,11 @@ def tune(model: M, data: Observations, criterion: str = "evidence") -> M:
     -----
     TuningWarning
         The optimum lies at an end of a range, such as an interpolant or a polynomial.
+
+    References
+    ----------
+    Chung, Rabe-Hesketh, Dorie, Gelman and Liu (2013), doi:10.1007/s11336-013-9328-2: the prior of
+    noise levels.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 import smoothderiv as sd
+from smoothderiv.answers.limits import least_dof
 from smoothderiv.observations import Observations
 
 Z = 4.5  # standard errors within which a Monte Carlo moment must lie
@@ -173,7 +174,7 @@ def check_intervals(post, x, orders):
 def below(post, value, x, nu):
     """The probability that the curve is below a value, by what each member of a mixture says."""
     parts = post._parts()
-    each = [stats.t.cdf(value, one.dof, one.mean(x, nu), one.std(x, nu)) for _, one in parts]
+    each = [stats.t.cdf(value, one._dof(nu), one.mean(x, nu), one.std(x, nu)) for _, one in parts]
     return np.array([weight for weight, _ in parts]) @ each
 
 
@@ -225,8 +226,8 @@ def check_bands(post, x, orders, rng, size=2000):
     for places_, nu, options in questions:
         lower, upper = post.band(places_, nu, 0.9, **options)
         paths = post.sample(places_, nu, size=size, rng=rng)
-        if np.isfinite(post.dof):
-            scale = np.random.default_rng(rng).chisquare(post.dof, size) / post.dof
+        if np.isfinite(dof := least_dof(post, np.ravel(nu))):
+            scale = np.random.default_rng(rng).chisquare(dof, size) / dof
             mean = post(places_, nu)
             widened = np.sqrt(scale).reshape(-1, *[1] * mean.ndim)
             paths = mean + (paths - mean) / widened

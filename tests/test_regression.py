@@ -250,8 +250,10 @@ def test_a_level_for_each_order_is_found_also_with_few_rows():
         data = mixed_data(seed, n=(200, 100, 8), sd_=(0.1, 0.5, 5.0), known=False)
         model = sd.RegressionSpline(uniform(15, 5))
         levels.append([sd.tune(model, data).noise[nu] for nu in (0, 1, 2)])
+    free = np.array([200, 100, 8]) - np.array([10, 10, 1.0])
     ratio = np.mean(np.square(levels), axis=0) / np.square([0.1, 0.5, 5.0])
-    spread = np.sqrt(2 / 12 / (np.array([200, 100, 8]) - np.array([10, 10, 1.0])))
+    ratio *= (free - 1) / free  # the prior of levels that share the rows counts for one of each
+    spread = np.sqrt(2 / 12 / free)
     assert (np.abs(ratio - 1) < 4.5 * spread).all()
 
 

@@ -529,19 +529,3 @@ def test_a_surface_of_which_too_little_is_said_is_refused():
         sd.smooth(sd.observe(line, y))
     slopes = sd.observe(line[:3], [0.1, -0.1, 0.05], 0.1, nu=(0, 1))
     assert np.isfinite(sd.smooth(sd.observe(line, y) + slopes)(line)).all()
-
-
-@pytest.mark.parametrize("slopes", [2, 3, 4])
-def test_noise_that_few_rows_tell_is_doubted(slopes):
-    rng = np.random.default_rng(1)
-    t, u = np.linspace(0, 1, 40), np.linspace(0.2, 0.8, slopes)
-    data = sd.observe(t, np.sin(6 * t) + 0.1 * rng.standard_normal(40))
-    data = data + sd.observe(u, 6 * np.cos(6 * u) + 0.5 * rng.standard_normal(slopes), nu=1)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        post = sd.smooth(data)
-    words = [
-        str(one.message) for one in seen if "the noise of order 1 is told by" in one.message.args[0]
-    ]
-    assert len(words) == (slopes < 4)
-    assert ("is told by" in post.summary()) == (slopes < 4)

@@ -295,3 +295,57 @@ def test_knots_are_kept_as_they_were():
     model = sd.RegressionSpline(knots)
     knots[0] = 0.5
     assert model.knots == (0.3, 0.6)
+
+
+ENGINES = {
+    "smoothing": sd.SmoothingSpline(3),
+    "regression": sd.RegressionSpline(12, lam=None, order=3),
+    "dense": sd.GaussianProcess(sd.kernels.Matern52(), solver="dense"),
+    "markov": sd.GaussianProcess(sd.kernels.Matern52(), solver="markov"),
+    "band": sd.GaussianProcess(sd.kernels.SquaredExponential(), solver="band"),
+}
+SHARED = {  # rows, and how many of the levels that share them are unknown
+    "alone": (lambda: mixed_data(n=(30, 0, 0), known=False), 0),
+    "known": (lambda: mixed_data(n=(30, 6, 0)), 0),
+    "both": (lambda: mixed_data(n=(30, 6, 0), known=False), 2),
+    "one": (lambda: mixed_data(n=(30, 0, 0)) + mixed_data(n=(0, 6, 0), known=False), 1),
+    "few": (lambda: mixed_data(n=(3, 2, 0), known=False), 0),
+}
+
+
+@pytest.mark.parametrize("rows", SHARED)
+@pytest.mark.parametrize("criterion", ["evidence", "loo"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_levels_that_share_the_rows_have_a_prior_in_proportion_to_them(engine, criterion, rows):
+    make, sharing = SHARED[rows]
+    if rows == "few" and not (engine == "smoothing" and criterion == "evidence"):
+        pytest.skip("not enough for that engine, or to leave some out")
+    data, model = make(), ENGINES[engine]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sd.TuningWarning)
+        tuned = sd.tune(model, data, criterion)
+    post = tuned.condition(data)
+    merit = post.log_evidence if criterion == "evidence" else post.loo().log_density.sum()
+    levels = [tuned.noise[order] for order in data.estimated_orders]
+    prior = np.log(levels).sum() if sharing else 0.0
+    assert len(levels) == sharing or not sharing
+    assert_allclose(-tuned.tuning.loss, merit + prior, rtol=1e-9)
+
+
+@pytest.mark.parametrize("slopes", [2, 4])
+@pytest.mark.parametrize("model", [None, sd.SmoothingSpline(3)], ids=["average", "smoothing"])
+def test_few_rows_are_not_met_for_want_of_others(model, slopes):
+    """Slopes whose noise nobody states, beside values: limits at their places hold."""
+    held, levels = [], []
+    for seed in range(12 if model is None else 24):
+        rng = np.random.default_rng(seed)
+        t, u, shift = rng.uniform(0, 1, 40), rng.uniform(0, 1, slopes), rng.uniform(0, 6)
+        values = np.sin(6 * t + shift) + 0.1 * rng.standard_normal(40)
+        exact = 6 * np.cos(6 * u + shift)
+        seen = exact + 0.5 * rng.standard_normal(slopes)
+        post = sd.smooth(sd.observe(t, values) + sd.observe(u, seen, nu=1), model)
+        lower, upper = post.interval(u, 1)
+        held += ((lower <= exact) & (exact <= upper)).tolist()
+        levels.append(post.noise[1])
+    assert min(levels) > 0.05, "of 0.5"
+    assert np.mean(held) > 0.85

@@ -1,4 +1,4 @@
-"""Simultaneous limits, along a whole curve, and the degrees of freedom that limits rest on."""
+"""Simultaneous limits, at some places or along a whole curve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from smoothderiv._validate import said
 from smoothderiv.answers.bands import critical_value, ways_along, ways_through
 from smoothderiv.answers.marginal import student_quantile
-from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
     from smoothderiv.posterior import Posterior
@@ -32,12 +31,14 @@ def half_width(
     var = post._var(places, orders)
     std = np.sqrt(var)
     free = _has_width(var, orders)
+    dof = least_dof(post, orders)
     if post.data.ndim > 1:
         if within is not None:
             raise ValueError("within: x has several dimensions; a band holds at the places asked")
-        c = _drawn_quantile(post, places[free], orders[free], level, np.random.default_rng(rng))
+        generator = np.random.default_rng(rng)
+        c = _drawn_quantile(post, places[free], orders[free], level, dof, generator)
     elif within is None:
-        c = critical_value(ways_through(post, places[free], orders[free]), level, post.dof)
+        c = critical_value(ways_through(post, places[free], orders[free]), level, dof)
     else:
         low, high = resolve_range(post, within)
         outside = (places < low) | (places > high)
@@ -61,7 +62,12 @@ def _has_width(var: Array, nu: Any) -> NDArray[np.bool_]:
 
 def critical_along(post: Posterior, nu: Any, level: float, low: float, high: float) -> float:
     """Return c such that ``mean -+ c std`` holds all along a range, for all orders in `nu`."""
-    return critical_value(ways_along(post, nu, low, high), level, post.dof)
+    return critical_value(ways_along(post, nu, low, high), level, least_dof(post, nu))
+
+
+def least_dof(post: Posterior, nu: Any) -> float:
+    """Return the fewest degrees of freedom that limits of some orders rest on."""
+    return min((post._dof(order) for order in np.unique(nu, axis=0)), default=math.inf)
 
 
 def resolve_range(post: Posterior, within: tuple[Any, Any] | None) -> tuple[float, float]:
@@ -78,7 +84,7 @@ def resolve_range(post: Posterior, within: tuple[Any, Any] | None) -> tuple[floa
 
 
 def _drawn_quantile(
-    post: Posterior, x: Array, nu: Any, level: float, rng: np.random.Generator
+    post: Posterior, x: Array, nu: Any, level: float, dof: float, rng: np.random.Generator
 ) -> float:
     """Return the quantile of ``max |deviation| / std`` over joint draws, a block at a time.
 
@@ -94,44 +100,10 @@ def _drawn_quantile(
         paths = post._sample(x, nu, min(block, size - first), rng)
         peaks.append((np.abs(paths - mean) / std).max(axis=1))
     peak = np.concatenate(peaks)
-    if math.isfinite(post.dof):
-        peak = peak / np.sqrt(rng.chisquare(post.dof, size) / post.dof)
-    pointwise = student_quantile(0.5 + 0.5 * level, post.dof)
+    if math.isfinite(dof):
+        peak = peak / np.sqrt(rng.chisquare(dof, size) / dof)
+    pointwise = student_quantile(0.5 + 0.5 * level, dof)
     return max(float(np.quantile(peak, level)), pointwise)
-
-
-def student_dof(data: Observations, leverage: Array) -> float:
-    """Return the degrees of freedom of Student's distribution from the leverages of all rows."""
-    groups = [data.is_of(order) & data.estimated for order in data.estimated_orders]
-    if not groups:
-        return math.inf
-    groups.append(~data.estimated & ~data.exact)
-    parts = [leverage if rows.all() else leverage[rows] for rows in groups]
-    parameters = [float(part.sum()) for part in parts]
-    left = [float((1.0 - part).sum()) for part in parts[:-1]]
-    return satterthwaite(np.array(parameters), np.array([*left, math.inf]))
-
-
-def satterthwaite(parameters: Array, left: Array) -> float:
-    """Return ``1 / sum_g share_g^2 / left_g``: the degrees of freedom of a sum of variances.
-
-    A variance of the curve is a sum of parts, each proportional to the noise of one group of rows;
-    `left` are the degrees of freedom that the level of each rests on, infinite where it is known.
-    The part of a group is about its share of the effective `parameters`, on the average over the
-    curve. Rows that the curve meets (``left`` is a rounding error) have no noise, and no part. One
-    estimated group alone gives its own degrees of freedom.
-
-    References
-    ----------
-    Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics
-    Bulletin 2, 1946.
-    """
-    noisy = left > 1e-8 * parameters
-    total = parameters[noisy].sum()
-    if not total > 0:
-        return float(max(left[np.isfinite(left)].sum(), 1.0))
-    rate = float(((parameters[noisy] / total) ** 2 / left[noisy]).sum())
-    return max(1.0 / rate, 1.0) if rate > 0 else math.inf
 
 
 def check_level(level: float) -> float:

@@ -213,9 +213,10 @@ def _draw(
     generator = np.random.default_rng(rng)
     places, orders = np.tile(x, 2), np.repeat([nu, height], len(x))
     paths = post._sample(places, orders, size, generator).reshape(size, 2, -1)
-    if math.isfinite(post.dof):
+    dof = post._dof(np.array(nu))
+    if math.isfinite(dof):
         mean = post._mean(places, orders).reshape(2, -1)
-        widen = np.sqrt(post.dof / generator.chisquare(post.dof, size))
+        widen = np.sqrt(dof / generator.chisquare(dof, size))
         paths = mean + (paths - mean) * widen[:, None, None]
     return Paths(x, paths[:, 0], paths[:, 1])
 

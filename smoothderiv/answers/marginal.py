@@ -9,6 +9,7 @@ tails, and has no room for skewness, where members differ in how surely they kno
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,9 @@ class Marginal:
     weights : (K,) array, of sum 1
     means, stds : (K, ..) arrays
         Of each member, at places of any shape.
-    dof : (K,) array
-        Degrees of freedom of each member; infinite where its noise is known.
+    dof : (K, 1..) or (K, ..) array
+        Degrees of freedom of each member, one or one for each place; infinite where its noise is
+        known.
     """
 
     weights: Array
@@ -64,7 +66,7 @@ class Marginal:
         """Return the quantiles of probability ``(1 - level) / 2`` and ``(1 + level) / 2``."""
         p = 0.5 + 0.5 * level
         if len(self.weights) == 1:
-            half = student_quantile(p, float(self.dof[0])) * self.stds[0]
+            half = student_quantiles(p, self.dof[0]) * self.stds[0]
             return self.means[0] - half, self.means[0] + half
         mirrored = Marginal(self.weights, -self.means, self.stds, self.dof)
         return -mirrored._upper(p), self._upper(p)
@@ -82,21 +84,27 @@ class Marginal:
         z = np.where(away > 0, np.inf, -np.inf)
         np.divide(away, self.stds, out=z, where=self.stds > 0)
         tails, densities = np.empty_like(z), np.empty_like(z)
-        for k, dof in enumerate(self.dof.tolist()):
-            tails[k], densities[k] = _student(z[k], dof)
+        for k, dof in enumerate(self.dof):
+            for one in np.unique(dof).tolist():
+                here = ... if dof.size == 1 else dof == one
+                tails[k][here], densities[k][here] = _student(z[k][here], one)
         np.divide(densities, self.stds, out=densities, where=self.stds > 0)
         return self._mixed(tails), self._mixed(densities)
 
     def _upper(self, p: float) -> Array:
         """Return the quantile of probability ``p >= 1/2`` at each place."""
-        shape = self.means.shape[1:]
-        means, stds = (part.reshape(len(self.weights), -1) for part in (self.means, self.stds))
-        out = np.empty(means.shape[1])
+        parts = (self.means, self.stds, self.dof)
+        flat = Marginal(self.weights, *(part.reshape(len(self.weights), -1) for part in parts))
+        out = np.empty(flat.means.shape[1])
         for first in range(0, len(out), _BLOCK):
             here = slice(first, first + _BLOCK)
-            part = Marginal(self.weights, means[:, here], stds[:, here], self.dof)
-            out[here] = part._sought(p)
-        return out.reshape(shape)
+            out[here] = flat._at(here)._sought(p)
+        return out.reshape(self.means.shape[1:])
+
+    def _at(self, places: slice | NDArray[np.intp]) -> Marginal:
+        """Return the same at some of flat places."""
+        dof = self.dof if self.dof.shape[1] == 1 else self.dof[:, places]
+        return Marginal(self.weights, self.means[:, places], self.stds[:, places], dof)
 
     def _sought(self, p: float) -> Array:
         """Return the quantiles by Newton's method on the logarithm of the upper tail.
@@ -104,16 +112,15 @@ class Marginal:
         They lie between the least and the largest of the members' own. A step that leaves what is
         known of one, or is not half of the step before, halves that instead.
         """
-        own = np.array([student_quantile(p, dof) for dof in self.dof.tolist()])
-        ends = self.means + own[:, None] * self.stds
+        own = student_quantiles(p, self.dof)
+        ends = self.means + own * self.stds
         low, high = ends.min(axis=0), ends.max(axis=0)
         found = np.clip(self.mean + (self.weights @ own) * self.std, low, high)
         left, last = np.flatnonzero(low < high), high - low
         for _ in range(_STEPS):
             if not len(left):
                 break
-            here = Marginal(self.weights, self.means[:, left], self.stds[:, left], self.dof)
-            tail, density = here._above(found[left])
+            tail, density = self._at(left)._above(found[left])
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 excess = np.log(tail / (1.0 - p))
                 step = excess * tail / density
@@ -135,12 +142,12 @@ def marginal(post: Moments, x: ArrayLike, nu: ArrayLike = 0, std: Array | None =
     places, orders, shape = post._question(x, nu)
     if std is not None:
         means, stds = post._mean(places, orders)[None], std.reshape(1, -1)
-        return _shaped(np.ones(1), means, stds, np.array([post.dof]), shape)
+        return _shaped(np.ones(1), means, stds, _dofs((post,), orders), shape)
     weights, members = zip(*post._parts(), strict=True)
     found = each(lambda one: one._mean_and_var(places, orders), members, len(post.data))
     for pair in found:
         within_floats(np.transpose(pair), places)
-    dof = np.array([one.dof for one in members])
+    dof = _dofs(members, orders)
     if len(found) == 1:
         mean, var = found[0]
         return _shaped(np.ones(1), mean[None], np.sqrt(var, out=var)[None], dof, shape)
@@ -152,12 +159,29 @@ def _shaped(
     weights: Array, means: Array, stds: Array, dof: Array, shape: tuple[int, ...]
 ) -> Marginal:
     whole = (len(weights), *shape)
-    return Marginal(weights, means.reshape(whole), stds.reshape(whole), dof)
+    own = whole if dof.shape[1] > 1 else (len(weights), *[1] * len(shape))
+    return Marginal(weights, means.reshape(whole), stds.reshape(whole), dof.reshape(own))
+
+
+def _dofs(members: Sequence[Moments], orders: NDArray[np.int64]) -> Array:
+    """Return the degrees of freedom of each member: (K, 1), or (K, n) for several orders."""
+    several, which = np.unique(orders, axis=0, return_inverse=True)
+    if not len(several):
+        return np.full((len(members), 1), math.inf)
+    dof = np.array([[one._dof(order) for order in several] for one in members])
+    return dof if len(several) == 1 else dof[:, which.ravel()]
 
 
 def student_quantile(p: float, dof: float) -> float:
     """Return the quantile of Student's distribution, the normal one for infinite `dof`."""
-    return float(scipy.special.stdtrit(dof, p) if math.isfinite(dof) else scipy.special.ndtri(p))
+    return float(student_quantiles(p, np.array(dof)))
+
+
+def student_quantiles(p: float, dof: Array) -> Array:
+    """Return the same for degrees of freedom of any shape."""
+    known = np.isinf(dof)
+    student = scipy.special.stdtrit(np.where(known, 1.0, dof), p)
+    return np.asarray(np.where(known, scipy.special.ndtri(p), student))
 
 
 def _student(z: Array, dof: float) -> tuple[Array, Array]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.answers.limits import student_dof
+from smoothderiv.answers.freedom import student_dof
 from smoothderiv.posterior import Posterior
 
 if TYPE_CHECKING:
     from smoothderiv.gp.process import GaussianProcess
 
 Array: TypeAlias = NDArray[np.float64]
+Orders: TypeAlias = NDArray[np.int64]
 
 
 class HasTrend(Protocol):
@@ -58,3 +59,7 @@ class ProcessPosterior(Posterior):
     def dof(self) -> float:  # type: ignore[override]
         """Degrees of freedom of the noise that was estimated, else infinite."""
         return student_dof(self.data, self._leverage()) if self.data.estimated_orders else np.inf
+
+    def _dof(self, nu: Orders) -> float:
+        """Rows that carry correlated noise are not the curve alone: theirs are those of all."""
+        return self.dof if self._has_noise else Posterior._dof(self, nu)

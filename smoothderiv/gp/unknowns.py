@@ -17,7 +17,7 @@ from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.kernel import AtLeast, Kernel, Number, Parameter, Prior
 from smoothderiv.gp.trend import Trend
 from smoothderiv.gp.wiener import Wiener
-from smoothderiv.model import missing_noise
+from smoothderiv.model import levels_sharing, missing_noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace.levels import rough_levels
 
@@ -87,13 +87,24 @@ class Unknowns:
         )
 
     def prior(self, point: Array) -> tuple[float, Array]:
-        """Return minus the log of the priors of numbers that have one, and its gradient."""
+        """Return minus the log of the priors of numbers that have one, and its gradient.
+
+        Noise levels have that of :func:`smoothderiv.model.levels_sharing`.
+        """
         loss, gradient = 0.0, np.zeros(len(point))
         for i, parameter in enumerate(self.free):
             if isinstance(parameter.value, Prior):
                 own, gradient[i] = parameter.value.loss(point[i])
                 loss += own
+        if self._levels_sharing:
+            levels = slice(len(self.free), None)
+            loss -= float(point[levels].sum())
+            gradient[levels] = -1.0
         return loss, gradient
+
+    @cached_property
+    def _levels_sharing(self) -> int:
+        return levels_sharing(self.model.noise, self.data, len(self.trend.exponents))
 
     # From a point to a model; values are the exponentials of a point.
 

@@ -19,6 +19,7 @@ from smoothderiv.minimiser import Search
 from smoothderiv.model import (
     UndeterminedError,
     UnsuitableError,
+    levels_sharing,
     missing_noise,
     require_one_scale,
 )
@@ -56,6 +57,7 @@ class Criterion:
             require_one_scale(model.noise, data)
         self._polynomial: System | None = None
         self._span = basis.interval[1] - basis.interval[0]
+        self._sharing = levels_sharing(model.noise, data, self._free())
         self._require_residuals()
         self._guess()
 
@@ -164,10 +166,10 @@ class Criterion:
         """Minus the restricted log likelihood; its gradient by the traces of the posterior."""
         system, lam, levels = self._parameters(point)
         solution = system.solve(lam, levels)
-        loss = -system.log_evidence(lam, levels, solution)
+        loss = -system.log_evidence(lam, levels, solution) + self._by_prior(levels)
         groups = len(system.keys)
         scaled = (solution.squares[:groups] + solution.traces[:groups]) / levels**2
-        by_level = (system.counts - scaled)[self._unknown]
+        by_level = (system.counts - scaled)[self._unknown] - bool(self._sharing)
         if not self._lam_free:
             return loss, by_level
         by_lam = 0.0
@@ -177,6 +179,10 @@ class Criterion:
         if len(by_level):
             by_level[0] -= 2 * by_lam
         return loss, np.concatenate(([by_lam], by_level))
+
+    def _by_prior(self, levels: Any) -> Any:
+        """Minus the log prior of levels that share the rows."""
+        return -np.log(levels[self._unknown]).sum() if self._sharing else 0.0
 
     def _by_complex_step(self, point: Array) -> tuple[float, Array]:
         gradient = np.empty(len(point))
@@ -215,7 +221,8 @@ class Criterion:
         if not (free.real > 0.0).all():  # a row that alone determines something is not predicted
             return np.inf
         scaled = (data.y[soft] - mean) ** 2 / (sd**2 * free)
-        return 0.5 * (np.log(2 * np.pi * sd**2) - np.log(free) + scaled).sum()
+        loss = 0.5 * (np.log(2 * np.pi * sd**2) - np.log(free) + scaled).sum()
+        return loss + self._by_prior(levels)
 
     # Where to start: a grid of smoothings, the levels by a few fixed-point steps at each.
 

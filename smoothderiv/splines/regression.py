@@ -12,7 +12,7 @@ import numpy as np
 
 from smoothderiv import _validate
 from smoothderiv._validate import said
-from smoothderiv.answers.limits import satterthwaite
+from smoothderiv.answers.freedom import satterthwaite
 from smoothderiv.minimiser import Search
 from smoothderiv.model import (
     Levels,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.model import Noise
+from smoothderiv.model import Noise, levels_sharing
 from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _adaptive_loops
@@ -107,6 +107,11 @@ class Objective:
             out[self.data.is_of(order) & self.data.estimated] = self.knots + j
         return out[self._rows.sorting]
 
+    @cached_property
+    def _sharing(self) -> int:
+        """How many levels have a prior: all, or none."""
+        return levels_sharing(self.model.noise, self.data, self.model.order)
+
     @property
     def knots(self) -> int:
         """How many knots there are."""
@@ -118,7 +123,10 @@ class Objective:
         return {**(self.model.noise or {}), **dict(zip(self.levels, levels, strict=True))} or None
 
     def likelihood(self, point: Array) -> Likelihood:
-        """Return minus the restricted likelihood at a point, with its gradient."""
+        """Return minus the restricted likelihood at a point, with its gradient.
+
+        Less the log prior of :func:`smoothderiv.model.levels_sharing`.
+        """
         (knot, share), logs = self._steps, point[: self.knots]
         density = np.exp((1.0 - share) * logs[knot] + share * logs[knot + 1])
         variance = self._rows.variances(self.data.sd(self.noise_at(point)))
@@ -136,6 +144,9 @@ class Objective:
         by_row = (rows.variance * (diagonal - pull**2))[known]
         gradient += np.bincount(self._level[known], by_row, len(point))
         loss = -log_evidence(rows, found, self._polynomials)
+        if self._sharing:
+            loss -= float(point[self.knots :].sum())
+            gradient[self.knots :] -= 1.0
         return Likelihood(loss, gradient, (rows, gain, inverse, (diagonal, *rest)))
 
     def information(self, found: Likelihood) -> Array:

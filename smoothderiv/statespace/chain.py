@@ -35,9 +35,14 @@ class Chain(NamedTuple):
 
 
 def covariance(states: States, x: Array, says: Orders, x2: Array, says2: Orders) -> Array:
-    """Return the covariances of components of the state at places x with others: (n, n2)."""
+    """Return the covariances of components of the state at places x with others: (n, n2).
+
+    Each of the fewer is taken along the chain of all.
+    """
     if not len(x) or not len(x2):
         return np.zeros((len(x), len(x2)))
+    if len(x) < len(x2):
+        return covariance(states, x2, says2, x, says).T
     unit = states.rows.prior.units
     places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
     chain = states.chain(places)

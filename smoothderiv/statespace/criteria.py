@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.model import UnsuitableError
+from smoothderiv.model import UnsuitableError, levels_sharing
 from smoothderiv.observations import Observations
 from smoothderiv.statespace.evidence import Profile, log_evidence, polynomial_information
 from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
@@ -146,7 +146,8 @@ class Criterion:
         rows, sd = self.rows_at(q, levels), self.sd_at(levels)
         errors = rows.errors()[1]
         terms = self._terms(errors, sd)
-        return terms.loss, self._gradient(rows, errors, sd, terms)
+        gradient = self._gradient(rows, errors, sd, terms)
+        return terms.loss + self._by_prior(levels), gradient
 
     @cached_property
     def _line(self) -> Profile:
@@ -156,7 +157,7 @@ class Criterion:
     def _along_q(self, q: float) -> tuple[float, float]:
         """Return the evidence and its slope where q is all that is searched."""
         found, penalty, excess = self._line(q)
-        loss, scale = self._restricted(found)
+        loss, scale = self._restricted(found, {})
         self._scales[q] = scale
         return loss, 0.5 * (excess - penalty / scale)
 
@@ -172,7 +173,7 @@ class Criterion:
         rows = self.rows_at(q, levels)
         if self.kind == "evidence":
             found = rows.likelihood()
-            return (found.chi + self._floor) / found.rank
+            return self._with_scale(0.0, found.chi, found.rank)[1]
         return self._terms(rows.errors()[1], self.sd_at(levels)).scale
 
     @cached_property
@@ -220,26 +221,47 @@ class Criterion:
         variance = variance * squares[which]
         prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
         found, errors = self._template.having(prior, variance).score()
-        loss, scale = self._restricted(found)
+        loss, scale = self._restricted(found, levels)
         by_row = errors.diagonal - errors.pull**2 / scale
         by_row *= variance
         by_level = np.bincount(which, weights=by_row, minlength=len(squares))[1:]
+        by_level -= bool(self._sharing)
         by_q = [] if self.model.q is not None else [0.5 * (errors.excess - errors.penalty / scale)]
         return loss, np.array([*by_q, *by_level[int(self.free_scale) :]])
 
-    def _restricted(self, found: Likelihood) -> tuple[float, float]:
-        """Return minus Harville's restricted likelihood, and the best squared common scale."""
+    def _restricted(self, found: Likelihood, levels: dict[int, float]) -> tuple[float, float]:
+        """Return minus Harville's restricted likelihood, and the best squared common scale.
+
+        Less the log prior of levels that share the rows; that of the scale is a power of it.
+        """
         loss = 0.5 * (found.logs + found.rank * math.log(2 * math.pi) - self._polynomials)
+        loss += self._by_prior(levels)
         if not self.free_scale:
             return loss + 0.5 * found.chi, 1.0
-        scale = (found.chi + self._floor) / max(found.rank, 1)
-        return loss + 0.5 * found.rank * (1.0 + math.log(scale) if found.rank else 0.0), scale
+        return self._with_scale(loss, found.chi, found.rank)
+
+    def _with_scale(self, loss: float, chi: float, rank: int) -> tuple[float, float]:
+        """Return a loss with that of the best squared scale of `rank` rows, and the scale."""
+        powers = rank - self._sharing
+        scale = (chi + self._floor) / max(powers, 1)
+        return loss + 0.5 * powers * (1.0 + math.log(scale) if powers else 0.0), scale
+
+    @cached_property
+    def _sharing(self) -> int:
+        """How many levels have a prior: all that are searched, or none."""
+        return levels_sharing(self.model.noise, self.data, self.model.order)
+
+    def _by_prior(self, levels: dict[int, float]) -> float:
+        """Return minus the log prior of levels relative to the scale."""
+        return -sum(math.log(level) for level in levels.values()) if self._sharing else 0.0
 
     def _collect(self, by_q: float, by_row: Array) -> Array:
         """Gather derivatives by log q, and by the log sd of each row, into those searched."""
         levels = self.unknown_levels[1:] if self.free_scale else self.unknown_levels
         out = [] if self.model.q is not None else [by_q]
-        out += [float(by_row[self._is_unknown & (self.data.nu == k)].sum()) for k in levels]
+        by_prior = float(bool(self._sharing))
+        of = (self._is_unknown & (self.data.nu == k) for k in levels)
+        out += [float(by_row[rows].sum()) - by_prior for rows in of]
         return np.array(out)
 
     def _terms(self, errors: Errors, sd: Array) -> Terms:
@@ -283,9 +305,7 @@ class Criterion:
         n, chi, scale = len(u), float((u**2 / p).sum()), 1.0
         loss = 0.5 * n * math.log(2 * math.pi) - 0.5 * float(np.log(p).sum())
         if self.free_scale:
-            chi += self._floor
-            scale = chi / n
-            loss += 0.5 * n * (1.0 + math.log(scale))
+            loss, scale = self._with_scale(loss, chi, n)
         else:
             loss += 0.5 * chi
         by_pull, by_diagonal = np.zeros(len(sd)), np.zeros(len(sd))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.freedom import student_dof
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
-from smoothderiv.answers.limits import student_dof
 from smoothderiv.model import Levels
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior

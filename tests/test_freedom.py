@@ -1,12 +1,15 @@
 """Student's degrees of freedom when several noise levels are estimated."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import special, stats
 
 import smoothderiv as sd
 from conftest import mixed_data
-from smoothderiv.answers.limits import satterthwaite
+from smoothderiv.answers.freedom import dof_of_order, satterthwaite
 
 
 def test_satterthwaites_rule():
@@ -23,7 +26,7 @@ def test_satterthwaites_rule():
     assert satterthwaite(np.array([4.0]), np.array([0.0])) == 1.0
 
 
-@pytest.mark.parametrize(
+every_engine = pytest.mark.parametrize(
     "model",
     [
         sd.RegressionSpline(6, 5, noise={0: 0.1, 1: 0.5}),
@@ -33,6 +36,9 @@ def test_satterthwaites_rule():
     ],
     ids=["regression", "smoothing", "dense", "markov"],
 )
+
+
+@every_engine
 def test_every_engine_uses_it(model):
     data = mixed_data(n=(40, 20, 0), known=False)
     post = model.condition(data)
@@ -42,6 +48,45 @@ def test_every_engine_uses_it(model):
     assert_allclose(post.dof, satterthwaite(parameters, left), rtol=1e-6)
     assert post.dof < left.sum()
     assert np.isinf(model.condition(mixed_data(n=(40, 20, 0))).dof)
+
+
+@every_engine
+@pytest.mark.parametrize("known", [False, True])
+def test_each_order_has_that_of_the_noise_that_its_variance_is_made_of(model, known):
+    """By differences of the variance along the log of each squared level."""
+    data = mixed_data(n=(12, 8, 0), known=False)
+    if known:
+        data = data.of(0) + dataclasses.replace(data.of(1), yerr=np.full(8, 0.5))
+    post = model.condition(data)
+    places, free, step = np.unique(data.x), 1.0 - post.leverage(), 1e-3
+
+    def variance(order, nu, by):
+        rows = data.is_of(order)
+        moved = dataclasses.replace(data, weight=np.where(rows, np.exp(-by), 1.0))
+        return model.condition(moved).var(places, nu)
+
+    for nu in (0, 1):
+        parts = [(variance(o, nu, step) - variance(o, nu, -step)) / (2 * step) for o in (0, 1)]
+        shares = np.array(parts) / np.sum(parts, axis=0)
+        left = np.array([free[data.is_of(0)].sum(), free[data.is_of(1)].sum()])
+        left[1] = np.inf if known else left[1]
+        rate = (shares**2 / left[:, None]).sum(axis=0).mean()
+        assert_allclose(dof_of_order(post, np.array(nu)), 1.0 / rate, rtol=1e-4)
+        half = post.interval(places, nu)[1] - post(places, nu)
+        assert_allclose(half, stats.t.ppf(0.975, 1.0 / rate) * post.std(places, nu), rtol=1e-4)
+
+
+def test_slopes_that_are_met_do_not_widen_the_limits_of_values():
+    """Slopes of unknown noise that is almost nothing, beside values of known noise."""
+    rng, x = np.random.default_rng(0), np.linspace(0.05, 0.95, 19)
+    t, u = rng.uniform(0, 1, 30), rng.uniform(0, 1, 30)
+    data = sd.observe(t, np.sin(6 * t) + 0.1 * rng.standard_normal(30), 0.1)
+    data += sd.observe(u, 6 * np.cos(6 * u) + 1e-3 * rng.standard_normal(30), nu=1)
+    post = sd.smooth(data, sd.SmoothingSpline(3))
+    half = post.interval(x)[1] - post(x)
+    assert_allclose(half, special.ndtri(0.975) * post.std(x), rtol=0.02)
+    assert (post.band(x)[1] - post(x) < 3.0 * post.std(x)).all()
+    assert (post.interval(x, 1)[1] - post(x, 1) > 3.0 * post.std(x, 1)).all()
 
 
 def test_intervals_hold_when_the_poorly_known_noise_matters():
