@@ -115,6 +115,35 @@ def test_exact_rows_that_agree_are_met_and_others_are_refused_by_name(model):
         model.condition(sd.observe([0.5, 0.5], [0.3, 0.3 + 1e-9], 0.0) + noisy)
 
 
+@pytest.mark.parametrize("noise", [1e-2, 1e-6, 1e-8, 1e-10])
+@pytest.mark.parametrize("model", EXACT, ids=lambda model: f"{model}"[:50])
+def test_the_variance_at_a_row_is_its_leverage_times_its_noise(model, noise):
+    """However small the noise beside the curve; and a doubt at one place is that of covariances."""
+    x = np.linspace(0, 1, 12)
+    data = sd.observe(x, wave(x, 0), noise) + sd.observe(x[::3], wave(x[::3], 1), 3 * noise, nu=1)
+    post = model.condition(data)
+    variance = post.var(data.x, data.nu)
+    assert_allclose(variance / data.sd({}) ** 2, post.leverage(), rtol=1e-7)
+    assert_allclose(np.diag(post.cov(data.x, data.nu)), variance, rtol=1e-7)
+    assert_allclose(
+        post._joint(x[::3], np.arange(2))[:, [0, 1], [0, 1]].T.ravel(),
+        post.var(np.tile(x[::3], 2), np.repeat([0, 1], 4)),
+        rtol=1e-7,
+    )
+    assert (post.std(np.linspace(0, 1, 200)) > 0.1 * noise).all()
+
+
+def test_surfaces_have_width_at_rows_of_little_noise_and_beside_them():
+    x = np.random.default_rng(0).uniform(size=(60, 2))
+    model = sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0))
+    post = model.condition(sd.observe(x, np.sin(x.sum(axis=1)), 1e-8))
+    assert_allclose(post.std(x), 1e-8 * np.sqrt(post.leverage()), rtol=1e-7)
+    beside = post.std(x + 1e-12)
+    assert (beside >= 0.99e-8).all()
+    assert (beside <= 1e-7).all()
+    assert_allclose(post.sample(x, size=4000, rng=0).std(axis=0), post.std(x), rtol=0.1)
+
+
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_exact_rows_determine_a_polynomial_without_noise(order):
     """With q = 0 the state is known wherever the rows have determined it."""

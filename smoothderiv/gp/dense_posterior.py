@@ -31,6 +31,7 @@ Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
 
 _FAR = 30.0  # times the nugget's noise that an exact row is missed
+_DOUBTFUL = 1e-6  # share of the prior variance below which a difference may be its rounding
 _CHUNK = 8_000_000  # numbers in the cross-covariance of one chunk of a question
 
 
@@ -123,9 +124,7 @@ class GaussianPosterior(ProcessPosterior):
         for part in self._chunks(len(x)):
             layout = Layout.of(x[part], nu[part])
             half, free = self._halves(x[part], nu[part], layout)
-            prior = assembly.variances(self._kernel, layout)
-            here = prior - np.einsum("ij,ij->i", half, half) + np.einsum("ij,ij->i", free, free)
-            out[part][layout.rows] = np.maximum(here, 0.0)
+            out[part][layout.rows] = self._variances(x[part], nu[part], layout, half, free)
         return out
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
@@ -137,6 +136,13 @@ class GaussianPosterior(ProcessPosterior):
         out = assembly.cross(self._kernel, rows, columns)
         out -= left[0] @ right[0].T
         out += left[1] @ right[1].T
+        if same:
+            var = self._variances(x, nu, rows, *left)
+            doubtful = np.flatnonzero(var < _DOUBTFUL * assembly.variances(self._kernel, rows))
+            if len(doubtful):  # what they share is the noise of rows
+                weights = self._weights(*(part[doubtful] for part in left))
+                out[np.ix_(doubtful, doubtful)] = weights * self._row_noise @ weights.T
+            np.fill_diagonal(out, var)
         return assembly.ordered(out, rows, columns)
 
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
@@ -152,8 +158,7 @@ class GaussianPosterior(ProcessPosterior):
         free = self._free(weight @ self._trend.rows(node[:, None], nu), half)
         mean = row @ self._fit.alpha + weight @ self._trend.fixed(node[:, None], nu)
         mean += weight @ self._trend.rows(node[:, None], nu) @ self._fit.beta
-        var = prior - float((half**2).sum()) + float((free**2).sum())
-        return float(mean), max(var, 0.0)
+        return float(mean), float(self._variance(np.array([prior]), half, free)[0])
 
     @cached_property
     def _kept(self) -> Array:
@@ -223,10 +228,12 @@ class GaussianPosterior(ProcessPosterior):
             here = places[part]
             rows = np.repeat(here, count, axis=0), np.tile(orders, (len(here), 1))
             layout = Layout.of(*rows)
-            half, free = (_reordered(v, layout) for v in self._halves(*rows, layout))
+            halves = self._halves(*rows, layout)
+            var = _reordered(self._variances(*rows, layout, *halves), layout)
             prior = self._kernel.diagonal(here, orders, orders).transpose(2, 0, 1)
-            half, free = (v.reshape(len(here), count, -1) for v in (half, free))
+            half, free = (_reordered(v, layout).reshape(len(here), count, -1) for v in halves)
             out[part] = prior - half @ half.transpose(0, 2, 1) + free @ free.transpose(0, 2, 1)
+            out[part][:, range(count), range(count)] = var.reshape(-1, count)
         return out
 
     def _diffusion(self, nu: int, x: Array) -> Array:
@@ -245,6 +252,56 @@ class GaussianPosterior(ProcessPosterior):
             return np.zeros((len(half), 0))
         whitened = np.linalg.solve(self._fit.triangle.T, np.atleast_2d(rows).T).T
         return np.asarray(whitened - half @ self._fit.basis.T)
+
+    def _variances(self, x: Array, nu: Orders, layout: Layout, half: Array, free: Array) -> Array:
+        """Return the variances of answers, in the layout's order: (m,)."""
+        prior = assembly.variances(self._kernel, layout)
+        out = self._variance(prior, half, free)
+        if not self._has_noise:
+            for i in np.flatnonzero(out < _DOUBTFUL * prior):
+                place = layout.rows[i]
+                row = self._row_of.get((*x[place].tolist(), *nu[place].tolist()))
+                if row is not None:  # by its leverage
+                    noise = self._row_noise[row]
+                    kept = 1.0 - noise * self._precision[self._factor.layout.rows[row]]
+                    out[i] = noise * min(max(kept, 0.0), 1.0)
+        return out
+
+    def _variance(self, prior: Array, half: Array, free: Array) -> Array:
+        """Return ``prior - |half|^2 + |free|^2``, or a bound where that is mere rounding: (m,).
+
+        With weights w of the rows in an answer's mean it is at least the variance of the noise in
+        it, ``sum_j w_j^2 sd_j^2``, and no better known than to the rounding of its parts,
+        ``eps (sqrt(prior) + sum_j |w_j| / S_j)^2`` at most.
+        """
+        out = prior - np.einsum("ij,ij->i", half, half) + np.einsum("ij,ij->i", free, free)
+        doubtful = np.flatnonzero(out < _DOUBTFUL * prior)
+        if len(doubtful):
+            weights = self._weights(half[doubtful], free[doubtful])
+            size = np.sqrt(prior[doubtful]) + np.abs(weights) @ (1.0 / self._factor.scale)
+            least = np.maximum(weights**2 @ self._row_noise, np.finfo(float).eps * size**2)
+            out[doubtful] = np.maximum(out[doubtful], least)
+        return np.asarray(out)
+
+    def _weights(self, half: Array, free: Array) -> Array:
+        """Return the weights of the rows in the means of answers, in the layout's order: (m, n)."""
+        by_process = self._factor.unhalve(half.copy()) * self._factor.scale
+        return np.asarray(by_process + free @ self._pulled)
+
+    @cached_property
+    def _row_noise(self) -> Array:
+        """The noise variance of each row with what the nugget adds, in the layout's order: (n,)."""
+        factor = self._factor
+        sd = self.data.sd(self.noise)[factor.layout.rows]
+        return np.asarray(sd**2 + factor.nugget / factor.scale**2)
+
+    @cached_property
+    def _row_of(self) -> dict[tuple[float, ...], int]:
+        """The row of least noise, in the layout's order, that observed a place and its order."""
+        rows = self._factor.layout.rows
+        keys = np.column_stack(assembly.columns(self.data.x, self.data.nu))[rows]
+        order = np.argsort(-self._row_noise, kind="stable")  # the last of a kind is kept
+        return dict(zip(map(tuple, keys[order].tolist()), order.tolist(), strict=True))
 
     def _chunks(self, count: int, width: int = 1) -> Iterable[slice]:
         step = max(_CHUNK // (len(self.data) * width), 1)
