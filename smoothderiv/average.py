@@ -14,7 +14,7 @@ from scipy import special
 from smoothderiv._labels import label
 from smoothderiv._threads import each
 from smoothderiv._validate import said
-from smoothderiv._warn import Told, held
+from smoothderiv._warn import Told, held, warn
 from smoothderiv.binning import telling
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import (
@@ -27,7 +27,7 @@ from smoothderiv.model import (
 )
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Array
-from smoothderiv.tuning import Spread, Tuning, tune_spread
+from smoothderiv.tuning import Spread, Tuning, TuningWarning, tune_spread
 
 _NEGLIGIBLE = 1e-3  # a weight below it costs more time than it changes the answer
 
@@ -50,8 +50,9 @@ class ModelAverage(SelfTunedModel):
     for how well the data determine them (:func:`smoothderiv.tuning.tune_spread`), so that the
     posterior is not conditional on what was tuned: ``ModelAverage((model,))`` does so for one
     model. A member that is best at an end of its range (no noise, a straight line) is taken there;
-    its own ``tuning.ends`` say so. Exact rows are conditions and count for nothing, but where no
-    row has noise they are what is left out.
+    its own ``tuning.ends`` say so, and a warning says of which orders the members that are kept
+    leave no noise. Exact rows are conditions and count for nothing, but where no row has noise they
+    are what is left out.
 
     The posterior is the mixture: its mean is the weighted mean, its variance holds the spread
     between the members' means, and a sample path is a path of one member.
@@ -167,6 +168,7 @@ class ModelAverage(SelfTunedModel):
             for one in members[k].told:
                 one.warn()
         weights = np.exp(logs[keep] - special.logsumexp(logs[keep]))
+        _tell_of_no_noise([members[k] for k in keep], weights)
         report = Tuning(
             criterion,
             names=(),
@@ -193,7 +195,7 @@ class ModelAverage(SelfTunedModel):
 
 @dataclass(frozen=True)
 class _Member:
-    """One tuned member: where it stood, and what was warned.
+    """One tuned member: where it stood, and what was warned besides the ends of its range.
 
     `spread` finds the models that stand for its uncertainty, the tuned one first, and their shares.
     """
@@ -202,6 +204,28 @@ class _Member:
     tuned: Model
     spread: Spread
     told: tuple[Told, ...]
+
+
+def _ends(model: Model) -> tuple[str, ...]:
+    """Return what a tuned model took at the ends of its range."""
+    return model.tuning.ends if model.tuning is not None else ()
+
+
+def _tell_of_no_noise(members: list[_Member], weights: Array) -> None:
+    """Warn, once for all members, of the orders of which some of them leave no noise."""
+    share: dict[str, float] = {}
+    for member, weight in zip(members, weights.tolist(), strict=True):
+        for words in _ends(member.tuned):
+            if words.endswith(": no noise"):
+                share[words] = share.get(words, 0.0) + weight
+    if share:
+        orders = "; ".join(f"{words} in {100 * part:.3g} %" for words, part in share.items())
+        warn(
+            f"members of the average meet rows of unknown noise to rounding ({orders} of the "
+            "weight), and have intervals of next to no width there. If you expect noise, give "
+            "yerr, or add rows",
+            TuningWarning,
+        )
 
 
 def _tune_members(
@@ -221,9 +245,10 @@ def _tune_members(
             except UnsuitableError as error:
                 refusals.append(error)
                 continue
-        at_end = tuned.tuning is not None and bool(tuned.tuning.ends)
         found = several if spread else functools.partial(_alone, tuned)
-        members.append(_Member(index, tuned, found, () if at_end else tuple(told)))
+        ends = "; ".join(_ends(tuned))
+        besides = tuple(one for one in told if not ends or ends not in str(one.message))
+        members.append(_Member(index, tuned, found, besides))
     densities = each(lambda member: _log_predictive(member.tuned, data), members, len(data))
     refusals += [found for found in densities if isinstance(found, UnsuitableError)]
     able = [k for k, found in enumerate(densities) if not isinstance(found, UnsuitableError)]

@@ -10,6 +10,7 @@ from scipy import special
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
+from smoothderiv._warn import warn
 from smoothderiv.model import UnsuitableError
 from smoothderiv.tuning import tune_spread
 
@@ -345,6 +346,47 @@ def test_members_that_cannot_hold_the_rows_are_passed_over():
             sd.smooth(rows, sd.ModelAverage((unable,)))
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([0.0, 1.0, 2.0], [0.0, 2.0, 4.0]),
+        ([0.0, 1.0], [3.0, 3.0]),
+        (np.linspace(0, 1, 30), np.full(30, 2.0)),
+        (np.linspace(0, 1, 51), np.sin(np.linspace(0, 1, 51))),
+    ],
+    ids=["three on a line", "two equal", "constant", "sine"],
+)
+def test_intervals_without_width_are_told_once(x, y):
+    with pytest.warns(sd.TuningWarning) as told:
+        sd.smooth(sd.observe(x, y))
+    assert len(told) == 1
+    assert "noise[0]: no noise in 100 % of the weight" in str(told[0].message)
+
+
+def test_a_straight_line_with_noise_is_an_end_without_a_word():
+    x = np.linspace(0, 1, 30)
+    data = sd.observe(x, x + 0.1 * np.random.default_rng(1).standard_normal(30))
+    average = sd.tune(sd.ModelAverage(MODELS[:2]), data)
+    assert any(model.tuning and model.tuning.ends for model in average.models)
+
+
+def test_what_is_told_of_members_besides_their_ends_is_told(monkeypatch):
+    """Only the ends are taken without a word."""
+
+    def tuned(model, data, criterion):
+        warn("the search did not converge", sd.TuningWarning)
+        return tune_spread(model, data, criterion)
+
+    monkeypatch.setattr("smoothderiv.average.tune_spread", tuned)
+    x = np.linspace(0, 1, 30)
+    data = sd.observe(x, x + 0.1 * np.random.default_rng(1).standard_normal(30))
+    with pytest.warns(sd.TuningWarning) as told:
+        average = sd.tune(sd.ModelAverage(MODELS[:1]), data)
+    assert average.models[0].tuning.ends
+    assert [str(one.message) for one in told] == ["the search did not converge"]
+
+
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
 def test_ends_that_members_took_are_in_the_summary():
     """A parabola without noise: what has no noise says so, member by member."""
     x = np.linspace(0, 1, 20)

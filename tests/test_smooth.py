@@ -159,6 +159,7 @@ def test_differentiate_takes_gaps_disorder_and_repeats():
     assert_allclose(sd.differentiate(x, y, nu=2, at=at).mean, est.posterior(at, 2))
 
 
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")  # some curve goes through all
 @pytest.mark.parametrize("kind", [list, tuple, pd.Series, np.asarray])
 @pytest.mark.parametrize(
     ("x", "holds"),
@@ -420,6 +421,7 @@ def test_warnings_point_at_the_line_that_called(ask):
     assert {warning.filename for warning in given} == {__file__}
 
 
+@pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")  # some curve goes through all
 def test_a_posterior_shows_itself_in_a_line():
     x = np.linspace(0, 6, 40)
     shown = repr(sd.smooth(sd.observe(x, np.sin(x) + 0.1 * np.cos(40 * x))))
