@@ -7,7 +7,9 @@ import mpmath as mp
 import naive_gp as naive
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
+import smoothderiv as sd
 from smoothderiv import kernels
 
 SCALE = (0.7, 1.3)
@@ -194,6 +196,20 @@ def test_gradient_covariance_at_one_place_is_isotropic():
         K = cls(0.7, 1.0).cov(np.full((2, 2), 0.3), eye)
         assert K[0, 1] == K[1, 0] == 0.0
         assert K[0, 0] == K[1, 1] > 0
+
+
+def test_what_is_omitted_of_the_other_side_is_that_of_the_first():
+    """As for a posterior: places and orders by themselves."""
+    kernel = kernels.SquaredExponential(1.0, 1.0)
+    post = sd.GaussianProcess(kernel).condition(sd.observe([50.0], [0.0], 0.1))  # far: the prior
+    x, other = np.array([0.3, 0.9]), np.array([0.1, 0.4])
+    for ask in (kernel.cov, post.cov):
+        assert_allclose(ask([0.3], 0, nu2=1), 0.0, atol=1e-12)
+        assert_allclose(ask(x, 0, nu2=1), kernel.cov(x, 0, x, 1), atol=1e-12)
+        assert_allclose(ask(x, 1), kernel.cov(x, 1, x, 1), atol=1e-12)
+        assert_allclose(ask(x, 1, other), kernel.cov(x, 1, other, 1), atol=1e-12)
+        assert_allclose(ask(x, 1, other, 0), kernel.cov(x, 1, other, 0), atol=1e-12)
+        assert_allclose(ask(x), kernel.cov(x, 0, x, 0), atol=1e-12)
 
 
 def test_an_order_that_does_not_exist_is_refused_with_a_kernel_that_has_it():

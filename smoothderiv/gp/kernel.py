@@ -214,16 +214,21 @@ class Kernel(ABC):
     # What follows.
 
     def cov(
-        self, x1: ArrayLike, nu1: ArrayLike = 0, x2: ArrayLike | None = None, nu2: ArrayLike = 0
+        self,
+        x1: ArrayLike,
+        nu1: ArrayLike = 0,
+        x2: ArrayLike | None = None,
+        nu2: ArrayLike | None = None,
     ) -> Array:
         """Return the prior covariance between ``D^nu1 f(x1)`` and ``D^nu2 f(x2)``.
 
         Parameters
         ----------
         x1, x2 : (n,) or (n, d) arrays
-            Places; without `x2`, `x1` and `nu1` are taken on both sides.
+            Places; without `x2` those of `x1`.
         nu1, nu2 : int, (n,) array, or for d > 1 a multi-index (d,) or (n, d)
-            The derivative on each side, one for each row if given as rows.
+            The derivative on each side, one for each row if given as rows; without `nu2` that of
+            `nu1`, as :meth:`.Posterior.cov`.
 
         Returns
         -------
@@ -243,7 +248,7 @@ class Kernel(ABC):
         array([[2.25]])
         """
         first = _rows(x1, nu1)
-        second = first if x2 is None else _rows(x2, nu2)
+        second = _rows(x1 if x2 is None else x2, nu1 if nu2 is None else nu2)
         for x, nu in (first, second):
             self.check_ndim(x.shape[1])
             self.require_order(int(nu.sum(axis=1).max(initial=0)))
