@@ -26,7 +26,7 @@ def wave(n=80, seed=0):
 @pytest.mark.filterwarnings("ignore::smoothderiv.TuningWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learns_own_checks():
-    """Numbers are held to be quick; the default passes too (20 s)."""
+    """Numbers are held to be quick; the default passes too (100 s)."""
     kernel = sd.kernels.Matern52(scale=3.0, sigma=1.0)
     held = sd.GaussianProcess(kernel, noise={0: 0.1})
     checks = check_estimator(SmoothRegressor(held), on_fail="raise")
@@ -59,6 +59,23 @@ def test_several_features_give_gradients():
     assert_allclose(mean[0], gradient.mean[0, 0], rtol=1e-10)
     assert_allclose(std[0] ** 2, gradient.cov[0, 0, 0], rtol=1e-8)
     assert abs(mean[0] - np.cos(1.0)) < 4 * std[0]
+
+
+@pytest.mark.parametrize("features", [1, 2])
+def test_without_a_model_the_fit_is_the_default_of_smooth_wherever_y_begins(features):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(25, features))
+    y = np.sin(3 * X.sum(axis=1)) + 0.05 * rng.standard_normal(25)
+    ask = np.array([[0.5] * features, [2.0] * features])
+    places = X[:, 0] if features == 1 else X
+    post = sd.smooth(sd.observe(places, y), nu=0)
+    found = SmoothRegressor().fit(X, y).predict(ask)
+    assert_allclose(found, post(ask[:, 0] if features == 1 else ask), rtol=1e-12)
+    assert_allclose(SmoothRegressor().fit(X, y + 100).predict(ask) - 100, found, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"1 sample\(s\)"):
+        SmoothRegressor().fit(X[:1], y[:1])
+    with pytest.raises(ValueError, match=r"array.reshape\(-1, 1\)"):
+        SmoothRegressor().fit(X[:, 0], y)
 
 
 def test_clones_and_pickles_say_the_same():

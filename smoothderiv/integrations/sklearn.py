@@ -29,8 +29,7 @@ class SmoothRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     model : Model or None
         What to fit; what it leaves unknown is tuned. None is the default of
-        :func:`smoothderiv.smooth` for one feature and, for several,
-        ``GaussianProcess(Matern52(), mean=0)``. In a grid search give several models.
+        :func:`smoothderiv.smooth`. In a grid search give several models.
     nu : int or tuple of int
         The order of the derivative to predict; for several features a multi-index, such as
         ``(1, 0)``. Values are what is fitted in any case.
@@ -69,10 +68,13 @@ class SmoothRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         yerr : None, float or (n,) array
             One standard deviation of y; None has it estimated.
         """
-        places, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        least = 2 if self.model is None else 1  # rows that tell anything of smoothness
+        places, values = validate_data(
+            self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=least
+        )
         data = observe(self._places(places), values, yerr)
         highest = int(np.sum(self.nu))
-        self.posterior_ = smooth(data, self._chosen(), nu=highest)
+        self.posterior_ = smooth(data, self.model, nu=highest)
         self.model_ = self.posterior_.model
         return self
 
@@ -91,11 +93,3 @@ class SmoothRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _places(self, X: Array) -> Array:
         return X[:, 0] if X.shape[1] == 1 else X
-
-    def _chosen(self) -> Model | None:
-        if self.model is not None or self.n_features_in_ == 1:
-            return self.model
-        from smoothderiv.gp.kernels import Matern52
-        from smoothderiv.gp.process import GaussianProcess
-
-        return GaussianProcess(Matern52())
