@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.contrast import variance_of_sum
 from smoothderiv.model import Model
 from smoothderiv.moments import Moments
 from smoothderiv.observations import Observations
@@ -92,8 +93,7 @@ class Derivative(Posterior):
     def _integral(self, a: float, b: float) -> tuple[float, float]:
         ends, nu = np.array([a, b]), np.full(2, self.shift - 1)
         low, high = self.base._mean(ends, nu)
-        cov = self.base._cov(ends, nu, ends, nu)
-        return float(high - low), max(float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1]), 0.0)
+        return float(high - low), variance_of_sum(self.base, ends, nu, np.array([-1.0, 1.0]))
 
     def _leverage(self) -> Array:
         return self.base._leverage()

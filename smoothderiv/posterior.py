@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._places import in_arrow_units
 from smoothderiv._validate import asked_orders, one_number, require_kind, said, within_floats
+from smoothderiv.answers.contrast import variance_of_sum
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.freedom import dof_of_order
 from smoothderiv.answers.gradient import Gradient, Hessian
@@ -195,7 +196,11 @@ class Posterior(Moments):
         return orders[:, 0] if d == 1 else orders
 
     def contrast(self, x: ArrayLike, weights: ArrayLike, nu: ArrayLike = 0) -> tuple[float, float]:
-        """Return mean and standard deviation of ``sum_i weights_i D^nu_i f(x_i)``."""
+        """Return mean and standard deviation of ``sum_i weights_i D^nu_i f(x_i)``.
+
+        Differences over short distances keep their digits where the derivative exists; of what
+        cancels besides, the standard deviation is at least the rounding of its parts.
+        """
         x_, nu_, shape = self._question(x, nu)
         weights_ = np.asarray(weights, dtype=float)
         if weights_.shape not in ((), (1,), shape) or not np.isfinite(weights_).all():
@@ -204,8 +209,8 @@ class Posterior(Moments):
                 "places is needed"
             )
         weights_ = np.broadcast_to(weights_, shape).ravel()
-        variance = float(weights_ @ self._cov(x_, nu_, x_, nu_) @ weights_)
-        return float(weights_ @ self._mean(x_, nu_)), math.sqrt(max(variance, 0.0))
+        std = math.sqrt(variance_of_sum(self, x_, nu_, weights_))
+        return float(weights_ @ self._mean(x_, nu_)), std
 
     def prob_positive(self, x: ArrayLike, nu: ArrayLike = 0) -> Array:
         """Return the probability that ``D^nu f`` is positive, at each place by itself."""

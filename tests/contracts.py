@@ -155,6 +155,9 @@ def check_integral(post):
         increment, spread = post.derivative(1).integral(low, high)
         assert_allclose(increment, post(high) - post(low), atol=1e-9 * size / (high - low))
         assert spread >= 0
+        near = middle + 1e-9 * (high - low)
+        short = post.derivative(1).integral(middle, near)[1]
+        assert_allclose(short, (near - middle) * post.std(middle, 1), rtol=1e-4)
 
 
 def check_intervals(post, x, orders):

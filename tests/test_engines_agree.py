@@ -133,6 +133,41 @@ def test_the_variance_at_a_row_is_its_leverage_times_its_noise(model, noise):
     assert (post.std(np.linspace(0, 1, 200)) > 0.1 * noise).all()
 
 
+@pytest.mark.parametrize(
+    "model",
+    [*EXACT, sd.GaussianProcess(sd.kernels.SquaredExponential(0.3, 1.0), solver="dense")],
+    ids=lambda model: f"{model}"[:50],
+)
+def test_increments_over_no_way_are_as_sure_as_the_slope(model, monkeypatch):
+    """Nothing cancels but what is left of a highest derivative; in between both ways agree."""
+    post = model.condition(VALUES)
+    place = 0.4123
+    for distance in (1e-6, 1e-9, 1e-12):
+        beside = np.array([place, place + distance])
+        way = beside[1] - beside[0]
+        expected = way * post.std(place, 1)
+        assert_allclose(post.derivative(1).integral(*beside)[1], expected, rtol=1e-4)
+        assert_allclose(post.contrast(beside[::-1], [3.0, -3.0])[1], 3 * expected, rtol=1e-4)
+        if post.highest_order > 1:
+            thrice = np.array([place - way, place, place + way])
+            bend = post.contrast(thrice, [1.0, -2.0, 1.0])[1]
+            assert_allclose(bend, way**2 * post.std(place, 2), rtol=1e-2)
+    whole = [([0.41, 0.4101], [1, -1]), ([0.4099, 0.41, 0.4101], [1, -3, 2])]
+    plain = [post.contrast(*question)[1] for question in whole]
+    monkeypatch.setattr("smoothderiv.answers.contrast._CANCELS", 1e9)
+    slopes = [post.contrast(*question)[1] for question in whole]
+    assert_allclose(slopes, plain, rtol=1e-4)
+
+
+def test_what_cancels_without_a_derivative_has_the_width_of_its_rounding():
+    post = sd.SmoothingSpline(1, q=1.0).condition(VALUES)
+    x, weights = np.array([0.4, 0.4 + 1e-15]), np.array([1.0, -1.0])
+    assert post.contrast(x, weights)[1] >= np.sqrt(np.finfo(float).eps) * post.std(0.4)
+    assert post.contrast([X[0], X[1]], [1.0, -1.0])[1] > 0
+    pins = sd.SmoothingSpline(2, q=1.0).condition(sd.observe([0.0, 1.0], [0.0, 1.0], 0.0))
+    assert pins.contrast([0.0, 1.0], [1.0, -1.0])[1] == 0.0
+
+
 def test_surfaces_have_width_at_rows_of_little_noise_and_beside_them():
     x = np.random.default_rng(0).uniform(size=(60, 2))
     model = sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0))
