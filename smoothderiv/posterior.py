@@ -49,7 +49,8 @@ class Posterior(Moments):
         With every field filled: what the answer is conditional on.
     noise : mapping from order to the noise level (yerr=None) or scale (relative=True) used
     log_evidence : float
-        Restricted (diffuse) log marginal likelihood, in nats.
+        Restricted (diffuse) log marginal likelihood, in nats. It compares models of the same order
+        and mean: what others leave free changes it, and by units of x and y.
     edf : float
         Effective degrees of freedom, the trace of the map from y to the fitted values.
     dof : float

@@ -165,7 +165,7 @@ def test_the_summary_says_what_was_done():
     data = mixed_data(known=False).of(0) + mixed_data().of(1) + sd.observe(0.5, 0.0, 0.0)
     post = sd.smooth(data)
     text, page = post.summary(), post._repr_html_()
-    for word in (" % GaussianProcess(", "71 rows", "1 exact", "estimated", "stated", "evidence"):
+    for word in (" % GaussianProcess(", "71 rows", "1 exact", "estimated", "stated", "density"):
         assert word in text
         assert word in page
     assert f"{post.edf:.2f}" in text
@@ -175,6 +175,32 @@ def test_the_summary_says_what_was_done():
     assert max(map(len, text.splitlines())) < 140
     assert page.count("<table>") == page.count("</table>")
     assert "Derivative" not in post.derivative(1).summary()
+
+
+def test_the_summary_says_which_models_the_evidence_compares():
+    """What a model leaves free changes it, by a number that depends on the units."""
+    x = np.linspace(0, 1, 20)
+    data = sd.observe(x, np.sin(6 * x), 0.1)
+    order, wiener = sd.SmoothingSpline(2, q=1e3), sd.kernels.Wiener(2, 1.0)
+    for model, words in (
+        (order, "of the same order and mean"),
+        (sd.GaussianProcess(wiener), "of the same order and mean"),
+        (sd.RegressionSpline(5, 3), "of the same basis"),
+    ):
+        post = model.condition(data)
+        assert f"{post.log_evidence:.2f} nats" in post.summary()
+        assert f"(to compare models of these rows {words})" in post.summary()
+    average = sd.ModelAverage((order,), weights=(1.0,)).condition(data)
+    assert "evidence" not in average.summary()
+    rest = sd.observe(x, 1e3 * data.y, 100.0)
+    evidence = [
+        sd.SmoothingSpline(m, q=q * c**2).condition(d).log_evidence
+        for d, c in ((data, 1.0), (rest, 1e3))
+        for m, q in ((2, 1e3), (2, 1e2), (3, 1e4))
+    ]
+    gains = np.diff(np.reshape(evidence, (2, 3)), axis=1)
+    assert_allclose(gains[0, 0], gains[1, 0], atol=1e-6)
+    assert_allclose(gains[1, 1] - gains[0, 1], np.log(1e3), atol=1e-6)
 
 
 def test_the_summary_tells_candidates_by_what_they_lack_to_the_best():

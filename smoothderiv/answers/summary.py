@@ -120,11 +120,12 @@ def _noise(post: Posterior, found: Diagnosis) -> Rows:
 def _fit(post: Posterior) -> Rows:
     loo = post.loo().log_density[~post.data.exact]  # exact rows are conditions
     each = loo.sum() / max(len(loo), 1)
-    return [
-        ("effective degrees of freedom", f"{post.edf:.2f}"),
-        ("log evidence", f"{post.log_evidence:.2f} nats", "(to compare models of these rows)"),
-        ("leave-one-out log density", f"{loo.sum():.2f} nats", f"({each:.3f} a row)"),
-    ]
+    rows: Rows = [("effective degrees of freedom", f"{post.edf:.2f}")]
+    if not hasattr(post.model, "models"):  # members of an average leave different parts free
+        free = "basis" if getattr(post.model, "lam", None) == 0 else "order and mean"
+        remark = f"(to compare models of these rows of the same {free})"
+        rows.append(("log evidence", f"{post.log_evidence:.2f} nats", remark))
+    return [*rows, ("leave-one-out log density", f"{loo.sum():.2f} nats", f"({each:.3f} a row)")]
 
 
 def _tuned(tuning: Any) -> Rows:
