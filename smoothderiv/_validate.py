@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _LONGEST = 60
+_ENDLESS = 2**31  # no order of a derivative is that high
 
 
 class RowError(ValueError):
@@ -64,23 +65,39 @@ def within_floats(
     return answer
 
 
+def whole_orders(nu: Any) -> NDArray[np.int64]:
+    """Return orders of derivatives in the shape they came in, or refuse what are none."""
+    found = np.asarray(nu)
+    if found.dtype.kind not in "iuf":
+        raise _no_order(f"{said(nu)} is")
+    bad = ~((found >= 0) & (found == np.floor(found)) & (found < _ENDLESS))
+    if bad.any():
+        row = int(np.argwhere(np.atleast_1d(bad))[0, 0])
+        raise _no_order(
+            f"row {row} is {said(found[row])}, which is" if found.ndim else f"{said(nu)} is"
+        )
+    return found.astype(np.int64)
+
+
+def _no_order(words: str) -> ValueError:
+    return ValueError(
+        f"nu: {words} not the order of a derivative; give 0, 1, 2, .., such as 1 for the slope"
+    )
+
+
 def asked_orders(nu: Any) -> tuple[int, ...]:
     """Return the distinct orders of derivatives that are asked, as they come."""
-    found = np.atleast_1d(np.asarray(nu))
-    whole = found.dtype.kind in "iu" or (found.dtype.kind == "f" and (found == found.round()).all())
-    if found.ndim > 1 or not found.size or not whole or found.min() < 0:
+    found = whole_orders(nu)
+    if found.ndim > 1 or not found.size:
         raise ValueError(f"nu: {said(nu)}, but orders of derivatives are needed: 0, 1, 2, ..")
-    return tuple(dict.fromkeys(int(order) for order in found))
+    return tuple(dict.fromkeys(found.ravel().tolist()))
 
 
 def one_order(nu: Any) -> int:
     """Return the order of one derivative, or refuse what is none."""
-    order = np.asarray(nu)
-    if order.ndim or order.dtype.kind not in "iuf" or not (order >= 0 and order == order // 1):
-        raise ValueError(
-            f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, .., such as 1 for the "
-            "slope"
-        )
+    order = whole_orders(nu)
+    if order.ndim:
+        raise _no_order(f"{said(nu)} is")
     return int(order)
 
 
@@ -116,10 +133,8 @@ def said(value: Any) -> str:
 def orders(nu: ArrayLike, n: int, ndim: int, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the order of each row, (n,), or (n, d) multi-indices for d > 1; 0 where not kept."""
     array = np.asarray(unmasked(nu))
-    if array.dtype.kind not in "iufb":
-        raise ValueError(
-            f"nu: {said(nu)} is not a number; give the order of the derivative, 0, 1, .."
-        )
+    if array.dtype.kind not in "iuf":
+        raise _no_order(f"{said(nu)} is")
     shape = (n,) if ndim == 1 else (n, ndim)
     if ndim > 1 and array.ndim == 0 and array == 0:
         array = np.zeros(ndim, dtype=np.int64)

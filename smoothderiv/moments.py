@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import one_order, said, within_floats
+from smoothderiv._validate import one_order, said, whole_orders, within_floats
 from smoothderiv.model import Model
 from smoothderiv.observations import Observations
 
@@ -152,13 +152,7 @@ class Moments(ABC):
         ndim = self.data.ndim
         if ndim > 1 and (places.ndim < 1 or places.shape[-1] != ndim):
             raise ValueError(f"x: shape {places.shape}, but (n, {ndim}) is needed")
-        orders = np.asarray(nu)
-        whole = orders.dtype.kind in "iub" or (
-            orders.dtype.kind == "f" and np.array_equal(orders, np.floor(orders))
-        )
-        if not whole:
-            raise ValueError(f"nu: {said(nu)} is not the order of a derivative; give 0, 1, 2, ..")
-        orders = orders.astype(np.int64)
+        orders = whole_orders(nu)
         if ndim > 1 and orders.ndim == 0 and orders == 0:
             orders = np.zeros(ndim, dtype=np.int64)
         if ndim > 1 and (orders.ndim == 0 or orders.shape[-1] != ndim):
@@ -166,7 +160,7 @@ class Moments(ABC):
                 f"nu: {said(nu)}, but x has {ndim} dimensions; give a multi-index such as "
                 f"{(1,) + (0,) * (ndim - 1)}, the order along each axis, or use gradient(x)"
             )
-        if orders.size and (orders.min() < 0 or self._total(orders).max() > self.highest_order):
+        if orders.size and self._total(orders).max() > self.highest_order:
             raise self._lacks(nu)
         try:
             places, orders = np.broadcast_arrays(places, orders)

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._places import in_arrow_units
-from smoothderiv._validate import asked_orders, one_number, require_kind, said, within_floats
+from smoothderiv._validate import (
+    asked_orders,
+    one_number,
+    require_kind,
+    said,
+    whole_orders,
+    within_floats,
+)
 from smoothderiv.answers.contrast import variance_of_sum
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
 from smoothderiv.answers.freedom import dof_of_order
@@ -375,7 +382,7 @@ class Posterior(Moments):
         if places.ndim > 1 + several:
             wanted = f"(n, {self.data.ndim})" if several else "(n,)"
             raise ValueError(f"x: shape {places.shape}, but {wanted} is needed")
-        orders = at_least(np.asarray(nu)) if several else np.array(asked_orders(nu))[:, None]
+        orders = at_least(whole_orders(nu)) if several else np.array(asked_orders(nu))[:, None]
         columns: dict[str, Any] = {"x": list(places) if several else in_arrow_units(places)}
         if self.data.zone is not None:
             columns["x"] = pa.array(places, pa.timestamp("us", self.data.zone))

@@ -109,13 +109,16 @@ def sizer(
     nu = one_order(nu)
     if not isinstance(count, int | np.integer) or count < 1:
         raise ValueError(f"count: {said(count)} smoothings; give 1 or more, such as 41")
+    asked = None if x is None else np.sort(data.coordinates(x).ravel())
+    if asked is not None and not len(asked):
+        raise ValueError("x: there are no places; give at least one, or leave x out")
     highest = max(int(data.nu.max(initial=0)), nu)
     given = SmoothingSpline(order=max(3, highest + 2)) if model is None else model
     tuned = tune(given, data)
     if not {"q", "lam"}.isdisjoint(given.unknown(data)):
         tuned = _bent(tuned, data)
     low, high = float(data.x.min()), float(data.x.max())
-    places = np.linspace(low, high, 400) if x is None else np.sort(data.coordinates(x).ravel())
+    places = np.linspace(low, high, 400) if asked is None else asked
     width = np.geomspace(_WIDEST, 1 / _WIDEST, count)
     found = [_row(tuned.widened(w), data, nu, level, places) for w in width]
     return Sizer(

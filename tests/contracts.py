@@ -83,9 +83,12 @@ def check_derivative(post, x, orders):
 
 def check_moments(post, x, orders):
     """Law 1: std^2 is the diagonal of cov, cov is a covariance, joint questions broadcast."""
-    for wrong in ("1", None, 0.5):
-        with pytest.raises(ValueError, match=f"nu: {wrong!r} is not the order of a derivative"):
-            post(x, nu=wrong)
+    for wrong in ("1", None, 0.5, -1, True, np.inf):
+        words = f"nu: {wrong!r} is not the order of a derivative"
+        asks = [post, post.cov, lambda _, nu: post.roots(nu), lambda _, nu: post.derivative(nu)]
+        for ask in asks if wrong is None else [*asks, post.frame]:
+            with pytest.raises(ValueError, match=words):
+                ask(x, nu=wrong)
     nu = np.array(orders)[:, None]
     joint = post.cov(np.broadcast_to(x, (len(orders), len(x))), nu)
     var = post.var(x, nu)

@@ -246,6 +246,10 @@ def test_an_order_that_does_not_exist_is_refused_with_a_kernel_that_has_it():
         (lambda: kernels.Constant(1.0).cov([0.0, math.nan]), "x: row 1 is nan"),
         (lambda: kernels.Constant(1.0).cov([0.0, 1.0], [0, -1]), "nu: row 1 is -1"),
         (
+            lambda: kernels.Constant(1.0).cov([0.0, 1.0], True),
+            "nu: True is not the order",
+        ),
+        (
             lambda: kernels.Constant(1.0).cov([0.0, 1.0], [0, 1, 2]),
             r"nu: shape \(3,\) does not fit",
         ),

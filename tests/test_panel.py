@@ -293,7 +293,7 @@ def test_what_cannot_be_shared_is_said():
         ({"at": 5.0}, "at: 5.0, but an array"),
         ({"at": [[1.0, 2.0]]}, r"at: .*but an array \(m,\)"),
         ({"at": [1.0, np.nan]}, "at: row 1 is nan"),
-        ({"nu": (0, 1.5)}, "nu: .*orders of derivatives are needed"),
+        ({"nu": (0, 1.5)}, "nu: row 1 is 1.5, which is not the order of a derivative"),
         ({"nu": []}, "nu: .*orders of derivatives are needed"),
         ({"workers": 0}, "workers: 0, but a whole number"),
         ({"share": "all"}, "share: 'all', but None or 'tuning'"),

@@ -80,6 +80,8 @@ def test_curvature_datetimes_and_refusals():
     assert set(np.unique(bent.sign)) == {-1, 0, 1}
     times = np.datetime64("2026-01-01") + np.round(X * 86400e3).astype("m8[ms]")
     assert sd.sizer(sd.observe(times, DATA.y), count=3).x[-1] > 80_000
+    with pytest.raises(ValueError, match="x: there are no places; give at least one"):
+        sd.sizer(DATA, x=[])
     with pytest.raises(ValueError, match="no penalty"):
         sd.sizer(DATA, sd.RegressionSpline(5))
     with pytest.raises(ValueError, match="no penalty"):

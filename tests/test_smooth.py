@@ -331,7 +331,7 @@ def test_choices_may_be_any_truth():
         sd.smooth(sd.observe(x, y), model, correlated=np.True_)
 
 
-@pytest.mark.parametrize("nu", [-1, 1.5, (0, 1), "slope", None, np.nan])
+@pytest.mark.parametrize("nu", [-1, 1.5, (0, 1), "slope", None, np.nan, True, np.inf])
 def test_an_order_that_is_none_is_refused_before_anything_is_fitted(nu, monkeypatch):
     monkeypatch.setattr("smoothderiv.tuning.tune", lambda *_: pytest.fail("it was fitted"))
     x = np.linspace(0, 6, 20)

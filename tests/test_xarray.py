@@ -209,7 +209,7 @@ def test_a_worker_that_is_killed_changes_nothing(client):
         (lambda da: (da.astype(complex), "time"), "da: values of dtype complex128, but real"),
         (lambda da: (da.astype(object), "time"), "da: values of dtype object, but real"),
         (lambda da: (da.assign_coords(std_1=1.0), "time"), "coordinate 'std_1' has the name"),
-        (lambda da: (da, "time", 1.5), "nu: 1.5, but orders of derivatives are needed"),
+        (lambda da: (da, "time", 1.5), "nu: 1.5 is not the order of a derivative"),
         (lambda da: (da, "time", []), "nu: .*orders of derivatives are needed"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothderiv._validate import said
+from smoothderiv._validate import said, whole_orders
 from smoothderiv.gp import assembly
 
 Array: TypeAlias = NDArray[np.float64]
@@ -335,14 +335,7 @@ def _rows(x: ArrayLike, nu: ArrayLike) -> tuple[Array, Orders]:
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(f"x: row {row} is {places[row]}; give finite places")
-    orders = np.asarray(nu)
-    if orders.dtype.kind not in "iu":
-        raise ValueError(
-            f"nu: {said(nu)} is not an order of derivatives; give whole numbers from 0 on"
-        )
-    if (orders < 0).any():
-        row = int(np.argwhere(np.atleast_1d(orders) < 0)[0, 0])
-        raise ValueError(f"nu: row {row} is {np.atleast_1d(orders)[row]}; give orders from 0 on")
+    orders = whole_orders(nu)
     if places.ndim == 1:
         places, orders = places[:, None], orders[..., None]
     elif orders.ndim == 0 and orders != 0:
