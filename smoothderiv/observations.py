@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -27,7 +27,8 @@ class Observations:
     """Rows ``y_i = (D^nu_i f)(x_i) + e_i``, of any mix of orders, each with its own noise.
 
     Made by :func:`observe` or :meth:`from_frame`, joined by ``+``, selected by slices, index
-    arrays and boolean masks. Arrays are read-only; rows keep the order in which they were given.
+    arrays and boolean masks. Arrays are read-only copies; rows keep the order in which they were
+    given.
 
     Attributes
     ----------
@@ -81,8 +82,15 @@ class Observations:
     def __post_init__(self) -> None:
         if self.weight is None:
             object.__setattr__(self, "weight", np.broadcast_to(1.0, np.shape(self.y)))
-        for array in (self.x, self.y, self.yerr, self.nu, self.relative, self.weight):
-            _frozen(array)
+        for name, (kind, check) in _FIELDS.items():
+            array = getattr(self, name)
+            if not (isinstance(array, np.ndarray) and array.dtype == kind):
+                array = _validate.whole_orders(array) if kind == "i8" else np.array(array, kind)
+            if array.flags.writeable:  # what is not is of other rows, and was looked at there
+                array = _frozen(array.copy())
+                check(array)
+            object.__setattr__(self, name, array)
+        self._check_shapes()
 
     @classmethod
     def from_frame(
@@ -284,14 +292,8 @@ class Observations:
 
     def reweighted(self, weight: ArrayLike) -> Observations:
         """Return the same rows with other weights, positive: (n,)."""
-        weight_ = np.broadcast_to(np.asarray(weight, dtype=float), self.y.shape).copy()
-        bad = np.flatnonzero(~(np.isfinite(weight_) & (weight_ > 0)))
-        if len(bad):
-            raise ValueError(
-                f"weight: row {bad[0]} has {weight_[bad[0]]}, but weights are positive numbers; "
-                "leave a row out by slicing"
-            )
-        return dataclasses.replace(self, weight=weight_)
+        weights = np.broadcast_to(np.asarray(weight, dtype=float), self.y.shape).copy()
+        return dataclasses.replace(self, weight=weights)
 
     def coordinates(self, x: ArrayLike, name: str = "x") -> NDArray[np.float64]:
         """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""
@@ -320,6 +322,19 @@ class Observations:
         if self.origin is None:
             return ""
         return f" s after {_places.time_words(self.origin, self.zone)}"
+
+    def _check_shapes(self) -> None:
+        """Refuse arrays that are not of one length, and orders that do not fit the places."""
+        n = self.x.shape[:1]
+        for name in ("y", "yerr", "relative", "weight"):
+            shape = getattr(self, name).shape
+            if shape != n:
+                raise ValueError(f"{name}: shape {shape}, but x has {self.x.shape}; give (n,)")
+        if self.nu.shape != self.x.shape:
+            raise ValueError(
+                f"nu: shape {self.nu.shape}, but x has {self.x.shape}; give one order for each "
+                "entry of x"
+            )
 
     def _check_one_meaning(self) -> None:
         """Refuse an order that has both an unknown level and an unknown scale."""
@@ -417,6 +432,39 @@ def _distinct(nu: NDArray[np.int64]) -> tuple[Order, ...]:
             return (int(nu[0]),)
         return tuple(int(v) for v in np.unique(nu))
     return tuple(tuple(int(v) for v in row) for row in np.unique(nu, axis=0))
+
+
+def _check_yerr(yerr: NDArray[np.float64]) -> None:
+    bad = ~(np.isnan(yerr) | ((yerr >= 0) & (yerr < np.inf)))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise _validate.RowError(
+            "yerr",
+            row,
+            f"is {yerr[row]:g}, but a standard deviation is finite and not negative; give one, 0 "
+            "for an exact row, or NaN to have it estimated",
+        )
+
+
+def _check_weight(weight: NDArray[np.float64]) -> None:
+    bad = ~(np.isfinite(weight) & (weight > 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise _validate.RowError(
+            "weight",
+            row,
+            f"has {weight[row]}, but weights are positive numbers; leave a row out by slicing",
+        )
+
+
+_FIELDS: dict[str, tuple[str, Callable[[NDArray[Any]], object]]] = {
+    "x": ("f8", lambda x: _validate.finite(x, "x")),
+    "y": ("f8", lambda y: _validate.finite(y, "y")),
+    "yerr": ("f8", _check_yerr),
+    "nu": ("i8", _validate.whole_orders),
+    "relative": ("?", lambda relative: None),
+    "weight": ("f8", _check_weight),
+}
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

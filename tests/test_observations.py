@@ -568,3 +568,29 @@ def test_ordinary_rows_share_one_weight():
 def test_one_truth_value_selects_no_rows(rows):
     with pytest.raises(IndexError, match="selects no rows; give numbers, a slice, or a mask of 3"):
         sd.observe([0.0, 1.0, 2.0], [0.0, 1.0, 2.0])[rows]
+
+
+def test_rows_that_are_made_by_hand_are_copied_and_looked_at():
+    x, y, yerr = np.arange(3.0), np.ones(3), np.array([0.1, 0.0, np.nan])
+    nu, relative = np.array([0, 1, 0]), np.zeros(3, dtype=bool)
+    data = sd.Observations(x, y, yerr, nu, relative)
+    for mine, theirs in ((x, data.x), (y, data.y), (yerr, data.yerr), (nu, data.nu)):
+        assert mine.flags.writeable
+        assert not theirs.flags.writeable
+        assert not np.shares_memory(mine, theirs)
+    y[0] = 7.0
+    assert data.y[0] == 1.0
+    assert len(sd.Observations([0, 1], [1, 2], [0.1, 0.1], [0, 0], [False, False])) == 2
+    good = {"x": x, "y": y, "yerr": yerr, "nu": nu, "relative": relative}
+    for change, words in (
+        ({"y": np.array([1.0, np.nan, 2.0])}, "y: row 1 is nan"),
+        ({"x": np.array([1.0, 3.0, np.inf])}, "x: row 2 is inf"),
+        ({"yerr": np.array([0.1, 0.1, -1.0])}, "yerr: row 2 is -1, but a standard deviation"),
+        ({"yerr": np.array([0.1, 0.1, np.inf])}, "yerr: row 2 is inf"),
+        ({"nu": np.array([0, -1, 0])}, "nu: row 1 is -1"),
+        ({"nu": np.array([0, 1])}, r"nu: shape \(2,\), but x has \(3,\)"),
+        ({"yerr": np.array(0.1)}, r"yerr: shape \(\), but x has"),
+        ({"weight": np.array([1.0, 0.0, 1.0])}, "weight: row 1 has 0.0, but weights are positive"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sd.Observations(**{**good, **change})
