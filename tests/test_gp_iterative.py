@@ -163,3 +163,27 @@ def test_rows_that_are_met_to_rounding_have_a_bound_of_the_error():
     for yerr in np.geomspace(1e-7, 1e-6, 12):
         post = model.condition(sd.observe(x, x[:, 0], yerr))
         assert 0.0 <= post.error < 1e-6
+
+
+@pytest.mark.parametrize("mean", [0.0, "constant", "linear"])
+@pytest.mark.parametrize("noise", [0.3, 0.02])
+@pytest.mark.parametrize("n", [30, 100, 400])
+def test_limits_tell_that_the_noise_was_estimated(n, noise, mean):
+    """By the leverages of what lies below the covariance: no fewer degrees of freedom."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(n, 2))
+    data = sd.observe(x, np.sin(3 * x[:, 0]) + noise * rng.standard_normal(n))
+    kernel, levels = kernels.Matern32(0.5, 1.0), {(0, 0): noise}
+    dense, iterative = (
+        sd.GaussianProcess(kernel, levels, mean, solver=s).condition(data)
+        for s in ("dense", "iterative")
+    )
+    assert dense.dof <= iterative.dof * (1 + 1e-9)
+    width = np.ptp(np.array([post.interval(x[:3]) for post in (dense, iterative)]), axis=1)
+    assert_allclose(width[1], width[0], rtol=0.03)
+    if n == 30:
+        assert_allclose(iterative.dof, dense.dof, rtol=1e-6)
+    known = sd.GaussianProcess(kernel, solver="iterative").condition(
+        sd.observe(x, np.sin(3 * x[:, 0]), noise)
+    )
+    assert np.isinf(known.dof)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.limits import student_dof
 from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import layout_of, require_determined
@@ -185,7 +187,9 @@ class IterativePosterior(Posterior):
     a solve; means cost one pass over the rows.
 
     What needs a solve for each row is refused: leverages, `edf`, `loo`. So is `log_evidence`,
-    whose determinant would be a guess. Intervals take the noise as known.
+    whose determinant would be a guess. `dof` is by the leverages of the preconditioner, which lies
+    below the covariance, and so is at least that of the dense solver: the same for few rows, while
+    of many, Student's distribution is nearly normal either way.
 
     Attributes
     ----------
@@ -210,8 +214,6 @@ class IterativePosterior(Posterior):
     _free: Array = field(repr=False)
     _root: Array = field(repr=False)
 
-    dof = math.inf
-
     @property
     def highest_order(self) -> float:
         return self.model.kernel.smoothness
@@ -225,6 +227,16 @@ class IterativePosterior(Posterior):
     def edf(self) -> float:  # type: ignore[override]
         """Not known."""
         raise self._unaffordable("edf", "a solve for each row")
+
+    @cached_property
+    def dof(self) -> float:  # type: ignore[override]
+        """Degrees of freedom of the noise that was estimated, at least; else infinite."""
+        layout, sd = self._system.layout, self.data.sd(self.noise)
+        pulled = np.linalg.solve(self._root, self._free)
+        leverage = np.empty(len(sd))
+        leverage[layout.rows] = (self._system.below.basis**2).sum(axis=1)
+        leverage[layout.rows] += sd[layout.rows] ** 2 * (pulled**2).sum(axis=0)
+        return student_dof(self.data, leverage)
 
     def _leverage(self) -> Array:
         asked = "leverage, on which loo(), diagnose(), robust weights and model averages rest"
