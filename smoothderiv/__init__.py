@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from smoothderiv.average import ModelAverage as ModelAverage
     from smoothderiv.gp import kernels as kernels
     from smoothderiv.gp.process import GaussianProcess as GaussianProcess
+    from smoothderiv.model import ContradictionError as ContradictionError
+    from smoothderiv.model import UndeterminedError as UndeterminedError
+    from smoothderiv.model import UnsuitableError as UnsuitableError
     from smoothderiv.observations import Observations as Observations
     from smoothderiv.observations import observe as observe
     from smoothderiv.panels.panel import smooth_panel as smooth_panel
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AdaptiveSpline": "smoothderiv.statespace.adaptive",
+    "ContradictionError": "smoothderiv.model",
     "GaussianProcess": "smoothderiv.gp.process",
     "ModelAverage": "smoothderiv.average",
     "NoiseWarning": "smoothderiv.answers.diagnosis",
@@ -41,6 +45,8 @@ _HOME = {
     "RegressionSpline": "smoothderiv.splines.regression",
     "SmoothingSpline": "smoothderiv.statespace.smoother",
     "TuningWarning": "smoothderiv.tuning",
+    "UndeterminedError": "smoothderiv.model",
+    "UnsuitableError": "smoothderiv.model",
     "dynamics": "smoothderiv.dynamics",
     "kernels": "smoothderiv.gp.kernels",
     "load": "smoothderiv.answers.storage",

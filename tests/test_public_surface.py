@@ -16,6 +16,7 @@ import smoothderiv as sd
 ROOT = Path(sd.__file__).parent
 PUBLIC = [
     "AdaptiveSpline",
+    "ContradictionError",
     "GaussianProcess",
     "ModelAverage",
     "NoiseWarning",
@@ -23,6 +24,8 @@ PUBLIC = [
     "RegressionSpline",
     "SmoothingSpline",
     "TuningWarning",
+    "UndeterminedError",
+    "UnsuitableError",
     "differentiate",
     "dynamics",
     "kernels",
