@@ -73,7 +73,7 @@ def _sections(post: Posterior) -> list[tuple[str, Rows]]:
         sections.append(("Noise", [(str(error),)]))
     else:
         words = found.warnings
-        sections += [("Noise", _noise(post, found)), ("Fit", _fit(post))]
+        sections += [("Noise", _noise(found)), ("Fit", _fit(post))]
     tuning = getattr(post.model, "tuning", None)
     if tuning is not None:
         sections.append(("Tuned", _tuned(tuning)))
@@ -96,7 +96,7 @@ def _data(post: Posterior) -> Rows:
     return [(f"{len(data)} rows, {where}{exact}{missing}",)]
 
 
-def _noise(post: Posterior, found: Diagnosis) -> Rows:
+def _noise(found: Diagnosis) -> Rows:
     head = ("order", "rows", "noise", "", "dof", "residual/noise", "p", "largest z", "neighbours")
     rows: Rows = [head]
     for check in found.orders:

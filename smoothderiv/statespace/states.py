@@ -65,15 +65,6 @@ class States:
         """Return the smoothed states of some rows: (m, d)."""
         return multiplied(self.factor[rows], self.smoothed[rows])
 
-    def seen(self) -> Array:
-        """Return the smoothed component that each row observes: (n,)."""
-        nu, every = self.rows.nu, np.arange(len(self.mean))
-        out = self.smoothed[every, nu]
-        for k in range(1, self.mean.shape[1]):
-            below = np.flatnonzero(nu < k)
-            out[below] += self.factor[below, k * (k + 1) // 2 + nu[below]] * self.smoothed[below, k]
-        return out
-
     def noises(self, k: NDArray[np.intp]) -> Array:
         """Return the smoothed noise of the steps after rows k, along the Wiener factor: (m, d)."""
         rows, after = self.rows, k + 1
