@@ -343,3 +343,19 @@ def test_levels_beside_a_constant_density_are_those_of_the_smoothing_spline(q):
     model = sd.tune(sd.AdaptiveSpline(2, knots=(0, 1), q=(q, q)), data)
     assert model.q == (q, q)
     assert model.noise == sd.tune(sd.SmoothingSpline(2, q=q), data).noise
+
+
+def test_an_average_takes_off_what_the_tuning_of_densities_flatters():
+    """Half of the effective number of densities beyond one; a constant density flatters nothing."""
+    data, uniform = jump(), sd.SmoothingSpline(3)
+    adaptive = sd.tune(sd.AdaptiveSpline(3), data)
+    assert 0.5 < adaptive.flattery < 0.5 * (len(adaptive.knots) - 1)
+    assert sd.tune(sd.AdaptiveSpline(3, variation=0.0), data).flattery == 0.0
+    average = sd.tune(sd.ModelAverage((sd.AdaptiveSpline(3), uniform), spread=False), data)
+    predicted = [
+        float(model.condition(data).log_predictive().sum())
+        for model in (adaptive, sd.tune(uniform, data))
+    ]
+    scores = [score for _, score in average.tuning.tried]
+    assert_allclose(scores[0], predicted[0] - adaptive.flattery, rtol=1e-9)
+    assert_allclose(scores[1], predicted[1], rtol=1e-9)

@@ -24,6 +24,9 @@ def test_satterthwaites_rule():
     met = satterthwaite(np.array([4.0, 5.0]), np.array([0.0, 30.0]))
     assert_allclose(met, 30.0)
     assert satterthwaite(np.array([4.0]), np.array([0.0])) == 1.0
+    rounding = satterthwaite(np.array([4.0, 5.0]), np.array([1e-13, 30.0]))
+    assert_allclose(rounding, 30.0)
+    assert satterthwaite(np.array([4.0, 5.0]), np.array([1e-3, 30.0])) == 1.0
 
 
 every_engine = pytest.mark.parametrize(

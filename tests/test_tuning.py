@@ -12,7 +12,7 @@ import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv.minimiser import Optimum, Search
 from smoothderiv.model import SearchedModel, UndeterminedError
-from smoothderiv.tuning import _left_to_gain
+from smoothderiv.tuning import _left_to_gain, _nodes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -313,13 +313,17 @@ SHARED = {  # rows, and how many of the levels that share them are unknown
 }
 
 
-@pytest.mark.parametrize("rows", SHARED)
-@pytest.mark.parametrize("criterion", ["evidence", "loo"])
-@pytest.mark.parametrize("engine", ENGINES)
+CASES = [("smoothing", "evidence", "few")] + [
+    (engine, criterion, rows)
+    for engine in ENGINES
+    for criterion in ("evidence", "loo")
+    for rows in ("alone", "known", "both", "one")
+]
+
+
+@pytest.mark.parametrize(("engine", "criterion", "rows"), CASES)
 def test_levels_that_share_the_rows_have_a_prior_in_proportion_to_them(engine, criterion, rows):
     make, sharing = SHARED[rows]
-    if rows == "few" and not (engine == "smoothing" and criterion == "evidence"):
-        pytest.skip("not enough for that engine, or to leave some out")
     data, model = make(), ENGINES[engine]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sd.TuningWarning)
@@ -349,3 +353,29 @@ def test_few_rows_are_not_met_for_want_of_others(model, slopes):
         levels.append(post.noise[1])
     assert min(levels) > 0.05, "of 0.5"
     assert np.mean(held) > 0.85
+
+
+@pytest.mark.parametrize("skew", [-1.0, 1.0])
+@pytest.mark.parametrize("steep", [4.0, 8.0, 30.0])
+def test_the_spread_over_a_skewed_loss_is_that_of_its_integral(skew, steep):
+    """Nodes count by the loss at them, not by its curvature, which would have no mean."""
+
+    def loss(point):
+        at = skew * point[0]
+        value = steep * (np.exp(at) - at - 1.0)
+        return value, np.array([skew * steep * (np.exp(at) - 1.0)])
+
+    none = np.zeros(0)
+    search = Search(
+        ("q",), np.zeros((1, 1)), np.array([-9.0]), np.array([9.0]), (("", ""),), loss, lambda p: p
+    )
+    optimum = Optimum(np.zeros(1), *loss(np.zeros(1)), (none, none))
+    points, weights = _nodes(search, optimum)
+    node = np.array([0.0, *(point[0] for point in points)])
+    fine = np.linspace(-6, 6, 4001)
+    density = np.exp([-loss([at])[0] for at in fine])
+    mean = (fine @ density) / density.sum()
+    assert_allclose(weights.sum(), 1.0)
+    assert_allclose(weights @ node, mean, rtol=0.1)
+    spread = (fine - mean) ** 2 @ density / density.sum()
+    assert_allclose(weights @ (node - weights @ node) ** 2, spread, rtol=0.2)
