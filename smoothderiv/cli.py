@@ -98,6 +98,12 @@ def fit(
         str | None, typer.Option(help="Unit of x for labels (seconds for datetimes).")
     ] = None,
     y_unit: Annotated[str | None, typer.Option(help="Unit of y for labels.")] = None,
+    circular: Annotated[
+        float | None,
+        typer.Option(
+            help="Values are angles of this period, such as 360 for degrees.", metavar="PERIOD"
+        ),
+    ] = None,
     force: _Force = False,
 ) -> None:
     """Fit a curve to a table and write its derivatives with pointwise intervals.
@@ -111,9 +117,10 @@ def fit(
 
     with _refusing():
         columns = Columns(x, y or [], yerr or [], long, relative)
-        question = job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level)
+        question = job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level, circular)
         table = "-" if out is None and plot is None else out
-        job.run_fit(data, columns, question, job.Target(table, plot, x_unit, y_unit), force)
+        target = job.Target(table, plot, x_unit, y_unit)
+        job.run_fit(data, columns, question, target, force)
 
 
 @app.command()

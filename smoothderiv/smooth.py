@@ -36,7 +36,7 @@ def smooth(
     robust: Choice = "auto",
     varying: Choice = "auto",
     correlated: Choice = "auto",
-    circular: bool = False,
+    circular: bool | float = False,
 ) -> Posterior:
     """Tune a model on data and condition it: the fitted curve with its derivatives and bands.
 
@@ -67,9 +67,10 @@ def smooth(
         Matern alone, in O(n). "auto": the default model warns where the evidence says so
         (:func:`smoothderiv.noise.correlated.noise_gains`). In a `model` of your own,
         :class:`.Nuisance` says it.
-    circular : bool
-        Whether the values are angles in radians: whole turns are added so that a smooth curve
-        fits them (:func:`smoothderiv.circular.unwrapped`).
+    circular : bool or float
+        Whether the values are angles: whole turns are added so that a smooth curve fits them
+        (:func:`smoothderiv.circular.unwrapped`). True: in radians; a number: their period, 360
+        for degrees. Derivatives and yerr are in the unit of the angles.
 
     Returns
     -------
@@ -81,8 +82,8 @@ def smooth(
     Raises
     ------
     ValueError
-        A `nu` that is no order of a derivative; an unknown choice; `correlated` with a model; what
-        the model refuses.
+        A `nu` that is no order of a derivative; an unknown choice; a `circular` that is no period;
+        `correlated` with a model; what the model refuses.
 
     Warns
     -----
@@ -91,6 +92,8 @@ def smooth(
         autocorrelated or have a period, so many outliers (a tenth of the rows) that they may be
         part of the curve.
         :meth:`.Posterior.diagnose` and ``summary()`` say the same.
+    UserWarning
+        ``circular=True`` of what looks like degrees.
 
     Examples
     --------
@@ -121,10 +124,11 @@ def smooth(
             f"correlated: True is for the default model, but {model!r} was given; add "
             "kernels.Nuisance(kernels.Matern12()) to the kernel of a GaussianProcess"
         )
-    if circular:
-        from smoothderiv.circular import unwrapped
+    if circular is not False:
+        from smoothderiv.circular import period, unwrapped
 
-        data = unwrapped(data, model)
+        turn = period(circular)
+        data = data if turn is None else unwrapped(data, model, turn)
     wanted = _default(data, nu, correlated is True) if model is None else model
     with held() as told:  # of a fit that may not be the answer
         post = tune(wanted, data).condition(data)
@@ -265,7 +269,7 @@ def differentiate(
     robust: Choice = "auto",
     varying: Choice = "auto",
     correlated: Choice = "auto",
-    circular: bool = False,
+    circular: bool | float = False,
 ) -> DerivativeEstimate:
     """Estimate the derivative of order `nu` of noisy samples, with nothing to set.
 

@@ -50,3 +50,46 @@ def test_measured_rates_tell_the_turns_of_sparse_headings():
 def test_what_is_no_angle_is_refused():
     with pytest.raises(ValueError, match="circular: angles are rows of order 0"):
         sd.smooth(sd.observe(T, T, 0.1, nu=1), circular=True)
+
+
+def degrees(noise=0.1):
+    return np.mod(np.rad2deg(wrapped(noise)), 360)
+
+
+@pytest.mark.parametrize(("turn", "values"), [(360, degrees()), (24.0, degrees() / 15)])
+def test_angles_of_any_unit(turn, values):
+    """A period is a unit of the angles, and nothing else changes."""
+    est = sd.differentiate(T, values, circular=turn)
+    assert_allclose(est.mean * TURN / turn, sd.differentiate(T, wrapped(0.1), circular=True).mean)
+
+
+def test_the_model_and_measured_rates_are_in_the_unit_of_the_angles():
+    noise = np.random.default_rng(3).standard_normal((2, len(T)))
+    angle = np.mod(np.rad2deg(heading(T)) + 5 * noise[0], 360)
+    rate = np.rad2deg(heading(T, 1)) + 10 * noise[1]
+    data = sd.observe(T, angle, 5.0) + sd.observe(T, rate, 10.0, nu=1)
+    post = sd.smooth(data, sd.SmoothingSpline(3), circular=360)
+    assert np.sqrt(np.mean((post(T, 1) - np.rad2deg(heading(T, 1))) ** 2)) < 5
+
+
+def test_degrees_that_are_taken_for_radians_are_doubted():
+    for values in (degrees(), degrees() - 180):
+        with pytest.warns(UserWarning, match="look like degrees; give circular=360"):
+            unwrapped(sd.observe(T, values, 0.1), sd.SmoothingSpline(3))
+    unwrapped(sd.observe(T, wrapped(0.1) + np.pi, 0.1), sd.SmoothingSpline(3))  # 0 to 2 pi
+
+
+@pytest.mark.parametrize(
+    ("circular", "said"),
+    [("yes", "'yes'"), (0, "0"), (-360, "-360"), (np.inf, "inf"), (None, "No")],
+)
+def test_what_is_no_period_is_refused(circular, said):
+    with pytest.raises(ValueError, match=f"circular: {said}.* is no period of an angle; give True"):
+        sd.smooth(sd.observe(T, wrapped(0.1)), circular=circular)
+
+
+def test_no_angles_are_asked_by_false():
+    data = sd.observe(T, T + 0.1 * wrapped(0.1), 0.1)
+    plain = sd.smooth(data, sd.SmoothingSpline(3))
+    for none in (False, np.False_):
+        assert_allclose(sd.smooth(data, sd.SmoothingSpline(3), circular=none)(T), plain(T))

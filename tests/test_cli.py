@@ -136,6 +136,14 @@ def test_a_long_table_says_what_the_wide_one_says(here, columns, expected):
     assert_answers(answer, {"x": expected["t"]} | {k: v for k, v in expected.items() if k != "t"})
 
 
+def test_angles_in_degrees(here):
+    t = np.linspace(0, 10, 60)
+    pa_csv.write_csv(pa.table({"t": t, "heading": np.mod(90 * t, 360)}), "turns.csv")
+    options = ["--x", "t", "--y", "heading", *SMALL, "--circular", 360, "--out", "fit.csv"]
+    assert run("fit", "turns.csv", *options).exit_code == 0
+    np.testing.assert_allclose(pa_csv.read_csv("fit.csv")["mean_1"], 90, rtol=1e-6)
+
+
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_table_and_picture(here, ending):
     picture = f"fit.{ending}"
@@ -325,6 +333,7 @@ POS = ["--x", "t", "--y", "pos:0"]
         ),
         ("data.csv", [*POS, "--grid", "1000000000000"], "out of memory (Unable to allocate"),
         ("data.csv", [*POS, "--level", "95"], "--level 95.0: not a probability"),
+        ("data.csv", [*POS, "--circular", "0"], "--circular 0.0: not a period of angles, such"),
         ("data.csv", [*POS, "--out", "no/fit.csv"], "no/fit.csv: there is no folder no"),
         ("data.csv", [*POS, "--out", "fit.xls"], "fit.xls: the ending tells the format"),
         ("data.csv", [*POS, "--plot", "fit.xls"], "fit.xls: the ending tells the format"),
@@ -401,7 +410,7 @@ def test_a_run_that_fails_leaves_nothing(here, monkeypatch, fails, place):
 
         return write
 
-    def smooth(data, nu):
+    def smooth(data, **options):
         raise fails
 
     monkeypatch.setattr(job, place, {"table_writer": writer, "smooth": smooth}[place])
@@ -411,7 +420,7 @@ def test_a_run_that_fails_leaves_nothing(here, monkeypatch, fails, place):
 
 @pytest.mark.parametrize(("name", "other"), [("fit.png", "fit.csv"), ("fit.csv", "fit.png")])
 def test_a_file_that_appears_meanwhile_is_kept(here, monkeypatch, name, other):
-    def smooth(data, nu):
+    def smooth(data, **options):
         (here / name).write_text("mine")
         return sd.smooth(data)
 

@@ -35,15 +35,18 @@ PICTURES = (".png", ".pdf", ".svg")
 
 @dataclass(frozen=True)
 class Question:
-    """What to write of the fitted curve."""
+    """What to write of the fitted curve, and the period of its values if they are angles."""
 
     nu: tuple[int, ...]
     grid: int
     level: float
+    circular: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
             usage(f"--level {self.level}: not a probability between 0 and 1, such as 0.95")
+        if self.circular is not None and not 0 < self.circular < np.inf:
+            usage(f"--circular {self.circular}: not a period of angles, such as 360 for degrees")
 
     def answer(self, post: Posterior, x: str, kind: pa.DataType) -> pa.Table:
         """Return the table of the curve: places, then mean, std, lower, upper of each order."""
@@ -186,7 +189,7 @@ def _fit(
         target = target.in_seconds(columns.x)
     with held() as told, np.errstate(all="ignore"):
         try:
-            post = smooth(data, nu=max(2, *question.nu))
+            post = smooth(data, nu=max(2, *question.nu), circular=question.circular or False)
             table = question.answer(post, columns.x, kind)
             target.write(outputs, post, table, columns, question)
         except ValueError as error:
