@@ -23,6 +23,16 @@ app = typer.Typer(
 
 # Options that commands share.
 _Data = Annotated[str, typer.Argument(help="Table: .csv, .tsv or .parquet; - for stdin.")]
+_Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        help="Sign between cells, such as ';' or tab. Default: by the ending of the file.",
+        metavar="SIGN",
+        show_default=False,
+    ),
+]
+_Decimal = Annotated[str, typer.Option(help="Decimal sign of numbers: . or ,", metavar="SIGN")]
+_Encoding = Annotated[str, typer.Option(help="Encoding of the text, such as latin-1.")]
 _X = Annotated[str, typer.Option(help="Column of x.", metavar="COLUMN")]
 _Y = Annotated[
     list[str] | None,
@@ -104,6 +114,9 @@ def fit(
             help="Values are angles of this period, such as 360 for degrees.", metavar="PERIOD"
         ),
     ] = None,
+    delimiter: _Delimiter = None,
+    decimal: _Decimal = ".",
+    encoding: _Encoding = "utf-8",
     force: _Force = False,
 ) -> None:
     """Fit a curve to a table and write its derivatives with pointwise intervals.
@@ -114,13 +127,15 @@ def fit(
     """
     from smoothderiv._command import job
     from smoothderiv._command.columns import Columns
+    from smoothderiv._command.source import Layout
 
     with _refusing():
         columns = Columns(x, y or [], yerr or [], long, relative)
         question = job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level, circular)
         table = "-" if out is None and plot is None else out
         target = job.Target(table, plot, x_unit, y_unit)
-        job.run_fit(data, columns, question, target, force)
+        layout = Layout(delimiter, decimal, encoding)
+        job.run_fit(data, layout, columns, question, target, force)
 
 
 @app.command()
@@ -151,6 +166,9 @@ def panel(
         int | None, typer.Option(min=1, help="Worker processes (default: all cores).")
     ] = None,
     out: _Out = "-",
+    delimiter: _Delimiter = None,
+    decimal: _Decimal = ".",
+    encoding: _Encoding = "utf-8",
     force: _Force = False,
 ) -> None:
     """Fit every series of a long table and write their derivatives, on all cores.
@@ -162,12 +180,14 @@ def panel(
     """
     from smoothderiv._command import panel_job
     from smoothderiv._command.columns import Columns
+    from smoothderiv._command.source import Layout
 
     with _refusing():
         columns = Columns(x, y or [], yerr or [], False, relative)
         orders = tuple(dict.fromkeys(nu or (0, 1)))
         wanted = panel_job.Wanted(orders, grid, level, order, share, workers)
-        panel_job.run_panel(data, by, columns, wanted, out, force)
+        layout = Layout(delimiter, decimal, encoding)
+        panel_job.run_panel(data, layout, by, columns, wanted, out, force)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Laws of the command line: a table in, the posterior's table out, whole or not at all."""
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -134,6 +135,40 @@ def test_a_long_table_says_what_the_wide_one_says(here, columns, expected):
     result = run("fit", "long.csv", "--long", *SMALL, "--level", 0.8)
     answer = pa_csv.read_csv(io.BytesIO(result.stdout.encode()))
     assert_answers(answer, {"x": expected["t"]} | {k: v for k, v in expected.items() if k != "t"})
+
+
+def columns_of(table):
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+@pytest.mark.parametrize(
+    ("layout", "sign"), [("; , latin-1", ";"), ("tab , utf-8", "\t"), ("; , utf-16", ";")]
+)
+def test_loggers_of_other_countries(here, expected, layout, sign):
+    """Semicolons, decimal commas, another encoding, comments, blanks, words for missing cells."""
+    delimiter, decimal, encoding = layout.split()
+    with open("data.csv") as file:
+        head, *rows = [line.strip().split(",") for line in file]
+    missing = itertools.cycle(["N/A", "NA", "-", "nan", "", " - ", "---", "NaN"])
+    cells = [[cell.replace(".", ",") or next(missing) for cell in row] for row in rows]
+    lines = ["# Gerät 5", "#", f" {sign} ".join(head), *map(sign.join, cells)]
+    (here / "logger.txt").write_bytes("\r\n".join(lines).replace('"', "").encode(encoding))
+    options = ["--delimiter", delimiter, "--decimal", decimal, "--encoding", encoding]
+    result = run("fit", "logger.txt", *options, *WIDE, *SMALL, "--level", 0.8)
+    assert result.exit_code == 0, result.output
+    assert_answers(pa_csv.read_csv(io.BytesIO(result.stdout.encode())), expected)
+
+
+def test_comments_above_the_header_are_skipped(here, columns):
+    """Lines keep their numbers; what numpy writes has its header in the last of them."""
+    (here / "notes.csv").write_text("# a, b\n# c\nt,pos\n0,1\n1,oops\n")
+    assert refused(run("fit", "notes.csv", *POS)).startswith("notes.csv: line 5, column 'pos'")
+    table = np.column_stack((columns["t"], columns["pos"]))
+    np.savetxt("numpy.csv", table, delimiter=",", header="of a run\nt,pos")
+    answer = run("fit", "numpy.csv", *POS, *SMALL)
+    plain = run("fit", "data.csv", *POS, *SMALL)
+    got, wanted = (pa_csv.read_csv(io.BytesIO(r.stdout.encode())) for r in (answer, plain))
+    assert_answers(got, columns_of(wanted))
 
 
 def test_angles_in_degrees(here):
@@ -272,6 +307,10 @@ TABLES = {
     "gap.csv": "t,pos\n0,1\n,2\n",
     "ragged.csv": "t,pos\n0,1.5\n0,1,5\n",
     "twice.csv": "t,t,pos\n0,1,2\n",
+    "title.csv": "Export of 5 May\nt,pos\n0,1.5\n",
+    "commas.tsv": "t\tpos\n0,5\t1,5\n1,0\t2,5\n",
+    "points.csv": "t;pos\n0,5;1,5\n1,0;1.234\n2,0;oops\n",
+    "blanks.csv": "t, pos,pos\n0,1,2\n1,2,3\n",
     "none.csv": "",
     "head.csv": "t,pos\n",
     "empty.csv": "t,pos\n0,\n1,\n",
@@ -299,6 +338,35 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("inf.csv", POS, "inf.csv: line 3, column 'pos' is inf, but every entry must be finite"),
         ("gap.csv", POS, "gap.csv: line 3, column 't' is nan"),
         ("ragged.csv", POS, "ragged.csv: line 3 has 3 cells, but the header has 2; correct"),
+        (
+            "title.csv",
+            POS,
+            "title.csv: line 2 has 2 cells, but the header has 1; if line 1 is a title and not",
+        ),
+        (
+            "commas.tsv",
+            POS,
+            "commas.tsv: line 2, column 't' is '0,5'; if that is a number with a decimal comma, "
+            "give --decimal ,",
+        ),
+        (
+            "points.csv",
+            [*POS, "--delimiter", ";", "--decimal", ","],
+            "points.csv: line 3, column 'pos' is '1.234', which is not a number with a decimal com",
+        ),
+        (
+            "blanks.csv",
+            ["--x", "t", "--y", "place"],
+            "blanks.csv: column 'place' is not in the table; it has 't', ' pos', 'pos'",
+        ),
+        ("data.csv", [*POS, "--delimiter", ";;"], "--delimiter ;;: not one sign, such as ';'"),
+        ("data.csv", [*POS, "--decimal", "'"], "--decimal ': decimal signs are . and ,"),
+        ("data.csv", [*POS, "--encoding", "klingon"], "--encoding klingon: unknown; give one"),
+        (
+            "data.parquet",
+            [*POS, "--decimal", ","],
+            "data.parquet: --delimiter, --decimal and --encoding are for text, but this is Parq",
+        ),
         ("twice.csv", POS, "twice.csv: column 't' occurs twice; rename"),
         ("none.csv", POS, "none.csv: not a table of comma-separated text"),
         ("head.csv", POS, "head.csv: no cell to fit in --y pos:0"),
@@ -307,11 +375,13 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("order.csv", ["--long"], "order.csv: line 4, column 'nu' is 0.5, but the order"),
         ("fake.parquet", POS, "fake.parquet: not a Parquet file"),
         ("text.txt", POS, "text.txt: the ending tells the format; use one of .csv, .tsv"),
+        ("text.txt", [*POS, "--delimiter", "tab"], "text.txt: the header is one cell, 't,pos'; is"),
         ("absent.csv", POS, "absent.csv: No such file or directory"),
         (
             "semicolons.csv",
             ["--x", "t", "--y", "A"],
-            "semicolons.csv: the header is one cell, 't;A'; is it separated by ';'",
+            "semicolons.csv: the header is one cell, 't;A'; is it separated by ';'? give "
+            "--delimiter ';', and --decimal , if its numbers have decimal commas",
         ),
         (
             "tabs.csv",
@@ -319,7 +389,11 @@ POS = ["--x", "t", "--y", "pos:0"]
             r"tabs.csv: the header is one cell, 't\tA'; is it sep",
         ),
         ("data.csv", ["--x", "tt", "--y", "pos"], "data.csv: column 'tt' is not in the table; it"),
-        ("data.csv", ["--x", "t"], "--y: name the columns of observations"),
+        (
+            "data.csv",
+            ["--x", "t"],
+            "--y: name the columns of observations, such as --y pos:0 --y vel:1; data.csv has 't'",
+        ),
         ("data.csv", ["--x", "t", "--y", "pos:first"], "--y pos:first: not COLUMN:ORDER"),
         ("data.csv", [*POS, "--y", "pos:1"], "--y pos:1: column 'pos' is named twice"),
         ("data.csv", [*POS, "--relative"], "--relative: is about the sizes of the noise; give"),
@@ -372,7 +446,9 @@ def test_a_full_standard_output_is_told_in_one_line(here, command):
 
 def test_other_encodings_are_refused_by_line(here):
     (here / "latin.csv").write_bytes("t,pos\n0,1\n1,é\n".encode("latin-1"))
-    assert refused(run("fit", "latin.csv", *POS)).startswith("latin.csv: line 3 is not UTF-8")
+    assert refused(run("fit", "latin.csv", *POS)).startswith(
+        "latin.csv: line 3 is not UTF-8 text; save the table as UTF-8, or give its --encoding"
+    )
 
 
 def test_rows_of_parquet_are_named_by_number(here):

@@ -185,7 +185,10 @@ def test_two_runs_at_once_count_once(here):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([*COLUMNS[2:], "--by", "name"], "many.csv: column 'name' is not in the table; it has id"),
+        (
+            [*COLUMNS[2:], "--by", "name"],
+            "many.csv: column 'name' is not in the table; it has 'id'",
+        ),
         (["--by", "id", "--x", "t"], "--y: name the columns of observations"),
         ([*COLUMNS, "--by", "id"], "many.csv: by: ['id', 'id'], but columns are needed"),
         ([*COLUMNS, "--nu", 5, "--order", 2], "--nu 5: smoothing splines of --order 2 have deriv"),

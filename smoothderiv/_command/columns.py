@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from smoothderiv._command.tables import RefusalError, Source, check_names
+from smoothderiv._command.source import Source
+from smoothderiv._command.tables import RefusalError
 from smoothderiv._units import derivative_name
-from smoothderiv._validate import RowError
 from smoothderiv.observations import Observations
 
 
@@ -24,17 +24,31 @@ class Columns:
 
     def read(self, source: Source) -> Observations:
         """Return the observations of a table, or refuse by file, line, column and remedy."""
-        arguments = self._long(source) if self.long else self.wide()
-        check_names(source, source.table.column_names)
+        arguments = self.arguments(source)
         try:
             return Observations.from_frame(
                 source.table, x=self.x, relative=self.relative, **arguments
             )
-        except RowError as error:
-            place = source.place(error.row)
-            raise RefusalError(f"{source.name}: {place}, {error.argument} {error.says}") from None
         except ValueError as error:
-            raise RefusalError(f"{source.name}: {error}") from None
+            raise source.refusal(error) from None
+
+    def arguments(self, source: Source, by: Iterable[str] = ()) -> dict[str, Any]:
+        """Return what the columns of a table are, or refuse what was typed or the table lacks."""
+        if not (self.y or self.long):
+            usage(
+                "--y: name the columns of observations, such as --y pos:0 --y vel:1; "
+                f"{source.name} has {source.columns}"
+            )
+        arguments = self._long(source) if self.long else self.wide()
+        y, yerr = arguments["y"], arguments["yerr"]
+        sizes = yerr.values() if isinstance(yerr, dict) else [yerr]
+        numbers = [
+            *([y, "nu"] if self.long else y),
+            *(name for name in sizes if isinstance(name, str)),
+        ]
+        source.check_names([*by, self.x, *numbers])
+        source.check_decimals([self.x, *numbers])
+        return arguments
 
     @property
     def observed(self) -> list[str]:
@@ -54,8 +68,6 @@ class Columns:
 
     def wide(self) -> dict[str, Any]:
         """Return the order of each column observed, and its noise, or refuse what was typed."""
-        if not self.y:
-            usage("--y: name the columns of observations, such as --y pos:0 --y vel:1")
         y: dict[str, int] = {}
         for word in self.y:
             name, colon, order = word.rpartition(":")

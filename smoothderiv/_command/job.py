@@ -15,11 +15,11 @@ from rich.table import Table
 
 from smoothderiv import _demo
 from smoothderiv._command.columns import Columns, unit_words, usage
+from smoothderiv._command.source import Layout, Source
 from smoothderiv._command.tables import (
     STREAM,
     Outputs,
     RefusalError,
-    Source,
     table_writer,
     write_stream,
 )
@@ -144,12 +144,12 @@ class Target:
 
 
 def run_fit(
-    path: str, columns: Columns, question: Question, target: Target, force: bool
+    path: str, layout: Layout, columns: Columns, question: Question, target: Target, force: bool
 ) -> Posterior:
     """Read a table, fit it, write the answer; say what was done."""
     with Outputs(force) as outputs:
         target.check(outputs, path)
-        return _fit(Source.read(path), columns, question, target, outputs)
+        return _fit(Source.read(path, layout), columns, question, target, outputs)
 
 
 def run_demo(folder: Path, force: bool) -> None:
@@ -165,7 +165,8 @@ def run_demo(folder: Path, force: bool) -> None:
         outputs.check(ride)
         target.check(outputs, STREAM)
         outputs.write(ride, lambda file: file.write(_demo.TABLE))
-        post = _fit(Source.of(str(ride), _demo.TABLE, ","), columns, question, target, outputs)
+        source = Source.of(str(ride), _demo.TABLE, Layout())
+        post = _fit(source, columns, question, target, outputs)
     t = _demo.grid()
     errors = (f"{_demo.rmse(post(t, nu), nu):.3g} {u}" for nu, u in enumerate(_demo.UNITS))
     Console(highlight=False).print(

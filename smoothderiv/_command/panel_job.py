@@ -24,18 +24,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import smoothderiv as sd
 from smoothderiv._command.columns import Columns, unit_words, usage
+from smoothderiv._command.source import Layout, Source
 from smoothderiv._command.tables import (
     STREAM,
     Outputs,
     RefusalError,
-    Source,
-    check_names,
     table_writer,
     write_stream,
 )
 from smoothderiv._files import write_whole
 from smoothderiv._units import derivative_unit
-from smoothderiv._validate import RowError
 from smoothderiv.panels._series import Answer, Question
 from smoothderiv.panels.panel import Panel
 
@@ -71,7 +69,13 @@ class Wanted:
 
 
 def run_panel(
-    path: str, by: list[str], columns: Columns, wanted: Wanted, out: str, force: bool
+    path: str,
+    layout: Layout,
+    by: list[str],
+    columns: Columns,
+    wanted: Wanted,
+    out: str,
+    force: bool,
 ) -> None:
     """Read a table, smooth its series, write the answers; say what was done."""
     console = Console(stderr=out == STREAM, highlight=False)
@@ -79,7 +83,7 @@ def run_panel(
         table_writer(out, pa.table({}))
         if out != STREAM:
             outputs.check(Path(out), None if path == STREAM else path)
-        source = Source.read(path)
+        source = Source.read(path, layout)
         panel = _read(source, by, columns)
         parts = Parts.of(out, _fingerprint(source, by, columns, wanted), force)
         try:
@@ -100,17 +104,13 @@ def run_panel(
 
 
 def _read(source: Source, by: list[str], columns: Columns) -> Panel:
-    arguments = columns.wide()
-    check_names(source, source.table.column_names)
+    arguments = columns.arguments(source, by)
     try:
         panel = Panel.of(
             source.with_labels(by).table, by, columns.x, relative=columns.relative, **arguments
         )
-    except RowError as error:
-        place = source.place(error.row)
-        raise RefusalError(f"{source.name}: {place}, {error.argument} {error.says}") from None
     except ValueError as error:
-        raise RefusalError(f"{source.name}: {error}") from None
+        raise source.refusal(error) from None
     if not len(panel):
         raise RefusalError(f"{source.name}: has no rows; give at least one series")
     return panel
@@ -247,7 +247,8 @@ def _units(source: Source, columns: Columns, wanted: Wanted) -> list[str]:
 
 def _fingerprint(source: Source, by: list[str], columns: Columns, wanted: Wanted) -> str:
     """Return what tells one run from another: the bytes read, the options, the version."""
-    typed = (sd.__version__, by, columns, dict(vars(wanted), workers=None))
+    cells = source.delimiter, source.decimal
+    typed = (sd.__version__, cells, by, columns, dict(vars(wanted), workers=None))
     return hashlib.sha256(source.text + repr(typed).encode()).hexdigest()
 
 
