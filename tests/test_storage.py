@@ -1,6 +1,7 @@
 """Saved and loaded posteriors answer bit for bit; foreign and damaged files run nothing."""
 
 import datetime
+import importlib
 import json
 import os
 import pickle
@@ -137,6 +138,17 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         sd.load(bad)
     with pytest.raises(FileNotFoundError):
         sd.load(tmp_path / "none.npz")
+
+
+def test_the_file_of_a_stream_is_told(tmp_path):
+    stream = sd.SmoothingSpline(order=2, q=1.0).stream()
+    stream.update(0.0, 1.0, 0.1)
+    stream.save(tmp_path / "stream.npz")
+    with pytest.raises(ValueError, match="holds a stream, not a posterior; read it by") as caught:
+        sd.load(tmp_path / "stream.npz")
+    module, kind, verb = str(caught.value).rpartition(" ")[2].rsplit(".", 2)
+    load = getattr(getattr(importlib.import_module(module), kind), verb)
+    assert len(load(tmp_path / "stream.npz")) == 1
 
 
 def test_a_bit_that_flips_is_refused_or_changes_nothing(tmp_path):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = "smoothderiv posterior"
 VERSION = 3  # 1 had no weights, 2 no time zone, no record of tuning and no notes
+_STREAM = {"order", "q", "noise", "state", "rows"}  # arrays of Stream.save
 _ROWS = ("x", "y", "yerr", "nu", "relative", "weight")
 _MODELS = {
     "Tuning": "smoothderiv.tuning",
@@ -65,7 +66,7 @@ def load(path: str | os.PathLike[str]) -> Posterior:
     Raises
     ------
     ValueError
-        The file is damaged, of another program, or of a later version.
+        The file is damaged, of another program, or of a later version, or holds a stream.
 
     Examples
     --------
@@ -78,8 +79,14 @@ def load(path: str | os.PathLike[str]) -> Posterior:
     True
     """
     with read_arrays(path, "a posterior") as arrays:
-        head = json.loads(str(arrays["head"]))
-        known = head["format"] == FORMAT and head["version"] <= VERSION
+        stream = arrays.keys() >= _STREAM
+        head = {} if stream else json.loads(str(arrays["head"]))
+        known = stream or (head["format"] == FORMAT and head["version"] <= VERSION)
+    if stream:
+        raise ValueError(
+            f"{path}: holds a stream, not a posterior; read it by "
+            "smoothderiv.statespace.stream.Stream.load"
+        )
     if not known:
         raise ValueError(
             f"{path}: format {head['format']!r}, version {head.get('version')}; this smoothderiv "
