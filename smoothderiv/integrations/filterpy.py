@@ -52,7 +52,7 @@ def to_filterpy(model: SmoothingSpline, data: Observations) -> FilterpyProblem:
     Raises
     ------
     ValueError
-        As :meth:`SmoothingSpline.condition`.
+        As :meth:`.SmoothingSpline.condition`.
 
     Examples
     --------
