@@ -203,3 +203,14 @@ def test_counts_without_a_logarithm_are_refused(n, words):
     t, found = counts(0.02)
     found[3] = np.nan
     assert sd.dynamics.growth_rate(t, found).posterior.data.n_missing == 1
+
+
+def test_panels_of_growth_share_their_times_and_labels_do_not_touch():
+    t, n = counts(0.02)
+    axes = sd.dynamics.growth_rate(t, 2000 * n).plot().axes
+    law = axes[0].lines[-1].get_xdata()
+    assert (law.min(), law.max()) == (t.min(), t.max())
+    axes[0].figure.canvas.draw()
+    boxes = [word.get_window_extent() for word in axes[2].get_xticklabels() if word.get_text()]
+    boxes = sorted((box.x0, box.x1) for box in boxes if box.width)
+    assert all(left[1] + 4 < right[0] for left, right in itertools.pairwise(boxes))

@@ -495,3 +495,62 @@ def test_zoned_times_are_drawn_in_their_zone_and_it_is_named():
         assert ax.get_xlabel() == "time (Europe/Berlin)"
     x, mean = line(axes[0], "mean")
     np.testing.assert_allclose(mean, post(x))
+
+
+def test_rows_that_crowd_the_panel_are_below_the_curves():
+    """Few rows are drawn above them, in black."""
+    x = np.linspace(0, 1, 200)
+    for rows, below in ((x, True), (x[::5], False)):
+        data = sd.observe(rows, np.sin(6 * rows), 0.1)
+        fits = {str(d): sd.RegressionSpline(3, d).condition(data) for d in (3, 5)}
+        for each in (fits, fits["3"]):
+            (ax,) = plot(each, 0)
+            (dots,) = (drawn for drawn in ax.lines if drawn.get_marker() == "o")
+            means = [drawn.get_zorder() for drawn in ax.lines if len(drawn.get_xdata()) == 400]
+            assert (dots.get_zorder() < min(means)) == below
+            (bars,) = (drawn for drawn in ax.collections if isinstance(drawn, LineCollection))
+            assert (bars.get_zorder() < min(means)) == below
+
+
+def test_long_legends_take_two_rows_and_stay_in_the_picture():
+    x = np.linspace(0, 6, 50)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(50)
+    post = sd.smooth(sd.observe(x, np.sin(x) + noise))
+    for nu in ((0, 1, 2), (0,)):
+        axes = plot(post, nu, show=("band", "paths", "peaks", "signs"))
+        figure = axes[0].figure
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        boxes = [text.get_window_extent() for text in legend.get_texts()]
+        assert len({round(box.y0) for box in boxes}) == 2
+        frame = legend.get_window_extent()
+        assert frame.x0 >= -1
+        assert frame.x1 <= figure.bbox.width + 1
+    words = [text.get_text() for text in legend.get_texts()]
+    assert {"95, 50 % pointwise", "maxima, minima, 95 %", "surely rises, falls"} <= set(words)
+    paths = [drawn for drawn in axes[0].lines if drawn.get_lw() == 0.6]
+    assert len(paths) == 12
+    assert paths[0].get_color() != line_of(axes[0], "mean").get_color()
+
+
+def line_of(ax, name):
+    (found,) = (drawn for drawn in ax.lines if drawn.get_label() == name)
+    return found
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_tuned_parameters_are_over_logarithmic_axes(scale):
+    """The line goes through the points that were evaluated; the ticks are few, in any unit."""
+    x = np.linspace(0, 6, 200)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(200)
+    data = sd.observe(scale * x, np.sin(x) + noise, 0.1)
+    (ax,) = plot_tuning(sd.tune(sd.SmoothingSpline(2), data))
+    assert ax.get_xscale() == "log"
+    curve, dots = ax.lines[:2]
+    x, y = curve.get_data()
+    assert len(x) == 200
+    low = np.argmin(dots.get_ydata())
+    assert abs(np.interp(dots.get_xdata()[low], x, y) - dots.get_ydata()[low]) < 0.1
+    ax.figure.canvas.draw()
+    inside = [t for t in ax.get_xticks() if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]
+    assert 2 <= len(inside) <= 6

@@ -118,7 +118,7 @@ def _finish(figure: Figure, axes: Any) -> None:
 def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> Figure:
     """Draw the counts on a logarithmic axis, the rate with its interval, and the rate against n.
 
-    The logistic curve is continued beyond the counts by a third of their range.
+    The logistic curve is drawn over the times of the counts, and its rate up to its capacity.
     """
     from matplotlib import pyplot
 
@@ -139,8 +139,8 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
     marks: dict[str, Any] = {"ms": 5.0, "mec": DATA, "mfc": "none", "mew": 0.8}
     axes[0].plot(data.as_given(data.x), counts, "o", label="data", **marks)
     style: dict[str, Any] = {"color": MODEL, "lw": 1.4, "ls": "--", "zorder": 3}
-    law, ahead = growth.logistic, np.linspace(0.0, 4 / 3 * np.ptp(grid), 400)
-    axes[0].plot(data.as_given(grid[0] + ahead), law.simulate(ahead), **style)
+    law = growth.logistic
+    axes[0].plot(places, law.simulate(grid - grid[0]), **style)
     end = min(law.K or np.inf, 2.0 * float(middle.max()))  # K may be far away, or infinite
     line = scale * (law.r - law.crowding * np.array([0.0, end]))
     axes[2].plot([0.0, end], line, label="logistic", **style)
@@ -152,6 +152,8 @@ def draw_growth(growth: GrowthRate, t_unit: str | None, n_unit: str | None) -> F
     for ax in axes[1:]:
         ax.axhline(0.0, color="0.6", lw=0.8)
         ax.ticklabel_format(axis="y", scilimits=(-4, 5), useMathText=True)
+    axes[2].locator_params(axis="x", nbins=4)
+    axes[2].ticklabel_format(axis="x", scilimits=(-3, 4), useMathText=True)
     _finish(figure, axes)
     return figure
 

@@ -22,12 +22,15 @@ from smoothderiv.plotting.marks import STRIP, draw_peaks, draw_signs
 from smoothderiv.plotting.style import (
     ABOVE_BAND,
     BELOW_BAND,
+    CROWDED,
     CURVE,
     DASHES,
     DATA,
     EXACT,
+    FAINT,
     MARKERS,
     ON_TOP,
+    PATH,
     SEVERAL,
     Array,
     Labels,
@@ -318,7 +321,8 @@ def _draw_more(
     here = post.derivative(curve.nu)
     if "paths" in words:
         paths = here.sample(curve.places, size=PATHS, rng=0)
-        style: Style = {"color": look.colour, "lw": 0.6, "alpha": 0.55, "zorder": BELOW_BAND + 0.5}
+        colour = PATH if look.alone else look.colour
+        style: Style = {"color": colour, "lw": 0.6, "alpha": 0.7, "zorder": BELOW_BAND + 0.5}
         for i, path in enumerate(paths):
             ax.plot(curve.places, path, label="sample paths" if i == 0 else None, **style)
     if "signs" in words and here.highest_order >= 1:
@@ -345,14 +349,17 @@ def _draw_data(ax: Axes, data: Observations, nu: int, post: Posterior) -> list[t
     noisy = here & ~data.exact
     if noisy.any():
         x, y, bars = data.x[noisy], data.y[noisy], np.tile(sd[noisy], (2, 1))
+        crowded = len(x) > CROWDED
         label, style = "data ± 1 std", {"ms": 3.2, "color": DATA, "ecolor": "0.45"}
+        if crowded:
+            style = {"ms": 2.6, "color": FAINT, "ecolor": "0.75"}
         if len(x) > MARKERS:
             x, y, bars = binned(x, y, sd[noisy])
             label, style = "data in bins: mean, 95 %", {"ms": 2.4, "color": DATA, "ecolor": "0.8"}
         style |= {"fmt": "o", "mew": 0, "elinewidth": 1.0}
         drawn = ax.errorbar(data.as_given(x), y, bars, label=label, **style)
-        drawn[0].set_zorder(ON_TOP)
-        drawn[2][0].set_zorder(BELOW_BAND - 0.5 if len(x) < noisy.sum() else ON_TOP - 0.5)
+        drawn[0].set_zorder(BELOW_BAND - 0.4 if crowded and len(x) == noisy.sum() else ON_TOP)
+        drawn[2][0].set_zorder(BELOW_BAND - 0.5 if crowded else ON_TOP - 0.5)
         limits.append((float((y - bars[0]).min()), float((y + bars[1]).max())))
     exact = np.flatnonzero(here & data.exact)
     if len(exact):

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import dates, pyplot
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -23,10 +24,17 @@ Style = dict[str, Any]
 # RISING and FALLING also differ in grey
 CURVE, EXACT, DATA, EVENT = "#0072B2", "#D55E00", "#262626", "#9E0059"
 RISING, FALLING, UNSURE = "#009E73", "#E69F00", "0.93"
+FAINT, PATH = "0.55", "0.3"  # data that would hide the curve, and posterior draws
 SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+CROWDED = 60  # more rows of one order than this are drawn faintly, below the curves
 MARKERS = 1000  # more rows of one order than this are drawn as means over bins
 BINS = 80
+JOINED = {  # entries that share one where a legend is long
+    "surely rises, falls": ("surely rises", "surely falls"),
+    "maxima, minima, 95 %": ("maxima, 95 %", "minima, 95 %"),
+    "hollow: doubtful": ("doubtful maxima", "doubtful minima"),
+}
 BELOW_BAND, ABOVE_BAND, ON_TOP = 1.0, 2.0, 3.0
 
 
@@ -89,7 +97,8 @@ def legend(
     """Put one legend for all panels above those of a new figure, or inside the first one given.
 
     The lines of the means come first, then intervals and bands; lines of which nothing is drawn
-    are left out. In a new figure it has as many columns as fit.
+    are left out. In a new figure it has as many columns as fit; what belongs together shares an
+    entry if there would be more than two rows.
     """
     entries: dict[str, Any] = {str(artist.get_label()): artist for artist in shared}
     for ax in axes:
@@ -107,8 +116,31 @@ def legend(
         axes[0].legend(handles, names, **style)
         return
     style |= {"columnspacing": 1.2, "handlelength": 1.7, "handletextpad": 0.5}
-    columns = _columns(names, axes[0].figure.get_figwidth() - 0.2)
+    width = axes[0].figure.get_figwidth() - 0.2
+    columns = _columns(names, width)
+    if len(names) > 2 * columns:
+        entries = _joined({name: entries[name] for name in names})
+        names, handles = list(entries), list(entries.values())
+        columns = _columns(names, width)
+        style |= {"handler_map": {tuple: HandlerTuple(ndivide=None, pad=0.4)}}
     axes[0].figure.legend(handles, names, loc="outside upper center", ncols=columns, **style)
+
+
+def _joined(entries: dict[str, Any]) -> dict[str, Any]:
+    """Return entries of which those that belong together are one, with all their handles."""
+    levels = [name for name in entries if name.endswith(" % pointwise")]
+    numbers = ", ".join(name.removesuffix(" % pointwise") for name in levels)
+    groups = JOINED | {f"{numbers} % pointwise": tuple(levels)}
+    whole = {part: (name, parts) for name, parts in groups.items() for part in parts}
+    joined: dict[str, Any] = {}
+    for entry, handle in entries.items():
+        name, parts = whole.get(entry, (entry, (entry,)))
+        shared = tuple(entries[part] for part in parts if part in entries)
+        if len(shared) > 1:
+            joined[name] = shared
+        else:
+            joined[entry] = handle
+    return joined
 
 
 def _heights(line: Line2D) -> Array:

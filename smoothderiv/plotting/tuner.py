@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogFormatterMathtext,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from smoothderiv.model import Model, require_model
 from smoothderiv.plotting.style import CURVE, DATA, EXACT, Array, dress
@@ -18,17 +25,19 @@ from smoothderiv.tuning import Tuning
 NATS = 25.0  # how far below the best the panels reach
 CANDIDATES = 12
 PANEL, LETTER = 3.1, 0.07  # inches: the width of a panel, and of a letter of a name
-WIDE = 3.5  # range of a logarithm from which an axis is one of powers of ten
+LINE = 200  # places of the line through the points that were evaluated
+WIDE, NARROW = 1000.0, 4.0  # ranges, as ratios, that have powers of ten and round numbers as ticks
 
 
 def plot_tuning(model: Posterior | Model) -> NDArray[Any]:
     """Plot how the parameters of a model were tuned: how much worse each point tried was.
 
-    One panel for each parameter: every point that was evaluated, in nats above the best. With
-    several parameters only the lower edge matters, as the others were not at their best elsewhere.
-    Values within 2 nats are nearly as good (shaded). A last panel ranks discrete candidates, if
-    there were several; for an adaptive spline it is the only one. The members of an average are
-    ranked by their leave-one-out log density, from which their weights follow.
+    One panel for each parameter: every point that was evaluated, in nats above the best, over a
+    logarithmic axis; the line is interpolated. With several parameters there is none, and only the
+    lower edge matters, as the others were not at their best elsewhere. Values within 2 nats are
+    nearly as good (shaded). A last panel ranks discrete candidates, if there were several; for an
+    adaptive spline it is the only one. The members of an average are ranked by their leave-one-out
+    log density, from which their weights follow.
 
     Parameters
     ----------
@@ -96,29 +105,45 @@ def _new_axes(panels: int, columns: int, names: list[str]) -> NDArray[Any]:
 
 
 def _draw_parameter(ax: Axes, tuning: Tuning, j: int, log_value: Array, worse: Array) -> None:
-    near = np.isfinite(worse) & (worse <= NATS)
-    wide = np.ptp(log_value[near]) > WIDE
-    value = log_value[near] / np.log(10.0) if wide else np.exp(log_value[near])
+    with np.errstate(over="ignore"):
+        every = np.exp(log_value)
+    near = np.isfinite(worse) & (worse <= NATS) & (every > 0) & np.isfinite(every)
+    value = every[near]
+    ax.set_xscale("log")
     ax.axhspan(0, 2, color=CURVE, alpha=0.15, lw=0)
-    order = np.argsort(value)
-    if len(tuning.names) == 1:
-        ax.plot(value[order], worse[near][order], color=CURVE, lw=1.0)
+    distinct, first = np.unique(log_value[near], return_index=True)
+    if len(tuning.names) == 1 and len(distinct) > 1:
+        along = np.linspace(distinct[0], distinct[-1], LINE)
+        through = PchipInterpolator(distinct, worse[near][first])
+        ax.plot(np.exp(along), through(along), color=CURVE, lw=1.0)
     ax.plot(value, worse[near], ls="none", marker="o", ms=3.5, mew=0, color=DATA, alpha=0.7)
     best = tuning.log_values[j]
     if np.isfinite(best):
-        ax.axvline(best / np.log(10.0) if wide else np.exp(best), color=EXACT, lw=1.2)
+        ax.axvline(np.exp(best), color=EXACT, lw=1.2)
         ax.set_title(f"{np.exp(best):.4g}", fontsize="small", color=EXACT)
     else:
         words = next((w for w in tuning.ends if w.startswith(f"{tuning.names[j]}:")), "at an end")
         ax.set_title(words.partition(": ")[2] or words, fontsize="small", color=EXACT)
     ax.set_xlabel(tuning.names[j])
     ax.set_ylim(-0.03 * NATS, max(1.05 * float(worse[near].max(initial=2.0)), 2.5))
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=wide))
-    if wide:
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"$10^{{{v:.0f}}}$"))
-    elif len(value) and np.ptp(value) < 1e-3 * abs(value[0]):  # points too near to be told apart
+    if len(value) and np.ptp(value) < 1e-3 * value[0]:  # points too near to be told apart
         ax.set_xlim(0.9 * value[0], 1.1 * value[0])
+    _label_powers(ax)
     dress(ax)
+
+
+def _label_powers(ax: Axes) -> None:
+    """Label a logarithmic axis by a few powers of ten, or by round numbers if it is short."""
+    low, high = ax.get_xlim()
+    ax.xaxis.set_minor_locator(NullLocator())
+    if high > WIDE * low:
+        ax.xaxis.set_major_locator(LogLocator(numticks=6))
+        ax.xaxis.set_major_formatter(LogFormatterMathtext())
+        return
+    subs = (1.0, 3.0) if high > 30.0 * low else (1.0, 2.0, 5.0)
+    ticks = LogLocator(subs=subs) if high > NARROW * low else MaxNLocator(nbins=4)
+    ax.xaxis.set_major_locator(ticks)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
 
 
 def _draw_candidates(ax: Axes, tuning: Tuning, title: str) -> None:
