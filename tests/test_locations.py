@@ -1,5 +1,7 @@
 """Roots, peaks and steepest places: against known curves, by coverage, and when there is none."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,40 @@ def test_the_words_tell_how_surely_the_largest_value_is_at_an_end():
     inner = sharp().argmax(within=(0.3, 0.98))
     assert inner.at_edge[0] == 0
     assert "end" not in repr(inner)
+
+
+def waves(x=None):
+    """Three waves as high as each other."""
+    t = np.linspace(0, 6 * np.pi, 200)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(200)
+    data = sd.observe(t if x is None else x(t), np.sin(t) + noise, 0.1)
+    return sd.tune(sd.SmoothingSpline(3), data).condition(data)
+
+
+def test_the_words_say_that_the_largest_value_may_be_on_another_peak():
+    post = waves()
+    words = repr(post.argmax())
+    share = float(re.search(r"but on another peak with probability (0\.\d+)$", words)[1])
+    draws = post.sample(np.linspace(0, 6 * np.pi, 600), size=2000, rng=1)
+    wave = np.argmax(draws, axis=1) // 200
+    here = int(post.argmax().x[0] // (2 * np.pi))
+    assert abs(share - np.mean(wave != here)) < 0.05
+    assert "probability" not in repr(post.argmax(within=(0, 5)))
+
+
+def test_the_words_leave_out_a_height_that_was_asked():
+    post = waves()
+    assert "height" not in repr(post.roots(value=0.5))
+    assert "height" not in repr(post.roots())
+    assert "probability 1.000" in repr(post.roots(value=0.5))
+    assert repr(post.roots(nu=1)).count("height") == 6
+
+
+def test_the_words_tell_the_unit_of_a_std_of_datetimes():
+    first = np.datetime64("2026-01-01", "ms")
+    words = repr(waves(lambda t: first + (3.6e6 * t).astype("m8[ms]")).maxima())
+    assert len(re.findall(r"\(std [23]\d\d s, 2026-01-01T", words)) == 3
+    assert "e+" not in words
 
 
 def test_position_std_is_the_delta_methods_where_that_holds():

@@ -64,28 +64,29 @@ class Locations:
     height_lower: Array
     height_upper: Array
     at_edge: Array
+    _known_height: bool = False  # it was asked where the curve has that height
+    _beside: float | None = None  # of ``argmax``: share of paths that are highest on another peak
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __repr__(self) -> str:
-        lines = [
-            f"x = {place_words(x)} (std {s:.2g}, {place_words(lo)} to {place_words(up)}), "
-            f"height {h:.6g} (std {hs:.2g}), "
-            f"probability {p:.3f}{edge_words(edge)}"
-            for x, s, lo, up, h, hs, p, edge in zip(
-                self.x,
-                self.std,
-                self.lower,
-                self.upper,
-                self.height,
-                self.height_std,
-                self.probability,
-                self.at_edge,
-                strict=True,
-            )
-        ]
+        lines = [self._words(k) for k in range(len(self))]
         return "\n".join([f"Locations: {len(self)} found", *(f"  {line}" for line in lines)])
+
+    def _words(self, k: int) -> str:
+        """Return one place in words: no height that was asked, no probability that is 1 anyhow."""
+        timed = self.x.dtype.kind in "MO"
+        std = f"{std_words(self.std[k])} s" if timed else f"{self.std[k]:.2g}"
+        low, high = place_words(self.lower[k]), place_words(self.upper[k])
+        words = [f"x = {place_words(self.x[k])} (std {std}, {low} to {high})"]
+        if not self._known_height:
+            words.append(f"height {self.height[k]:.6g} (std {self.height_std[k]:.2g})")
+        if self._beside is None:
+            words.append(f"probability {self.probability[k]:.3f}")
+        elif self._beside >= 0.005:
+            words.append(f"but on another peak with probability {self._beside:.3f}")
+        return f"{', '.join(words)}{edge_words(self.at_edge[k])}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,8 @@ def find_roots(
         at = first + np.argmin(rising[k] * areas[:, first : last + 1], axis=1)
         path = np.flatnonzero(has[k] & (at > first) & (at < last))
         found.append((centres[k], *_crossings(draws, path, at[path], rising[k])))
-    return _summarise(post, found, size, level, height)
+    table = _summarise(post, found, size, level, height)
+    return dataclasses.replace(table, _known_height=nu == height)
 
 
 def find_argmax(
@@ -150,15 +152,17 @@ def find_argmax(
     if smooth:
         centres, rising = _mean_roots(post, nu + 1, 0.0, low, high)
         peaks = np.concatenate((centres[rising < 0], [low, high]))
+        troughs = centres[rising > 0]
     else:
-        peaks = _fine(post, low, high)
+        peaks, troughs = _fine(post, low, high), np.empty(0)
     best = peaks[[np.argmax(_mean(post, peaks, nu))]]
     reach = _reach(post, nu + 1, best, low, high) if smooth else (high - low) / _GRID
     draws = _draw(post, nu, nu, _grid(best, reach, [0], low, high), size, rng)
     place, height = _vertex(draws.x, draws.event)
     at_edge = np.mean((place <= low) | (place >= high))
     table = _summarise(post, [(float(best[0]), place, height)], size, level, nu)
-    return dataclasses.replace(table, at_edge=np.array([at_edge]))
+    beside = np.mean(np.searchsorted(troughs, place) != np.searchsorted(troughs, best))
+    return dataclasses.replace(table, at_edge=np.array([at_edge]), _beside=float(beside))
 
 
 def _fine(post: Posterior, low: float, high: float) -> Array:
@@ -338,6 +342,11 @@ def place_words(x: Any) -> str:
     if x is None:
         return "NaT"
     return str(x.astype("datetime64[ms]")) if isinstance(x, np.datetime64) else f"{x:.6g}"
+
+
+def std_words(seconds: float) -> str:
+    """Return a standard deviation in seconds without a power of ten."""
+    return f"{seconds:.2g}" if seconds < 100.0 else f"{seconds:.0f}"
 
 
 def edge_words(share: float) -> str:
