@@ -62,13 +62,21 @@ _HOME = {
     "tune": "smoothderiv.tuning",
 }
 
+_HINTS = {
+    "derivative": "differentiate(x, y) estimates derivatives of arrays",
+    "fit": "smooth(data) fits a curve",
+    "predict": "the posterior predicts: smooth(data)(x, nu=1)",
+    "save": "posteriors save themselves: smooth(data).save(path)",
+}
+
 __version__ = "0.1.0"
 __all__ = sorted([*_HOME, "differentiate", "smooth"])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'smoothderiv' has no attribute {name!r}")
+        hint = f"; {_HINTS[name]}" if name in _HINTS else ""
+        raise AttributeError(f"module 'smoothderiv' has no attribute {name!r}{hint}")
     module = import_module(_HOME[name])
     value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
     globals()[name] = value

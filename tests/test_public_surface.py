@@ -178,7 +178,9 @@ def test_the_public_names():
     for name in PUBLIC:
         assert getattr(sd, name).__doc__
     assert not set(PUBLIC) - set(dir(sd))
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match=r"no attribute 'fit'; smooth\(data\) fits a curve"):
+        sd.fit(None)
+    with pytest.raises(AttributeError, match=r"no attribute 'nothing'$"):
         _ = sd.nothing
 
 
