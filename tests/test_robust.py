@@ -1,6 +1,7 @@
 """Robust weights: outliers lose theirs, clean rows keep them, and bands remain right."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -299,3 +300,54 @@ def test_the_tails_of_many_rows_are_told_whatever_their_order():
     assert gain > 1e4
     assert law_of(rng.permutation(z), 1.0) == (law, gain)
     assert_allclose(law.share, 0.05, rtol=0.1)
+
+
+QUICK = {
+    "peak": (lambda t: np.exp(-(t**2) / 2), np.arange(-20.0, 21.0)),
+    "decay": (lambda t: 1 / (1 + t), np.arange(51.0)),
+    "transient": (lambda t: 1 - np.exp(-2 * t), np.arange(51.0)),
+}
+
+
+@pytest.mark.parametrize("noise", [0.03, 1e-3, 1e-4])
+@pytest.mark.parametrize("kind", ["peak", "decay", "transient"])
+def test_what_several_rows_see_is_no_outlier_nor_is_where_a_curve_begins(kind, noise):
+    """Quiet stretches beside quick ones, which one smoothness meets without any noise."""
+    (curve, x), held, error = QUICK[kind], [], []
+    for seed in range(4):
+        y = curve(x) + noise * np.random.default_rng(seed).standard_normal(len(x))
+        for robust in ("auto", False):
+            post = sd.smooth(sd.observe(x, y), robust=robust)
+            lower, upper = post.interval(0.0)
+            held.append(lower <= curve(0.0) <= upper)
+            error.append(np.sqrt(np.mean((post(x) - curve(x)) ** 2)) / noise)
+    assert np.mean(held) > 0.7
+    assert np.median(error) < 0.8, "of the noise: what went through all rows would have 1"
+
+
+EXACT = {
+    "sine": lambda x: np.sin(x / 8),
+    "growth": lambda x: np.exp(x / 10),
+    "cubic": lambda x: x**3,
+    "kink": lambda x: np.maximum(x - 25, 0.0),
+}
+
+
+@pytest.mark.parametrize("curve", EXACT.values(), ids=EXACT.keys())
+def test_rows_without_noise_are_no_outliers(curve):
+    x = np.arange(51.0)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        post = sd.smooth(sd.observe(x, curve(x)))
+    assert not [one for one in seen if issubclass(one.category, sd.NoiseWarning)]
+    assert (post.data.weight == 1.0).all()
+    assert_allclose(post(x), curve(x), atol=1e-5 * np.ptp(curve(x)))
+
+
+def test_a_spike_among_nothing_has_an_answer():
+    y = np.r_[np.zeros(25), 5.0, np.zeros(25)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        post = sd.smooth(sd.observe(np.arange(51.0), y))
+    assert np.isfinite(post.std(np.arange(51.0))).all()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.answers.limits import student_dof
+from smoothderiv.answers.freedom import student_dof
 from smoothderiv.gp import assembly
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import layout_of, require_determined

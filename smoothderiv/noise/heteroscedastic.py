@@ -47,6 +47,7 @@ def varying_weights(
     Davidian and Carroll (1987), doi:10.1080/01621459.1987.10478543.
     """
     log_variance = np.zeros(len(data))
+    plain = float(post.loo().log_density.sum())
     robust = np.ones(len(data)) if given is None else data.weight / given
     believed: tuple[Order, ...] = data.estimated_orders if data.ndim == 1 else ()
     for _ in range(_ROUNDS):
@@ -56,6 +57,8 @@ def varying_weights(
             break
         lighter = data.reweighted(data.weight * np.exp(-log_variance))
         post = fit_quietly(model, lighter)
+    if not float(post.loo().log_density.sum()) > plain:
+        return data.weight
     return data.weight * np.exp(-log_variance)
 
 

@@ -42,7 +42,7 @@ def standardised(post: Posterior, robust: Array | float = 1.0) -> Array:
 
 def _variance(left: LeaveOneOut, post: Posterior, robust: Array | float) -> Array:
     """Return the variances of left-out rows, the noise being what it is without robust weights."""
-    return np.asarray(left.std**2 + (robust - 1.0) * post.data.sd(post.noise) ** 2)
+    return np.maximum(left.std**2 + (robust - 1.0) * post.data.sd(post.noise) ** 2, 0.0)
 
 
 def _tail_gains(post: Posterior) -> dict[Order, float]:
@@ -199,15 +199,20 @@ def _doubt(share: Array, data: Observations) -> float:
 
     A lone row more than 10 standard deviations off is explained as well by a curve that turns there
     as by an outlier; of a feature that several rows see each is predicted by the others. None for
-    rows that are far off side by side, as at a step.
+    rows that are far off side by side, as at a step; and outliers must be better where they are the
+    first or the last row alone, of which the others tell little: there curves turn.
     """
     far, light = share < _FAR, share < _FULL
+    lone = far.copy()
     for order in data.orders if data.ndim == 1 else ():
         rows = np.flatnonzero(data.is_of(order))
         rows = rows[np.lexsort((share[rows], data.x[rows]))]
         if (far[rows][1:] & light[rows][:-1]).any() or (far[rows][:-1] & light[rows][1:]).any():
             return 0.0
-    return _LONE if far.any() else 0.0
+        lone[rows[[0, -1]]] = False
+    if not far.any():
+        return 0.0
+    return _LONE if lone.any() else -_GAIN
 
 
 def _known(z: Array, data: Observations, order: Order) -> Array:

@@ -26,6 +26,7 @@ from smoothderiv.observations import Observations
 from smoothderiv.statespace import _adaptive_loops
 from smoothderiv.statespace.adaptive import AdaptiveSpline
 from smoothderiv.statespace.evidence import log_evidence, polynomial_information
+from smoothderiv.statespace.levels import rough_levels
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.varying import hats
 
@@ -257,6 +258,16 @@ class Objective:
         logs = np.interp(knots, np.asarray(self.model.knots), point[:old])
         model = dataclasses.replace(self.model, knots=knots)
         return dataclasses.replace(self, model=model), np.append(logs, point[old:])
+
+    @cached_property
+    def rough(self) -> dict[Any, float]:
+        """Noise levels as neighbours tell them."""
+        return rough_levels(self.data, self.levels)
+
+    def at_rough_levels(self) -> Objective:
+        """Return the same with its levels held there."""
+        noise = {**(self.model.noise or {}), **self.rough}
+        return Objective(dataclasses.replace(self.model, noise=noise), self.data, ())
 
     def filled(self, variation: float, point: Array) -> AdaptiveSpline:
         """Return the model at a point."""

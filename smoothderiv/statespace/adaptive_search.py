@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from smoothderiv._warn import held
 from smoothderiv.binning import binned
-from smoothderiv.model import UndeterminedError, missing_noise
+from smoothderiv.model import Model, UndeterminedError, missing_noise
 from smoothderiv.newton import newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace.adaptive import AdaptiveSpline
@@ -50,13 +50,12 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
         uniform, spread = tune_spread(model.uniform(), data)
     levels = missing_noise(model.noise, data)
     placed = model if model.knots else dataclasses.replace(model, knots=spaced(data, _FEW))
-    at_end = uniform.tuning is not None and bool(uniform.tuning.ends)
-    inside = bool(uniform.q) and all((uniform.noise or {})[k] > 0 for k in levels) and not at_end
-    if inside and model.variation != 0:
+    if uniform.q and model.variation != 0:
         few = binned(data, ENOUGH)
         base = uniform if few is data else fit_quietly(model.uniform(), few).model
+        assert isinstance(base, SmoothingSpline)
         fits = _fits(Objective(placed, few, levels), base, refine=model.knots is None)
-        if fits[0].variation > 0:
+        if fits and fits[0].variation > 0:
             evidence = [fit.log_evidence for fit in fits]
             fits[0] = dataclasses.replace(fits[0].objective, data=data).polished(fits[0])
             return _average(fits, evidence, functools.partial(_constants, placed, spread))
@@ -65,18 +64,32 @@ def tuned(model: AdaptiveSpline, data: Observations, criterion: str) -> Adaptive
     return dataclasses.replace(flat, tuning=uniform.tuning, _beside=beside)
 
 
-def _fits(objective: Objective, uniform: Any, refine: bool) -> list[Fit]:
-    """Return the fits of all variations in question, the one of most evidence first."""
-    flat, held = objective.flat(uniform), objective.model.variation
+def _fits(objective: Objective, uniform: SmoothingSpline, refine: bool) -> list[Fit]:
+    """Return the fits of all variations in question, the one of most evidence first.
+
+    None where constant q is best at an end of its range, unless that is no noise: one smoothness
+    that has to do for a quiet stretch and a quick one may need none.
+    """
+    start: Model = uniform
+    ends = () if uniform.tuning is None else uniform.tuning.ends
+    quiet = not all((uniform.noise or {})[order] for order in objective.levels)
+    if quiet or (ends and objective.levels):
+        start = fit_quietly(objective.at_rough_levels().model.uniform(), objective.data).model
+    assert isinstance(start, SmoothingSpline)
+    if (ends and start is uniform) or not start.q:
+        return []
+    flat, held = objective.flat(start), objective.model.variation
+    if uniform.tuning is not None:
+        flat = flat._replace(loss=min(flat.loss, uniform.tuning.loss))
     if held is not None:
-        fit = objective.climb(held, flat.point)
+        fit = next(_climbed(objective, (held,), flat.point), None)
         if fit is None:
             raise UndeterminedError(
                 f"variation: at {held:g} q or the noise goes to nothing: give less, or yerr"
             )
         return [fit]
     fits = [flat]
-    if objective.promises(flat, _VARIATIONS):
+    if start is not uniform or objective.promises(flat, _VARIATIONS):
         fits += _climbed(objective, _VARIATIONS, flat.point)
     best, last = max(fit.log_evidence for fit in fits), fits[-1]
     if refine and last.variation == _VARIATIONS[-1] and last.log_evidence > best - _HOPELESS:
@@ -97,13 +110,23 @@ def _wider(objective: Objective, start: Array, last: Fit) -> list[Fit]:
 
 
 def _climbed(objective: Objective, variations: tuple[float, ...], point: Array) -> Iterator[Fit]:
-    """Yield the fits of one variation after another, from a point, as far as the data tell them."""
+    """Yield the fits of one variation after another, from a point, where the data tell them.
+
+    Where noise goes to nothing on the way, rough levels are held at first, until the densities have
+    found what varies.
+    """
+    levels = np.log([objective.rough[order] for order in objective.levels])
     for variation in variations:
         fit = objective.climb(variation, point)
-        if fit is None:
-            return
-        yield fit
-        point = fit.point
+        if fit is None and len(levels):
+            held = objective.at_rough_levels().climb(variation, point[: objective.knots])
+            if held is None:
+                return
+            point = np.append(held.point, levels)
+            fit = objective.climb(variation, point)
+        if fit is not None:
+            yield fit
+            point = fit.point
 
 
 def _constants(model: AdaptiveSpline, spread: Spread) -> tuple[list[AdaptiveSpline], list[float]]:
