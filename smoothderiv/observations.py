@@ -21,6 +21,8 @@ from smoothderiv import _places, _validate
 Order: TypeAlias = int | tuple[int, ...]
 """The order of a derivative: an int for 1-D x, a multi-index for x of several dimensions."""
 
+_LIGHT = 0.2  # of the typical weight: a row counts for little
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Observations:
@@ -211,8 +213,8 @@ class Observations:
         missing = f", {_count(self.n_missing, 'missing row')} left out" if self.n_missing else ""
         for order in self.orders:
             part = self.of(order)
-            light = int((part.weight < 0.5).sum())
-            down = f", {light} of weight below 0.5" if light else ""
+            light = len(part.downweighted)
+            down = f", {light} downweighted" if light else ""
             lines.append(f"  order {order}: {_count(len(part), 'row')}, {_noise_words(part)}{down}")
         return "\n".join([f"Observations: {_count(n, 'row')}{where}{missing}", *lines])
 
@@ -289,6 +291,19 @@ class Observations:
             mine = self.is_of(order) & self.estimated
             np.multiply(sd, noise[order], out=sd, where=mine)
         return sd
+
+    @property
+    def downweighted(self) -> NDArray[np.intp]:
+        """The rows that count for less than a fifth of the typical one of their order. (k,).
+
+        Outliers, or rows of a stretch where the noise is strong; see :func:`smoothderiv.smooth`.
+        """
+        light = np.zeros(len(self), dtype=bool)
+        for order in self.orders if self._given_weight is not None else ():
+            rows = self.is_of(order) & ~self.exact
+            if rows.any():
+                light |= rows & (self.weight < _LIGHT * np.median(self.weight[rows]))
+        return np.flatnonzero(light)
 
     def reweighted(self, weight: ArrayLike) -> Observations:
         """Return the same rows with other weights, positive: (n,)."""

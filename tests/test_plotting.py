@@ -92,6 +92,17 @@ def test_data_stand_in_the_panel_of_their_order_with_their_errors(post):
     assert line(axes[0], "exact") is None
 
 
+def test_rows_that_count_for_little_are_crossed():
+    x = np.linspace(0, 1, 30)
+    data = sd.observe(x, np.sin(6 * x), 0.1)
+    light = data.reweighted(np.where(np.arange(30) == 7, 0.01, 1.0))
+    model = sd.RegressionSpline(3)
+    (ax,) = plot(model.condition(light), 0)
+    np.testing.assert_array_equal(line(ax, "downweighted"), (x[[7]], data.y[[7]]))
+    (ax,) = plot(model.condition(data), 0)
+    assert line(ax, "downweighted") is None
+
+
 def test_all_means_and_data_are_in_sight(post):
     for ax in plot(post, x=np.linspace(-1, 7, 50)):
         low, high = ax.get_ylim()

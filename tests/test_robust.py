@@ -176,7 +176,9 @@ def test_outliers_lose_their_weight_and_only_they():
     post = sd.smooth(data)
     assert post.data.weight[bad].max() < 0.1
     assert np.median(post.data.weight[~bad]) > 0.8
-    assert "of weight below 0.5" in repr(post.data)
+    assert set(np.flatnonzero(bad)) <= set(post.data.downweighted)
+    assert f"{len(post.data.downweighted)} downweighted" in repr(post.data)
+    assert f"{len(post.data.downweighted)} downweighted: row " in post.summary()
 
 
 def test_outliers_among_kinks_are_not_followed():

@@ -67,7 +67,7 @@ post = sd.smooth(sd.observe(x, spoiled), nu=1)
 kept = sd.smooth(sd.observe(x, spoiled), nu=1, robust=False)
 for name, fit in (("reweighted", post), ("as Gaussian noise", kept)):
     print(f"{name:18s} error of the slope {np.sqrt(np.mean((fit(x, 1) - slope) ** 2)):.3f}")
-print(f"rows of weight below a half: {np.sum(post.data.weight < 0.5)} of 150")
+print(f"downweighted: {len(post.data.downweighted)} of 150 rows")
 
 # %%
 # Kinks

@@ -7,14 +7,19 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from smoothderiv._labels import label, model_words
 from smoothderiv.answers.diagnosis import Diagnosis, diagnose
+from smoothderiv.answers.locations import place_words
 
 if TYPE_CHECKING:
     from smoothderiv.model import Model
+    from smoothderiv.observations import Observations
     from smoothderiv.posterior import Posterior
 
 _SHOWN = 4
+_LISTED = 6  # rows
 
 Rows = list[tuple[str, ...]]
 
@@ -93,7 +98,22 @@ def _data(post: Posterior) -> Rows:
         where += data.origin_words()
     missing = f", {data.n_missing} missing left out" if data.n_missing else ""
     exact = f", {int(data.exact.sum())} exact" if data.exact.any() else ""
-    return [(f"{len(data)} rows, {where}{exact}{missing}",)]
+    return [(f"{len(data)} rows, {where}{exact}{missing}",), *_downweighted(data)]
+
+
+def _downweighted(data: Observations) -> Rows:
+    """Return the rows that count for little, the lightest of them if they are many."""
+    rows = data.downweighted
+    if not len(rows):
+        return []
+    lightest = np.sort(rows[np.argsort(data.weight[rows], kind="stable")][:_LISTED])
+    each = [f"row {row}" for row in lightest]
+    if data.ndim == 1:
+        places = map(place_words, data.as_given(data.x[lightest]))
+        each = [f"{row} at x = {place}" for row, place in zip(each, places, strict=True)]
+    each = [f"{row} ({data.weight[k]:.2g})" for row, k in zip(each, lightest, strict=True)]
+    more = f", and {len(rows) - len(each)} more" if len(rows) > len(each) else ""
+    return [(f"{len(rows)} downweighted: {', '.join(each)}{more}",)]
 
 
 def _noise(found: Diagnosis) -> Rows:

@@ -361,6 +361,13 @@ def _draw_data(ax: Axes, data: Observations, nu: int, post: Posterior) -> list[t
         drawn[0].set_zorder(BELOW_BAND - 0.4 if crowded and len(x) == noisy.sum() else ON_TOP)
         drawn[2][0].set_zorder(BELOW_BAND - 0.5 if crowded else ON_TOP - 0.5)
         limits.append((float((y - bars[0]).min()), float((y + bars[1]).max())))
+    light = data.downweighted
+    light = light[here[light]][:MARKERS]
+    if len(light):
+        mark: Style = {"marker": "x", "ms": 6.0, "color": EXACT, "mew": 1.2, "zorder": ON_TOP + 1}
+        places = data.as_given(data.x[light])
+        ax.plot(places, data.y[light], ls="none", label="downweighted", **mark)
+        limits.append((float(data.y[light].min()), float(data.y[light].max())))
     exact = np.flatnonzero(here & data.exact)
     if len(exact):
         shown = exact[:: 1 + len(exact) // MARKERS]
