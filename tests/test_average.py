@@ -352,9 +352,8 @@ def test_members_that_cannot_hold_the_rows_are_passed_over():
         ([0.0, 1.0, 2.0], [0.0, 2.0, 4.0]),
         ([0.0, 1.0], [3.0, 3.0]),
         (np.linspace(0, 1, 30), np.full(30, 2.0)),
-        (np.linspace(0, 1, 51), np.sin(np.linspace(0, 1, 51))),
     ],
-    ids=["three on a line", "two equal", "constant", "sine"],
+    ids=["three on a line", "two equal", "constant"],
 )
 def test_intervals_without_width_are_told_once(x, y):
     with pytest.warns(sd.TuningWarning) as told:

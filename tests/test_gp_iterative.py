@@ -187,3 +187,7 @@ def test_limits_tell_that_the_noise_was_estimated(n, noise, mean):
         sd.observe(x, np.sin(3 * x[:, 0]), noise)
     )
     assert np.isinf(known.dof)
+    slopes = sd.observe(x[:5], 3 * np.cos(3 * x[:5, 0]), nu=(1, 0))
+    levels = {(0, 0): noise, (1, 0): 1.0}
+    both = sd.GaussianProcess(kernel, levels, mean, solver="iterative").condition(data + slopes)
+    assert np.isfinite(both.interval(x[:3], (1, 0))).all()

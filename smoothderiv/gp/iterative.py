@@ -238,6 +238,10 @@ class IterativePosterior(Posterior):
         leverage[layout.rows] += sd[layout.rows] ** 2 * (pulled**2).sum(axis=0)
         return student_dof(self.data, leverage)
 
+    def _dof(self, nu: Orders) -> float:
+        """Those of all orders: what the noise of each level takes part in needs leverages."""
+        return self.dof
+
     def _leverage(self) -> Array:
         asked = "leverage, on which loo(), diagnose(), robust weights and model averages rest"
         raise self._unaffordable(asked, "a solve for each row")
