@@ -215,7 +215,7 @@ def _tell_of_no_noise(members: list[_Member], weights: Array) -> None:
     """Warn, once for all members, of the orders of which some of them leave no noise."""
     share: dict[str, float] = {}
     for member, weight in zip(members, weights.tolist(), strict=True):
-        for words in _ends(member.tuned):
+        for words in () if member.tuned.has_noise else _ends(member.tuned):
             if words.endswith(": no noise"):
                 share[words] = share.get(words, 0.0) + weight
     if share:

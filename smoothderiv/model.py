@@ -85,6 +85,11 @@ class Model(ABC):
         """
         return 0.0
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether the model holds noise of its own, correlated noise, beside that of each row."""
+        return False
+
     def widened(self, factor: float) -> Model:
         """Return the model that smooths over lengths `factor` times as long, all else held.
 

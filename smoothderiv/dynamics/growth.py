@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _MOST = 120  # cells
+_ROUNDING = 64 * np.finfo(float).eps  # of log n, by which it may seem to change
 _CHANCE = 1e-3  # below it, the data do not follow a law
 
 
@@ -256,7 +257,9 @@ def _logistic(post: Posterior) -> Logistic:
         found = MomentEquations(rate @ logs, Z, [1], cov, ("r", "r / K"), known=True).solve()
     except UndeterminedError:
         spread = math.sqrt(V[0, 0] + V[-1, -1] - 2.0 * V[0, -1]) / span
-        return _one_rate(float(logs[-1] - logs[0]) / span, spread, start, post.dof)
+        change = float(logs[-1] - logs[0])
+        same = abs(change) <= _ROUNDING * float(np.abs(logs).max())
+        return _one_rate(0.0 if same else change / span, spread, start, post.dof)
     r, s = found.coefficients
     quantile = student_quantile(0.975, post.dof)  # the covariance is known but for the noise
     std = np.sqrt(np.diag(found.covariance))

@@ -112,7 +112,7 @@ class GaussianProcess(SearchedModel):
                 f"kernel: {self.kernel!r} is noise alone; add the kernel of the curve, such as "
                 "Matern72() + Nuisance(Matern12())"
             )
-        if self.solver == "iterative" and self.kernel.signal is not self.kernel:
+        if self.solver == "iterative" and self.has_noise:
             raise ValueError(f"solver: 'iterative' knows no correlated noise ({self.kernel!r})")
         if self.solver not in SOLVERS:
             raise ValueError(f"solver: {self.solver!r} is unknown; use one of {', '.join(SOLVERS)}")
@@ -135,6 +135,11 @@ class GaussianProcess(SearchedModel):
         free = (f"kernel.{p.name}" for p in self.kernel.parameters(data.ndim) if p.is_free)
         noise = levels_of(self.noise, data.ndim)
         return (*free, *(f"noise[{order}]" for order in missing_noise(noise, data)))
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether a part of the kernel is a :class:`.Nuisance`: see :attr:`.Model.has_noise`."""
+        return self.kernel.signal is not self.kernel
 
     def condition(self, data: Observations) -> Posterior:
         """Return the posterior of f given the data.

@@ -48,7 +48,7 @@ class ProcessPosterior(Posterior):
     @property
     def _has_noise(self) -> bool:
         """Whether the kernel holds correlated noise, which rows of values carry beside f."""
-        return self.model.kernel.signal is not self.model.kernel
+        return self.model.has_noise
 
     @cached_property
     def edf(self) -> float:  # type: ignore[override]
