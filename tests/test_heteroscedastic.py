@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 from contracts import check_units
-from numpy.testing import assert_allclose
-from scipy import special
 
 import smoothderiv as sd
-from smoothderiv.noise import heteroscedastic
 
 X = np.linspace(0, 4, 300)
 LEVELS = {
@@ -24,11 +21,6 @@ def curve(x, nu=0):
 
 def noisy(kind, seed):
     return sd.observe(X, curve(X) + LEVELS[kind] * np.random.default_rng(seed).standard_normal(300))
-
-
-def test_the_moments_of_log_squares():
-    assert_allclose(heteroscedastic._MEAN, special.digamma(0.5) + np.log(2))
-    assert_allclose(heteroscedastic._STD**2, special.polygamma(1, 0.5))
 
 
 @pytest.mark.parametrize("kind", ["ramp", "step"])

@@ -20,8 +20,7 @@ _GAIN = 3.0  # nats by which a varying level must beat a constant one to be beli
 _TELLING = 30  # rows of an order from which on its level may vary
 _ROUNDS = 4
 _OUTLYING = 0.1  # a robust weight below it
-_MEAN = -1.2703628454614782  # of log z^2 for standard normal z: digamma(1/2) + log 2
-_STD = math.pi / math.sqrt(2.0)  # and its standard deviation
+_STD = math.pi / math.sqrt(2.0)  # of log z^2 for standard normal z: its variance is trigamma(1/2)
 
 
 def varying_weights(
@@ -31,12 +30,14 @@ def varying_weights(
 
     For each order of unknown noise the standardised left-out residuals z obey
 
-        log z_i^2 = g(x_i) + e_i,    E e_i = -1.27,    Var e_i = pi^2 / 2,
+        log z_i^2 = g(x_i) + e_i,    Var e_i = pi^2 / 2,
 
     where g is the log variance beside the constant one, fitted by a smoothing spline of order 1
     (its mean is the noise level itself, and is taken out). It is believed where its evidence beats
-    that of a constant by 3 nats. `post` is the fit to begin with; fit and weights are renewed in
-    turn. Orders whose noise is stated, or with fewer than 30 rows, keep their weights.
+    that of a constant by 3 nats, and where rows left out are predicted better with it: residuals
+    are large as well where a curve is too stiff. `post` is the fit to begin with; fit and weights
+    are renewed in turn. Orders whose noise is stated, or with fewer than 30 rows, keep their
+    weights.
 
     `given` are the weights of `data` that are sizes of the noise, by default all. What they hold
     beyond are robust ones: residuals are standardised without them, and outliers (robust weight
@@ -67,7 +68,7 @@ def _add_trend(data: Observations, z: Array, order: Order, log_variance: Array) 
     rows = np.flatnonzero(data.is_of(order) & data.estimated & np.isfinite(z))
     if len(rows) < _TELLING:
         return False
-    logs = observe(data.x[rows], np.log(z[rows] ** 2) - _MEAN, _STD)
+    logs = observe(data.x[rows], np.log(z[rows] ** 2), _STD)
     fit = fit_quietly(SmoothingSpline(1), logs)
     constant = float(np.mean(logs.y))
     flat = SmoothingSpline(1, q=0.0).condition(logs).log_evidence
