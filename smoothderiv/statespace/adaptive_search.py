@@ -118,8 +118,9 @@ def _climbed(objective: Objective, variations: tuple[float, ...], point: Array) 
     levels = np.log([objective.rough[order] for order in objective.levels])
     for variation in variations:
         fit = objective.climb(variation, point)
-        if fit is None and len(levels):
-            held = objective.at_rough_levels().climb(variation, point[: objective.knots])
+        if fit is None:
+            rough = objective.at_rough_levels()
+            held = rough.climb(variation, point[: objective.knots]) if len(levels) else None
             if held is None:
                 return
             point = np.append(held.point, levels)
