@@ -1,10 +1,14 @@
 """Leave out what needs optional packages that are not installed: the rest passes without them.
 
-Tests that run side by side, by xdist, share the cores: linear algebra takes one for each.
+Tests that run side by side, by xdist, share the cores: linear algebra takes one for each. Figures
+that a test or an example leaves open are closed.
 """
 
 import os
+import sys
 from importlib.util import find_spec
+
+import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy is imported
     for library in ("OPENBLAS", "OMP", "MKL"):
@@ -20,3 +24,10 @@ _NEEDS = {
 collect_ignore = [
     path for package, paths in _NEEDS.items() if find_spec(package) is None for path in paths
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

@@ -24,12 +24,6 @@ from smoothderiv.plotting import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    pyplot.close("all")
-
-
 @pytest.fixture(scope="module")
 def post():
     """A curve from values of unknown noise, slopes of known noise, and a pinned curvature."""

@@ -120,7 +120,7 @@ def test_the_long_tail_of_skewed_noise_is_no_outliers():
 @pytest.mark.parametrize("robust", ["auto", True])
 def test_one_row_far_off_is_not_followed(size, yerr, robust):
     """Not even where its noise is stated, and the curve could turn there."""
-    for seed in range(4):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         x = np.sort(rng.uniform(0, 4, 60))
         y = curve(x) + 0.1 * rng.standard_normal(60)
@@ -311,19 +311,18 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize("noise", [0.03, 1e-3, 1e-4])
-@pytest.mark.parametrize("kind", ["peak", "decay", "transient"])
+@pytest.mark.parametrize(("kind", "noise"), [(k, s) for k in QUICK for s in (0.03, 1e-3)])
 def test_what_several_rows_see_is_no_outlier_nor_is_where_a_curve_begins(kind, noise):
     """Quiet stretches beside quick ones, which one smoothness meets without any noise."""
     (curve, x), held, error = QUICK[kind], [], []
-    for seed in range(4):
+    for seed in range(2):
         y = curve(x) + noise * np.random.default_rng(seed).standard_normal(len(x))
         for robust in ("auto", False):
             post = sd.smooth(sd.observe(x, y), robust=robust)
             lower, upper = post.interval(0.0)
             held.append(lower <= curve(0.0) <= upper)
             error.append(np.sqrt(np.mean((post(x) - curve(x)) ** 2)) / noise)
-    assert np.mean(held) > 0.7
+    assert np.sum(held) >= 3
     assert np.median(error) < 0.8, "of the noise: what went through all rows would have 1"
 
 
