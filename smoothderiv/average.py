@@ -206,16 +206,11 @@ class _Member:
     told: tuple[Told, ...]
 
 
-def _ends(model: Model) -> tuple[str, ...]:
-    """Return what a tuned model took at the ends of its range."""
-    return model.tuning.ends if model.tuning is not None else ()
-
-
 def _tell_of_no_noise(members: list[_Member], weights: Array) -> None:
     """Warn, once for all members, of the orders of which some of them leave no noise."""
     share: dict[str, float] = {}
     for member, weight in zip(members, weights.tolist(), strict=True):
-        for words in () if member.tuned.has_noise else _ends(member.tuned):
+        for words in () if member.tuned.has_noise else member.tuned.at_ends:
             if words.endswith(": no noise"):
                 share[words] = share.get(words, 0.0) + weight
     if share:
@@ -246,7 +241,7 @@ def _tune_members(
                 refusals.append(error)
                 continue
         found = several if spread else functools.partial(_alone, tuned)
-        ends = "; ".join(_ends(tuned))
+        ends = "; ".join(tuned.at_ends)
         besides = tuple(one for one in told if not ends or ends not in str(one.message))
         members.append(_Member(index, tuned, found, besides))
     densities = each(lambda member: _log_predictive(member.tuned, data), members, len(data))

@@ -86,6 +86,11 @@ class Model(ABC):
         return 0.0
 
     @property
+    def at_ends(self) -> tuple[str, ...]:
+        """What was taken at the ends of ranges in tuning, in words; nothing if it was not tuned."""
+        return () if self.tuning is None else self.tuning.ends
+
+    @property
     def has_noise(self) -> bool:
         """Whether the model holds noise of its own, correlated noise, beside that of each row."""
         return False

@@ -166,7 +166,7 @@ def _member_ends(members: Iterable[Model]) -> Rows:
     """Return the ends of ranges that members of an average took, of all of a kind in one line."""
     found: dict[str, None] = {}
     for model in members:
-        for words in model.tuning.ends if model.tuning is not None else ():
+        for words in model.at_ends:
             found[f"{words} ({label(model)})"] = None
     return [("at an end", words) for words in found]
 

@@ -71,12 +71,11 @@ def _fits(objective: Objective, uniform: SmoothingSpline, refine: bool) -> list[
     that has to do for a quiet stretch and a quick one may need none.
     """
     start: Model = uniform
-    ends = () if uniform.tuning is None else uniform.tuning.ends
     quiet = not all((uniform.noise or {})[order] for order in objective.levels)
-    if quiet or (ends and objective.levels):
+    if quiet or (uniform.at_ends and objective.levels):
         start = fit_quietly(objective.at_rough_levels().model.uniform(), objective.data).model
     assert isinstance(start, SmoothingSpline)
-    if (ends and start is uniform) or not start.q:
+    if (uniform.at_ends and start is uniform) or not start.q:
         return []
     flat, held = objective.flat(start), objective.model.variation
     if uniform.tuning is not None:
