@@ -21,7 +21,7 @@ from smoothderiv import _places, _validate
 Order: TypeAlias = int | tuple[int, ...]
 """The order of a derivative: an int for 1-D x, a multi-index for x of several dimensions."""
 
-_LIGHT = 0.2  # of the typical weight: a row counts for little
+LIGHT = 0.2  # of the typical weight: a row of less counts for little
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -302,7 +302,7 @@ class Observations:
         for order in self.orders if self._given_weight is not None else ():
             rows = self.is_of(order) & ~self.exact
             if rows.any():
-                light |= rows & (self.weight < _LIGHT * np.median(self.weight[rows]))
+                light |= rows & (self.weight < LIGHT * np.median(self.weight[rows]))
         return np.flatnonzero(light)
 
     def reweighted(self, weight: ArrayLike) -> Observations:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._validate import floats, one_order, said
 from smoothderiv._warn import held, warn
-from smoothderiv.observations import Observations, observe
+from smoothderiv.observations import LIGHT, Observations, observe
 
 if TYPE_CHECKING:
     from smoothderiv.model import Model
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Choice = Literal["auto", True, False]
 
 _NO_NOISE, _NEAR = 1e-5, 0.05  # of the span of rows that are as good as exact
-_LIGHT, _MANY = 0.2, 0.1  # that share of the rows, of less weight than that, is doubtful
+_MANY = 0.1  # that share of the rows, counting for little, is doubtful
 
 
 def smooth(
@@ -210,7 +210,7 @@ def _is_met(post: Posterior) -> bool:
 
 def _many_words(data: Observations, weight: Array) -> tuple[str, ...]:
     """Say where so many rows are taken for outliers that they may be the curve, or the noise."""
-    light = weight < _LIGHT
+    light = weight < LIGHT
     if np.count_nonzero(light) < _MANY * len(weight):
         return ()
     stated = bool((light & ~data.estimated).any())
