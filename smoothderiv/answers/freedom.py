@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,29 +25,25 @@ def student_dof(data: Observations, leverage: Array) -> float:
     """Return the degrees of freedom of Student's distribution from the leverages of all rows."""
     if not data.estimated_orders:
         return math.inf
-    groups = _groups(data, leverage)
-    return satterthwaite(*np.array([(one.parameters, one.left) for one in groups]).T)
+    return satterthwaite(*_degrees(data, _groups(data), leverage))
 
 
-class _Group(NamedTuple):
-    """Rows of one noise level: which, the parameters that they tell, and what is left of them."""
-
-    rows: NDArray[np.bool_]
-    parameters: float
-    left: float
-
-
-def _groups(data: Observations, leverage: Array) -> list[_Group]:
+def _groups(data: Observations) -> list[NDArray[np.bool_]]:
     """Return the rows of each estimated level, and last those of known noise, if there are any."""
-    groups = []
-    for order in data.estimated_orders:
-        rows = data.is_of(order) & data.estimated
-        part = leverage if rows.all() else leverage[rows]
-        groups.append(_Group(rows, float(part.sum()), float((1.0 - part).sum())))
+    groups = [data.is_of(order) & data.estimated for order in data.estimated_orders]
     known = ~data.estimated & ~data.exact
-    if known.any():
-        groups.append(_Group(known, float(leverage[known].sum()), math.inf))
-    return groups
+    return [*groups, known] if known.any() else groups
+
+
+def _degrees(
+    data: Observations, groups: list[NDArray[np.bool_]], leverage: Array
+) -> tuple[Array, Array]:
+    """Return the parameters that each group tells, and what is left of its rows, inf if known."""
+    parts = [leverage if rows.all() else leverage[rows] for rows in groups]
+    parameters = np.array([part.sum() for part in parts])
+    left = np.array([(1.0 - part).sum() for part in parts])
+    left[len(data.estimated_orders) :] = math.inf
+    return parameters, left
 
 
 def dof_of_order(post: Posterior, nu: NDArray[np.int64]) -> float:
@@ -62,18 +58,20 @@ def dof_of_order(post: Posterior, nu: NDArray[np.int64]) -> float:
     :func:`satterthwaite`, with these parts in place of average ones: the harmonic mean over places
     of the data. One level alone, or many degrees of freedom of each, have `dof`.
     """
-    data = post.data
-    groups = _groups(data, post._leverage()) if math.isfinite(post.dof) else []
-    noisy = [one for one in groups if one.left > _MET * one.parameters]
-    left = np.array([one.left for one in noisy])
-    if len(groups) < 2 or left.min(initial=math.inf) > _NORMAL:
+    data, groups = post.data, _groups(post.data)
+    if len(groups) < 2 or not math.isfinite(post.dof):
+        return post.dof
+    parameters, left = _degrees(data, groups, post._leverage())
+    noisy = np.flatnonzero(left > _MET * parameters)
+    left = left[noisy]
+    if left.min(initial=math.inf) > _NORMAL:
         return post.dof
     distinct, sd = np.unique(data.x, axis=0), data.sd(post.noise)
     count = int(np.clip(_PAIRS // len(data), *_PLACES))
     places = distinct[np.unique(np.linspace(0, len(distinct) - 1, count).astype(int))]
     orders = np.broadcast_to(nu, places.shape)
     parts = np.empty((len(noisy), len(places)))
-    for k, (rows, *_) in enumerate(noisy):
+    for k, rows in enumerate(groups[one] for one in noisy):
         cov = post._cov(places, orders, data.x[rows], data.nu[rows])
         parts[k] = ((cov / sd[rows]) ** 2).sum(axis=1)
     parts = parts[:, parts.sum(axis=0) > 0]
