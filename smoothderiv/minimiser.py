@@ -99,7 +99,11 @@ class Optimum:
 
 
 class Minimiser:
-    """Minimise one search: all starts, quasi-Newton from the best, polish, look at the ends."""
+    """Minimise one search: all starts, quasi-Newton from the best, polish, look at the ends.
+
+    By SciPy, which needs no curvature; engines that can tell it have come most of the way by
+    :func:`smoothderiv.newton.newton`, and then little of this is left to do.
+    """
 
     def __init__(self, search: Search) -> None:
         self._search = search

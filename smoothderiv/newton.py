@@ -1,4 +1,4 @@
-"""Newton: descent within bounds by exact gradients, for smoothing splines and processes."""
+"""Newton: descent within bounds by exact gradients, and losses that keep their answers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,37 @@ _DIFFERENCE = 1e-2
 _SAME = 1e-11  # of the loss: what may be rounding
 
 
+class Remembered:
+    """A loss with its answers kept, since searches ask again; `value` is it alone, if quicker."""
+
+    def __init__(self, loss: Loss, value: Callable[[Array], float] | None = None) -> None:
+        self._loss, self._value = loss, value
+        self._losses: dict[bytes, tuple[float, Array]] = {}
+        self._values: dict[bytes, float] = {}
+
+    def value(self, point: Array) -> float:
+        """Return the loss in nats."""
+        key = point.tobytes()
+        if self._value is None or key in self._losses:
+            return self.loss(point)[0]
+        if key not in self._values:
+            self._values[key] = self._value(point)
+        return self._values[key]
+
+    def loss(self, point: Array) -> tuple[float, Array]:
+        """Return the loss in nats and its gradient."""
+        key = point.tobytes()
+        if key not in self._losses:
+            self._losses[key] = self._loss(point)
+        value, slope = self._losses[key]
+        return value, slope.copy()
+
+    @property
+    def places(self) -> Array:
+        """The points at which the gradient was asked for, in order: (s, p)."""
+        return np.array([np.frombuffer(key) for key in self._losses])
+
+
 def newton(
     loss: Loss,
     start: Array,
@@ -33,7 +64,8 @@ def newton(
 
     Of a loss in nats that gives its value and gradient, as a function of logarithms. Ends where the
     gradient is rounding error, a step is settled, or `nats` are all that it promises to gain.
-    Returns the point and the last Hessian, which serves other rows of the same data.
+    Returns the point and the last Hessian, which serves other rows of the same data. (SciPy's take
+    no first Hessian within bounds, hand none on, and do not end by nats.)
     """
     point = np.clip(start, lower, upper)
     value, slope = loss(point)

@@ -34,6 +34,8 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import NDArray
 
+from smoothderiv.answers.bisection import bisected
+
 if TYPE_CHECKING:
     from smoothderiv.moments import Moments
 
@@ -188,11 +190,11 @@ def exit_rate(c: Array) -> Array:
     """
     far = c > _FAR
     x = 0.5 * np.where(far, _FAR, c) ** 2
-    low, high = np.zeros_like(x), np.pi**2 / (8.0 * x) + 1.0
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        inside = scipy.special.hyp1f1(-0.5 * middle, 0.5, x) > 0.0
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+
+    def below(lam: Array) -> NDArray[np.bool_]:
+        return np.asarray(scipy.special.hyp1f1(-0.5 * lam, 0.5, x) > 0.0)
+
+    low, high = bisected(np.zeros_like(x), np.pi**2 / (8.0 * x) + 1.0, below, 40)
     asymptote = c * math.sqrt(2.0 / math.pi) * np.exp(-0.5 * c * c)
     return np.asarray(np.where(far, asymptote, 0.5 * (low + high)))
 
@@ -307,7 +309,10 @@ def _scales(dof: float) -> tuple[Array, Array]:
 
 
 def _root(function, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
-    """Return where a falling function is zero, by false position in the Illinois way."""
+    """Return where a falling function is zero, by false position in the Illinois way.
+
+    SciPy's ``brentq`` would do, but to load ``scipy.optimize`` takes as long as a fit.
+    """
     at_low, at_high = function(low), function(high)
     side = 0
     for _ in range(60):

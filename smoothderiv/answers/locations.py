@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.bisection import bisected
 from smoothderiv.answers.limits import resolve_range
 
 if TYPE_CHECKING:
@@ -179,12 +180,12 @@ def _mean_roots(
     x = _fine(post, low, high)
     y = _mean(post, x, nu) - value
     at = np.flatnonzero((y[:-1] < 0) != (y[1:] < 0))
-    left, right = x[at], x[at + 1]
     rising = np.where(y[at + 1] > y[at], 1, -1)
-    for _ in range(60):  # bisection of all at once, to the last digit
-        middle = 0.5 * (left + right)
-        beyond = ((_mean(post, middle, nu) - value) * rising) >= 0
-        left, right = np.where(beyond, left, middle), np.where(beyond, middle, right)
+
+    def before(middle: Array) -> NDArray[np.bool_]:
+        return np.asarray((_mean(post, middle, nu) - value) * rising < 0)
+
+    left, right = bisected(x[at], x[at + 1], before, 60)  # to the last digit
     return 0.5 * (left + right), rising
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.bisection import bisected
 from smoothderiv.answers.limits import critical_along, resolve_range
 from smoothderiv.answers.locations import as_asked, place_words
 
@@ -87,11 +88,7 @@ def find_regions(
     x = np.unique(np.concatenate((np.linspace(low, high, _GRID), thinned)))
     sign = side(x)
     at = np.flatnonzero(sign[1:] != sign[:-1])
-    left, right = x[at], x[at + 1]
-    for _ in range(50):  # bisection of all changes at once
-        middle = 0.5 * (left + right)
-        same = side(middle) == sign[at]
-        left, right = np.where(same, middle, left), np.where(same, right, middle)
+    left, right = bisected(x[at], x[at + 1], lambda middle: side(middle) == sign[at], 50)
     starts = np.concatenate(([low], right))
     ends = np.concatenate((left, [high]))
     found = sign[np.concatenate(([0], at + 1))]

@@ -18,7 +18,7 @@ from smoothderiv.gp.markov_criteria import MarkovCriterion
 from smoothderiv.gp.stages import NATS, optimum_in_stages
 from smoothderiv.gp.unknowns import Unknowns, neighbours, stretches, thinned
 from smoothderiv.minimiser import Search
-from smoothderiv.newton import newton, promise
+from smoothderiv.newton import Remembered, newton, promise
 from smoothderiv.observations import Observations
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def process_search(
         )
 
     unknowns = Unknowns(model, data)
-    whole = Objective(criterion_of(unknowns, criterion, solver))
+    whole = _objective(unknowns, criterion, solver)
     most = MOST_LEFT_OUT if criterion == "loo" else MOST_BY_MATRIX
     doubtful = solver == "band" and (criterion == "loo" or bool(data.exact.any()))
     if doubtful and model.solver == "auto" and len(data) <= most:
         nearest = unknowns.starts()[:, 0]
         if not all(math.isfinite(whole.value(point)) for point in nearest):
-            solver, whole = "dense", Objective(criterion_of(unknowns, criterion, "dense"))
+            solver, whole = "dense", _objective(unknowns, criterion, "dense")
     found = _searched(unknowns, whole, criterion, solver)
     return Search(
         unknowns.names,
@@ -82,11 +82,11 @@ class _Found:
     settled: float = 0.0
 
 
-def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str) -> _Found:
+def _searched(unknowns: Unknowns, whole: Remembered, criterion: str, solver: str) -> _Found:
     """Search as the number of rows and of unknowns suggests."""
 
-    def objective(unknowns: Unknowns, rough: bool = False) -> Objective:
-        return Objective(criterion_of(unknowns, "evidence", solver, rough))
+    def objective(unknowns: Unknowns, rough: bool = False) -> Remembered:
+        return _objective(unknowns, "evidence", solver, rough)
 
     bounds, few, ends = unknowns.bounds, _FEW[solver], unknowns.ends
     plain = _Found(unknowns.starts(), ends)
@@ -116,7 +116,7 @@ def _searched(unknowns: Unknowns, whole: Objective, criterion: str, solver: str)
     return _Found(best, ends, curvature)
 
 
-def _left_out(unknowns: Unknowns, whole: Objective, solver: str) -> _Found:
+def _left_out(unknowns: Unknowns, whole: Remembered, solver: str) -> _Found:
     """Search what is predicted for rows left out: in a stretch of neighbours first, on a line.
 
     Leaving rows of a thinned sample out says little of leaving out all; neighbours have theirs.
@@ -129,7 +129,7 @@ def _left_out(unknowns: Unknowns, whole: Objective, solver: str) -> _Found:
     sample = unknowns if at_once else Unknowns(unknowns.model, data[neighbours(data, few)])
     if sample.names != unknowns.names or (at_once and solver == "dense"):
         return plain  # of a matrix of few rows much is rounding
-    part = whole if at_once else Objective(criterion_of(sample, "loo", solver))
+    part = whole if at_once else _objective(sample, "loo", solver)
     minima = _basins(part, sample.starts(), *sample.bounds)
     if not minima:
         return plain
@@ -155,34 +155,13 @@ def criterion_of(unknowns: Unknowns, criterion: str, solver: str, rough: bool = 
     return DenseCriterion(unknowns, criterion)
 
 
-class Objective:
-    """A criterion with its answers kept, since searches ask again."""
-
-    def __init__(self, criterion: Criterion) -> None:
-        self._criterion = criterion
-        self._losses: dict[bytes, tuple[float, Array]] = {}
-        self._values: dict[bytes, float] = {}
-
-    def value(self, point: Array) -> float:
-        """Return the criterion in nats."""
-        key = point.tobytes()
-        if key in self._losses:
-            return self._losses[key][0]
-        if key not in self._values:
-            self._values[key] = self._criterion.value(point)
-        return self._values[key]
-
-    def loss(self, point: Array) -> tuple[float, Array]:
-        """Return the criterion in nats and its gradient."""
-        key = point.tobytes()
-        if key not in self._losses:
-            self._losses[key] = self._criterion.loss(point)
-        value, slope = self._losses[key]
-        return value, slope.copy()
+def _objective(unknowns: Unknowns, criterion: str, solver: str, rough: bool = False) -> Remembered:
+    found = criterion_of(unknowns, criterion, solver, rough)
+    return Remembered(found.loss, found.value)
 
 
 def _on_samples(
-    unknowns: Unknowns, objective: Callable[..., Objective], few: int
+    unknowns: Unknowns, objective: Callable[..., Remembered], few: int
 ) -> tuple[list[tuple[Array, Array]], Ends]:
     """Return the optima of thinned rows and of a stretch of neighbours, and the ends near them.
 
@@ -208,8 +187,8 @@ def _on_samples(
 
 def _balanced(
     unknowns: Unknowns,
-    whole: Objective,
-    objective: Callable[..., Objective],
+    whole: Remembered,
+    objective: Callable[..., Remembered],
     minima: list[tuple[Array, Array]],
 ) -> tuple[Array, Array]:
     """Go on from the optima of samples, of which none sees how the parts of a sum share all rows.
@@ -234,7 +213,7 @@ def _worded(ends: Ends, hopeless: NDArray[np.bool_]) -> Ends:
 
 
 def _basins(
-    objective: Objective, starts: Array, lower: Array, upper: Array, every: bool = False
+    objective: Remembered, starts: Array, lower: Array, upper: Array, every: bool = False
 ) -> list[tuple[Array, Array]]:
     """Return the minima that starts better than their neighbours lead to, and the Hessians there.
 
@@ -263,7 +242,7 @@ def _dips(values: Array) -> NDArray[np.intp]:
 
 
 def _hopeless(
-    unknowns: Unknowns, objective: Callable[..., Objective], best: Array
+    unknowns: Unknowns, objective: Callable[..., Remembered], best: Array
 ) -> NDArray[np.bool_]:
     """Tell which ends are far worse than the best, on a few of the rows: (p, 2)."""
     out, bounds = np.zeros((len(best), 2), dtype=bool), unknowns.bounds

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.gp.unknowns import Unknowns
+from smoothderiv.newton import Remembered
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -23,16 +24,6 @@ _STEPS, _TRIALS, _RESTARTS = 200, 10, 5
 _MEMORY = 30  # steps that second derivatives are told from: more than most have numbers
 
 
-class Objective(Protocol):
-    """A criterion with its answers kept."""
-
-    def value(self, point: Array) -> float:
-        """Return the criterion in nats."""
-
-    def loss(self, point: Array) -> tuple[float, Array]:
-        """Return the criterion in nats and its gradient."""
-
-
 @dataclass(frozen=True, eq=False)
 class Staged:
     """An optimum of all rows, and of the few rows of the first stage."""
@@ -43,7 +34,7 @@ class Staged:
 
 
 def optimum_in_stages(
-    unknowns: Unknowns, whole: Objective, objective: Callable[[Unknowns], Objective]
+    unknowns: Unknowns, whole: Remembered, objective: Callable[[Unknowns], Remembered]
 ) -> Staged | None:
     """Return the optimum of all rows, found by way of those of some of the places.
 
@@ -77,7 +68,7 @@ def _places(unknowns: Unknowns, count: int) -> NDArray[np.intp]:
     return np.flatnonzero(place.ravel() % max(-(-len(data) // count), 1) == 0)
 
 
-def _best(unknowns: Unknowns, objective: Objective, near: list[Array]) -> Array:
+def _best(unknowns: Unknowns, objective: Remembered, near: list[Array]) -> Array:
     """Return the best of the optima that points near it, and starts from afar, lead to."""
     starts = list(near)
     if len(unknowns.data) <= _FEW:
@@ -89,7 +80,7 @@ def _best(unknowns: Unknowns, objective: Objective, near: list[Array]) -> Array:
 
 
 def _descended(
-    unknowns: Unknowns, objective: Objective, start: Array, nats: float
+    unknowns: Unknowns, objective: Remembered, start: Array, nats: float
 ) -> tuple[Array, bool]:
     """Minimise by L-BFGS-B until two steps together gain less than `nats`; tell if they did.
 
@@ -105,8 +96,13 @@ def _descended(
     return point, False
 
 
-def _run(unknowns: Unknowns, objective: Objective, start: Array, nats: float) -> tuple[Array, bool]:
-    """Minimise by one run of L-BFGS-B; tell whether two steps together gained less than `nats`."""
+def _run(
+    unknowns: Unknowns, objective: Remembered, start: Array, nats: float
+) -> tuple[Array, bool]:
+    """Minimise by one run of L-BFGS-B; tell whether two steps together gained less than `nats`.
+
+    Of many numbers the first Hessian of :func:`smoothderiv.newton.newton` costs a gradient each.
+    """
     from scipy import optimize
 
     losses, best = [np.inf, np.inf, objective.value(start)], [start]

@@ -113,7 +113,8 @@ def descend(
 ) -> Asking[Minimum]:
     """Find the minimum near `start` by secant steps; the first curvature is asked for if not > 0.
 
-    It ends where the slope is a rounding error or no step moves the place.
+    It ends where the slope is a rounding error or no step moves the place. What
+    :func:`smoothderiv.newton.newton` does for several parameters, but asking place by place.
     """
     place = min(max(start, low), high)
     value, slope = yield place

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smoothderiv.minimiser import Search
 from smoothderiv.model import UndeterminedError, require_one_scale
-from smoothderiv.newton import newton
+from smoothderiv.newton import Loss, Remembered, newton
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import line
 from smoothderiv.statespace.criteria import Criterion
@@ -66,7 +66,7 @@ def _references(criterion: Criterion, search: Search) -> list[int]:
 
 def _search(criterion: Criterion) -> Search:
     lower, upper, rough = _range(criterion)
-    loss = _Remembered(criterion.loss)
+    kept = Remembered(criterion.loss)
     ends = _ends(criterion)
     curvature: Array | None
     if criterion.free_scale and criterion.is_polynomial:
@@ -74,20 +74,22 @@ def _search(criterion: Criterion) -> Search:
         starts, curvature = lower[None], np.eye(len(lower))
         ends = (ends[0], *[("", "")] * (len(lower) - 1))
     elif len(criterion.data) <= _FEW and len(lower) == 1:
-        found, _ = line.answered(line.lowest(float(lower[0]), float(upper[0])), loss.along)
-        starts, curvature = np.array(loss.places), np.array([[found.curvature]])
+        found, _ = line.answered(
+            line.lowest(float(lower[0]), float(upper[0])), _through(kept.loss, lower, 0)
+        )
+        starts, curvature = kept.places, np.array([[found.curvature]])
     elif len(criterion.data) <= _FEW:
-        _, curvature = _lowest(loss, lower, upper, rough)
-        starts = np.array(loss.places)
+        _, curvature = _lowest(kept.loss, lower, upper, rough)
+        starts = kept.places
     else:
-        starts, curvature, ends = _from_thinned(criterion, loss, lower, upper, ends)
+        starts, curvature, ends = _from_thinned(criterion, kept.loss, lower, upper, ends)
     return Search(
         names=criterion.names,
         starts=starts,
         lower=lower,
         upper=upper,
         ends=ends,
-        loss=loss,
+        loss=kept.loss,
         fill=lambda point: _fill(criterion, point, lower, upper),
         curvature=curvature,
     )
@@ -172,7 +174,7 @@ def _fill(criterion: Criterion, point: Array, lower: Array, upper: Array) -> Smo
     return dataclasses.replace(criterion.model, q=q * scale if tuned_q else q, noise=noise or None)
 
 
-def _lowest(loss: Any, lower: Array, upper: Array, rough: Array) -> tuple[Array, Array]:
+def _lowest(loss: Loss, lower: Array, upper: Array, rough: Array) -> tuple[Array, Array]:
     """Return the lowest point of a range and the Hessian there.
 
     The first parameter is scanned at rough values of the others, below and above; then every
@@ -195,13 +197,13 @@ def _lowest(loss: Any, lower: Array, upper: Array, rough: Array) -> tuple[Array,
 
 
 def _along(
-    loss: Any, point: Array, j: int, lower: Array, upper: Array, best: Any
+    loss: Loss, point: Array, j: int, lower: Array, upper: Array, best: Any
 ) -> tuple[Array, Array]:
     """Return the best of the minima that those along parameter j lead to, and the Hessian.
 
     Or the `best` so far, if there is one and it is better.
     """
-    seen = _scan(loss, point, j, lower[j], upper[j])
+    seen = line.answered(line.scan(lower[j], upper[j]), _through(loss, point, j))
     for value, place, curvature in line.dips(seen):
         if best is not None and value > loss(best[0])[0] + line.NEAR:
             continue
@@ -221,8 +223,8 @@ def _along(
     return best[0], best[1]
 
 
-def _scan(loss: Any, point: Array, j: int, low: float, high: float) -> list[line.Seen]:
-    """Evaluate along parameter j, finer wherever a lower minimum may hide."""
+def _through(loss: Loss, point: Array, j: int) -> Callable[[float], tuple[float, float]]:
+    """Return the loss and its slope along parameter j through a point."""
 
     def ask(place: float) -> tuple[float, float]:
         moved = point.copy()
@@ -230,11 +232,11 @@ def _scan(loss: Any, point: Array, j: int, low: float, high: float) -> list[line
         value, slope = loss(moved)
         return value, float(slope[j])
 
-    return line.answered(line.scan(low, high), ask)
+    return ask
 
 
 def _from_thinned(
-    criterion: Criterion, loss: Any, lower: Array, upper: Array, ends: Any
+    criterion: Criterion, loss: Loss, lower: Array, upper: Array, ends: Any
 ) -> tuple[Array, Array | None, Any]:
     """Search thinned data over the whole range, then climb to all rows by Newton steps.
 
@@ -253,7 +255,7 @@ def _from_thinned(
         except ValueError:
             continue
         if sample.names == criterion.names:
-            loss_of_sample = _Remembered(sample.loss)
+            loss_of_sample = Remembered(sample.loss).loss
             found.append(_lowest(loss_of_sample, low, high, rough))
             if len(found) == 1:
                 ends = _near_ends(loss_of_sample, found[0][0], low, high, ends)
@@ -294,7 +296,7 @@ def _sees_more(criterion: Criterion, further: Array) -> bool:
     return bool(np.abs(levels).max(initial=0.0) > 3.0 or further[0] > 3.0)
 
 
-def _near_ends(loss: Any, best: Array, lower: Array, upper: Array, ends: Any) -> Any:
+def _near_ends(loss: Loss, best: Array, lower: Array, upper: Array, ends: Any) -> Any:
     """Blank the words of the ends that are 20 nats worse than the best."""
     least, out = loss(best)[0], []
     for j, words in enumerate(ends):
@@ -305,26 +307,3 @@ def _near_ends(loss: Any, best: Array, lower: Array, upper: Array, ends: Any) ->
             kept.append(word if word and loss(point)[0] < least + 20.0 else "")
         out.append(tuple(kept))
     return tuple(out)
-
-
-class _Remembered:
-    """A loss with its answers kept, since searches ask again, and with the places asked about."""
-
-    def __init__(self, loss: Callable[[Array], tuple[float, Array]]) -> None:
-        self._loss = loss
-        self._kept: dict[bytes, tuple[float, Array]] = {}
-        self.places: list[Array] = []
-
-    def __call__(self, point: Array) -> tuple[float, Array]:
-        point = np.asarray(point, dtype=np.float64)
-        key = point.tobytes()
-        if key not in self._kept:
-            self._kept[key] = self._loss(point)
-            self.places.append(point.copy())
-        value, slope = self._kept[key]
-        return value, slope.copy()
-
-    def along(self, place: float) -> tuple[float, float]:
-        """Return the loss and its slope where there is one parameter."""
-        value, slope = self(np.array([place]))
-        return value, float(slope[0])
