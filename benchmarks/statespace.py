@@ -20,6 +20,7 @@ from numba import njit
 
 import smoothderiv as sd
 from smoothderiv.statespace import _smooth_loops
+from smoothderiv.statespace.backward import errors_of
 from smoothderiv.statespace.states import NO_GAINS, known
 
 
@@ -200,9 +201,9 @@ def passes(n):
         rows.likelihood()
 
         def gradient(diagonal, rows=rows):
-            for name in ("_gains", "_factors"):
+            for name in ("gains", "factors"):
                 rows.__dict__.pop(name, None)
-            rows.errors(diagonal)
+            errors_of(rows, diagonal)
 
         works = (rows.likelihood, lambda g=gradient: g(False), lambda g=gradient: g(True))
         bare, by_q, by_all = together(works)
@@ -216,7 +217,7 @@ def passes(n):
         def both(rows=rows, mean=mean, factor=factor, out=out):
             rows.filter(NO_GAINS, (mean, factor))
             out[0][-1], out[1][-1] = mean[-1], known(factor[-1])
-            _smooth_loops.smooth(mean, factor, order, rows._rows, rows.steps, *out, rows._dims)
+            _smooth_loops.smooth(mean, factor, order, rows.columns(), rows.steps, *out, rows.dims)
 
         if order < 5:
             report(f"filter and smoother with covariances, order {order}", cpu(both), n)

@@ -11,6 +11,7 @@ import smoothderiv as sd
 from conftest import mixed_data, wave
 from smoothderiv.statespace.adaptive_loss import Objective
 from smoothderiv.statespace.adaptive_search import spaced
+from smoothderiv.statespace.backward import errors_of
 
 KNOTS = (0.0, 0.25, 0.5, 1.0)
 DENSITY = (1e2, 1e5, 3e3, 10.0)
@@ -62,7 +63,7 @@ def test_many_digits(order):
         assert_allclose(post.std(ask, k), exact.std(ask, orders), rtol=1e-10)
     assert_allclose(post.log_evidence, exact.log_evidence(), rtol=1e-11)
     pull, precision = exact.errors()
-    found = post.rows.errors()[1]
+    found = errors_of(post.rows)[1]
     assert_allclose(found.pull, pull, rtol=1e-9)
     assert_allclose(found.diagonal, precision, rtol=1e-10)
 

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 
 import smoothderiv as sd
 from smoothderiv.statespace import _bank_loops, _loops
+from smoothderiv.statespace.backward import errors_of
 from smoothderiv.statespace.bank import smooth_bank
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -112,11 +113,11 @@ def test_values_sent_through_the_gains_of_others_say_what_their_own_filter_does(
     x, noise = both[0][0], np.linspace(0.1, 0.3, 80)
     prior = IntegratedWiener(order, 3.0, 6.0)
     every = [MarkovRows.of(prior, x, y - 1e3, noise, np.zeros(80, dtype=int)) for _, y in both]
-    gain, _, inverse, _ = every[0]._gains
+    gain, _, inverse, _ = every[0].gains
     values = np.stack([rows.y for rows in every], axis=1)
     chi, spent = _bank_loops.follow(values, noise**2, every[0].steps.h, gain, inverse)
     for k, rows in enumerate(every):
-        likelihood, errors = rows.errors()
+        likelihood, errors = errors_of(rows)
         assert_allclose(chi[k], likelihood.chi, rtol=1e-9)
         assert_allclose(spent[k], (noise**2 * errors.pull**2).sum(), rtol=1e-9)
         assert_allclose(chi[k] - spent[k], errors.penalty, rtol=1e-8)

@@ -8,6 +8,8 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from smoothderiv import kernels
 from smoothderiv.statespace import markov, nearby
+from smoothderiv.statespace.backward import errors_of
+from smoothderiv.statespace.kept import leverages, marks_of, states_about, states_of
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener, Matern
 from smoothderiv.statespace.states import diagonal
@@ -61,15 +63,15 @@ def test_few_places_are_answered_as_all_are(prior, kind, marked, monkeypatch):
     rng = np.random.default_rng(0)
     asked = np.concatenate((rng.uniform(-0.1, 1.1, 9), x[[0, 1, 17, 250, -2, -1]], [-0.1, 1.1]))
     few, every = (MarkovRows.of(prior, x, y, yerr, nu) for _ in range(2))
-    found, pull, leverage = few.leverages()
-    mean, factor = few.about(asked).at(asked)
+    found, pull, leverage = leverages(few)
+    mean, factor = states_about(few, asked).at(asked)
     monkeypatch.setattr(markov, "_MANY", len(x) + 1)
     monkeypatch.setattr(markov, "_MANY_WIENER", len(x) + 1)
     assert_allclose(every.likelihood(), found, rtol=1e-13)
-    errors = every.errors()[1]
+    errors = errors_of(every)[1]
     assert_allclose(pull, errors.pull, rtol=1e-12, atol=1e-12 * np.abs(pull).max())
     assert_allclose(leverage, np.clip(1 - yerr**2 * errors.diagonal, 0, 1), rtol=1e-11, atol=1e-14)
-    one, two = every.states().at(asked)
+    one, two = states_of(every).at(asked)
     for order in range(d):
         component = np.full(len(asked), order)
         std = np.sqrt(diagonal(two, component))
@@ -81,7 +83,7 @@ def test_few_places_are_answered_as_all_are(prior, kind, marked, monkeypatch):
 def test_few_rows_are_smoothed_for_few_places(marked):
     x, y, yerr, nu = data_of("plain", 2, 5000)
     rows = MarkovRows.of(IntegratedWiener(2, 1e3), x, y, yerr, nu)
-    used = rows.about(np.array([0.5, 0.7])).rows.x
+    used = states_about(rows, np.array([0.5, 0.7])).rows.x
     assert len(used) < 100
     assert used[0] < 0.5 < used[-1]
 
@@ -90,7 +92,7 @@ def test_runs_are_apart_and_hold_the_rows_beside_each_place(marked):
     x, y, yerr, nu = data_of("a gap", 3, 3000)
     rows = MarkovRows.of(IntegratedWiener(3, 1e5), x, y, yerr, nu)
     asked = np.random.default_rng(1).uniform(-0.1, 1.1, 50)
-    first, last = nearby.runs_about(rows, rows._marks, asked).T
+    first, last = nearby.runs_about(rows, marks_of(rows), asked).T
     assert (first[1:] > last[:-1]).all()
     before = np.searchsorted(x, asked, side="right") - 1
     for row in (np.maximum(before, 0), np.minimum(before + 1, len(x) - 1)):

@@ -12,7 +12,9 @@ from scipy.interpolate import CubicHermiteSpline, CubicSpline, make_smoothing_sp
 import smoothderiv as sd
 from smoothderiv.integrations.filterpy import to_filterpy, transition
 from smoothderiv.model import UndeterminedError
+from smoothderiv.statespace.backward import errors_of
 from smoothderiv.statespace.criteria import Criterion
+from smoothderiv.statespace.kept import states_of
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener, Matern
 from smoothderiv.statespace.states import covariances, diagonal
@@ -74,7 +76,7 @@ def test_many_digits(order, kind, span):
     assert_allclose(post.std(places, orders)[~known], std[~known], rtol=rtol)
     assert (post.std(places, orders)[known] <= 1e-16 / span ** orders[known]).all()
     pull, precision = exact.errors()
-    found = post.rows.errors()[1]
+    found = errors_of(post.rows)[1]
     assert_allclose(found.pull, pull, rtol=1e-11)
     assert_allclose(found.diagonal, precision, rtol=1e-12)
     if (yerr > 0).all():
@@ -211,18 +213,18 @@ def test_matern_is_the_dense_process():
         K = matern_cov(prior, x, nu, x, nu)
         cross = matern_cov(prior, ask, np.zeros(6, int), x, nu)
         total = K + np.diag(noise**2)
-        mean, factor = rows.states().at(ask)
+        mean, factor = states_of(rows).at(ask)
         assert_allclose(mean[:, 0] * prior.sigma, cross @ np.linalg.solve(total, y), atol=1e-11)
         var = 1.3**2 - np.einsum("ij,ji->i", cross, np.linalg.solve(total, cross.T))
         got = diagonal(factor, np.zeros(6, int)) * prior.sigma**2
         assert_allclose(got, var, rtol=1e-9, atol=1e-12)
-        found, errors = rows.errors()
+        found, errors = errors_of(rows)
         log_p = found.chi + found.logs
         assert_allclose(log_p, y @ np.linalg.solve(total, y) + np.linalg.slogdet(total)[1])
         assert_allclose(errors.diagonal, np.diag(np.linalg.inv(total)), rtol=1e-10)
-        chain = rows.states().chain(np.sort(ask))
+        chain = states_of(rows).chain(np.sort(ask))
         found = chain.basis @ chain.cov @ np.swapaxes(chain.basis, 1, 2)
-        assert_allclose(found, covariances(rows.states().at(np.sort(ask))[1]), atol=1e-13)
+        assert_allclose(found, covariances(states_of(rows).at(np.sort(ask))[1]), atol=1e-13)
 
 
 @pytest.mark.parametrize("gap", [1e-6, 3.0, 20.0, 300.0])
@@ -233,7 +235,7 @@ def test_matern_across_any_gap(gap):
     x = np.array([0.0, 0.5, 1.0, 1.0 + gap, 1.7 + gap, 1.7 + 2 * gap])
     nu = np.array([0, 1, 3, 0, 2, 1])
     y, noise = rng.normal(size=6), np.array([0.3, 0.2, 0.5, 1e-3, 0.1, 0.2])
-    states = MarkovRows.of(prior, x, y, noise, nu).states()
+    states = states_of(MarkovRows.of(prior, x, y, noise, nu))
     ask = np.array([0.0, 1.0, 1.0 + 0.4 * gap, 1.0 + gap, 1.7 + 1.5 * gap])
     mean, factor = states.at(ask)
     total = matern_cov(prior, x, nu, x, nu) + np.diag(noise**2)
@@ -340,7 +342,7 @@ def test_every_row_is_prior_or_noise(order):
         x, np.sin(6 * x + nu * np.pi / 2) * 6.0**nu + yerr * rng.normal(size=5000), yerr, nu
     )
     rows = sd.SmoothingSpline(order, 1e3).rows(data)
-    likelihood, errors = rows.errors()
+    likelihood, errors = errors_of(rows)
     left = float(yerr**2 @ errors.diagonal)
     assert_allclose(left + errors.excess, 5000 - order, rtol=1e-12)
     assert_allclose(yerr**2 @ errors.pull**2 + errors.penalty, likelihood.chi, rtol=1e-11)

@@ -25,13 +25,15 @@ from smoothderiv.gp.wiener import Wiener
 from smoothderiv.model import Levels, Noise
 from smoothderiv.observations import Observations
 from smoothderiv.statespace._loops import MAX_DIMENSION
+from smoothderiv.statespace.backward import Errors
 from smoothderiv.statespace.chain import covariance, drawn
 from smoothderiv.statespace.evidence import polynomial_information
 from smoothderiv.statespace.fisher import noise_shares
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
+from smoothderiv.statespace.kept import conditioned, in_parts, states_of
+from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import MarkovPrior, Matern
 from smoothderiv.statespace.smoother import SmoothingSpline
-from smoothderiv.statespace.states import States, diagonal, in_parts, joint
+from smoothderiv.statespace.states import States, diagonal, joint
 from smoothderiv.statespace.superposition import Superposition
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
     if isinstance(kernel, Wiener):
         information += polynomial_information(rows)
     fit = MarkovTrend.of(free, rows, dataclasses.replace(data, y=data.y - shift), sd)
-    likelihood, errors = fit.rows.conditioned()
+    likelihood, errors = conditioned(fit.rows)
     errors = fit.cleared(errors)
     evidence = -0.5 * (twice_the_loss(likelihood, fit) - information)
     leverage = np.clip(1.0 - sd**2 * errors.diagonal, 0.0, 1.0)
@@ -140,7 +142,7 @@ class MarkovPosterior(ProcessPosterior):
 
     @cached_property
     def _states(self) -> States:
-        return self._rows.states()
+        return states_of(self._rows)
 
     @cached_property
     def _asked(self) -> Asked:

@@ -17,6 +17,7 @@ from smoothderiv.gp.markov import is_noise, prior_of, twice_the_loss
 from smoothderiv.gp.markov_trend import MarkovTrend, trend_information
 from smoothderiv.gp.unknowns import Unknowns
 from smoothderiv.gp.wiener import Wiener
+from smoothderiv.statespace.backward import errors_of, project
 from smoothderiv.statespace.evidence import polynomial_information
 from smoothderiv.statespace.fisher import Score, matern_score, superposed_score
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
@@ -69,7 +70,7 @@ class MarkovCriterion:
             return math.inf
         if self._criterion == "evidence":
             return self._whole(fit.rows.likelihood(), fit, point)
-        pull, diagonal = fit.cleared(fit.rows.errors()[1])[:2]
+        pull, diagonal = fit.cleared(errors_of(fit.rows)[1])[:2]
         return _left_out(pull, diagonal, self._soft)[0] + self._unknowns.prior(point)[0]
 
     def loss(self, point: Array) -> tuple[float, Array]:
@@ -102,11 +103,11 @@ class MarkovCriterion:
         ``-(P c)_i (P y)_i - (P diag(b) P)_ii``. If all covariances are multiplied, the density
         changes by what is known, which leaves that of the amplitude.
         """
-        pull, diagonal = fit.cleared(fit.rows.errors()[1])[:2]
+        pull, diagonal = fit.cleared(errors_of(fit.rows)[1])[:2]
         loss, c, b, overall = _left_out(pull, diagonal, self._soft)
         if not math.isfinite(loss):
             return math.inf, np.zeros(len(point))
-        back = fit.without(fit.rows.project(c))
+        back = fit.without(project(fit.rows, c))
         by_row = -2.0 * self._sd(np.exp(point)) ** 2 * (back * pull + fit.spread(b))
         slopes = {"amplitude": overall - float(by_row.sum())}
         if any(p.kind == "length" for p in self._unknowns.free):
@@ -179,7 +180,7 @@ def _slots(kernel: Sum, indices: list[int]) -> list[int]:
 
 def _wiener_score(rows: MarkovRows) -> Score:
     """Return what :func:`matern_score` does; there is no length."""
-    found, errors = rows.errors()
+    found, errors = errors_of(rows)
     excess, spent = np.array([[errors.excess, errors.penalty], [0.0, 0.0]]).T
     return Score(found, errors.pull, errors.diagonal, excess, spent)
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from smoothderiv.gp.dense import log_gram
 from smoothderiv.gp.trend import Trend
 from smoothderiv.observations import Observations
+from smoothderiv.statespace.backward import Errors, project, spread
 from smoothderiv.statespace.fisher import Score, matern_stretch
-from smoothderiv.statespace.markov import Errors, MarkovRows
+from smoothderiv.statespace.kept import states_about
+from smoothderiv.statespace.markov import MarkovRows
 
 Array: TypeAlias = NDArray[np.float64]
 Orders: TypeAlias = NDArray[np.int64]
@@ -35,7 +37,7 @@ class Asked:
         last = self._last  # once, as other threads may ask elsewhere
         if last is not None and np.array_equal(last[0], x):
             return last[1]
-        found = self._rows.about(x).at(x)
+        found = states_about(self._rows, x).at(x)
         if len(x) <= _KEPT:
             self._last = x.copy(), found
         return found
@@ -85,7 +87,7 @@ class MarkovTrend:
         design = trend.rows(data.x[:, None], data.nu[:, None])
         basis, triangle = np.linalg.qr(design * weight[:, None])
         basis /= weight[:, None]
-        pulled = np.column_stack([rows.project(column) for column in basis.T])
+        pulled = np.column_stack([project(rows, column) for column in basis.T])
         lower = np.linalg.cholesky(basis.T @ pulled)
         turn = np.linalg.solve(lower, np.eye(p)).T
         columns, pulled = basis @ turn, pulled @ turn
@@ -111,9 +113,9 @@ class MarkovTrend:
     def spread(self, c: Array) -> Array:
         """Return ``diag(P diag(c) P)`` with the trend estimated, for weights c: (n,)."""
         g = self.pulled
-        out = self.rows.spread(c) + np.einsum("ij,jk,ik->i", g, g.T @ (g * c[:, None]), g)
+        out = spread(self.rows, c) + np.einsum("ij,jk,ik->i", g, g.T @ (g * c[:, None]), g)
         for column in g.T:
-            out -= 2.0 * self.rows.project(c * column) * column
+            out -= 2.0 * project(self.rows, c * column) * column
         return np.asarray(out)
 
     def stretch(self, y: Array) -> tuple[Array, Array]:

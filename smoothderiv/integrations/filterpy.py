@@ -70,7 +70,7 @@ def to_filterpy(model: SmoothingSpline, data: Observations) -> FilterpyProblem:
     require_known(model, data)
     rows = model.rows(data)
     d, unit, prior = model.order, rows.prior.units, rows.prior
-    used = len(rows._settled[0][1])
+    used = len(rows.settled[0][1])
     mean, factor = np.empty((len(rows.x), d)), np.empty((len(rows.x), d * (d + 1) // 2))
     rows.filter(NO_GAINS, (mean, factor))
     kf = KalmanFilter(dim_x=d, dim_z=1)

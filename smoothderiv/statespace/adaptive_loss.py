@@ -134,8 +134,8 @@ class Objective:
         rows = self._rows.having(self._rows.prior, variance)
         steps = rows.steps._replace(weight=rows.steps.weight * density[:, None])
         rows = dataclasses.replace(rows, given_steps=steps)
-        gain, innovation, inverse, found = rows._gains
-        back = _adaptive_loops.backward(rows._rows, rows.steps, gain, innovation, inverse)
+        gain, innovation, inverse, found = rows.gains
+        back = _adaptive_loops.backward(rows.columns(), rows.steps, gain, innovation, inverse)
         pull, diagonal, penalty, excess, *rest = back
         by_step = 0.5 * (excess - penalty)
         gradient = np.zeros(len(point))
@@ -155,7 +155,7 @@ class Objective:
         rows, gain, inverse, back = found.passes
         return np.asarray(
             _adaptive_loops.information(
-                rows._rows, rows.steps, gain, inverse, back, *self._steps, self._level,
+                rows.columns(), rows.steps, gain, inverse, back, *self._steps, self._level,
                 self.knots + len(self.levels),
             )
         )  # fmt: skip

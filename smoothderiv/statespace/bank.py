@@ -21,6 +21,7 @@ from smoothderiv.model import Model
 from smoothderiv.newton import SETTLED
 from smoothderiv.observations import Observations
 from smoothderiv.statespace import _bank_loops, _error_loops, _loops
+from smoothderiv.statespace.kept import leverages, states_about
 from smoothderiv.statespace.line import Asking, lowest
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
@@ -132,10 +133,10 @@ class _Series:
         """Condition it and answer for derivatives at places x."""
         prior, orders = IntegratedWiener(self.prior.order, q, self.prior.span), np.asarray(nu)
         rows = self.rows.having(prior)
-        likelihood, _, leverage = rows.leverages()
+        likelihood, _, leverage = leverages(rows)
         scale = likelihood.chi / likelihood.rank if self.free else 1.0  # of all variances alike
         dof = max(float((1.0 - leverage).sum()), 1.0) if self.estimated else math.inf
-        mean, factor = rows.about(x).at(x)
+        mean, factor = states_about(rows, x).at(x)
         unit = prior.units[orders][:, None]
         var = [diagonal(factor, np.full(len(x), order)) for order in orders]
         return Smoothed(mean[:, orders].T * unit, np.sqrt(scale * np.array(var)) * unit, dof)
@@ -241,8 +242,8 @@ class _Bank:
         which, rows = np.array(list(asked)), self.series[0].rows
         weight = np.array([q * self.series[k].rows.steps.weight[0] for k, q in asked.items()])
         common = self._rows, self._h, rows.steps.basis, weight, self.ends, which
-        found = _loops.forward_each(*common, rows.prior.start(), self._gains, rows._dims)
-        beside = _error_loops.errors_each(*common, self._gains, rows._dims)
+        found = _loops.forward_each(*common, rows.prior.start(), self._gains, rows.dims)
+        beside = _error_loops.errors_each(*common, self._gains, rows.dims)
         return {
             k: _Filtered(chi, logs, 0 if free else int(rank), *more)
             for k, (chi, logs, rank, free, _), more in zip(

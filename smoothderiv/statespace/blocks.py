@@ -146,12 +146,12 @@ class _Filter:
     def take(self, rows: MarkovRows) -> tuple[Array, Array, Array]:
         """Filter a block; return mean and factor of each row, and E of the first ones."""
         n, d = len(rows.y), self.prior.dimension
-        settled = rows._settled if self._settled is None else self._settled
+        settled = rows.settled if self._settled is None else self._settled
         mean, factor = np.empty((n, d)), np.empty((n, d * (d + 1) // 2))
         states = (mean, factor)
-        summary = _loops.forward(rows._rows, rows.steps, settled, NO_GAINS, states, rows._dims)
-        rows._checked(summary)
-        self.logs += 2 * rows._unit_logs
+        summary = _loops.forward(rows.columns(), rows.steps, settled, NO_GAINS, states, rows.dims)
+        rows.checked(summary)
+        self.logs += 2 * rows.unit_logs
         diffuse = np.array(settled[0][5])
         self._settled = restart(mean[-1], factor[-1], summary)
         self.summary = summary
@@ -275,7 +275,7 @@ def _smoothed(
     rest = len(x) - 1
     beyond = smoothed[rest:] - mean[rest:]
     _loops.look_back(
-        mean[:rest], factor[:rest], diffuse, rows.steps, rows._rows, beyond, smoothed, spread,
+        mean[:rest], factor[:rest], diffuse, rows.steps, rows.columns(), beyond, smoothed, spread,
         none, 1, np.zeros(d, dtype=np.int64),
     )  # fmt: skip
     return States(rows, mean, factor, diffuse, smoothed, spread, none)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from smoothderiv.model import UnsuitableError, levels_sharing
 from smoothderiv.observations import Observations
+from smoothderiv.statespace.backward import Errors, errors_of, project, sorted_errors, spread
 from smoothderiv.statespace.evidence import Profile, log_evidence, polynomial_information
-from smoothderiv.statespace.markov import Errors, Likelihood, MarkovRows
+from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.states import NO_GAINS, NO_STATES
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Criterion:
         if self.kind == "evidence":
             return self._evidence(q, levels)
         rows, sd = self.rows_at(q, levels), self.sd_at(levels)
-        errors = rows.errors()[1]
+        errors = errors_of(rows)[1]
         terms = self._terms(errors, sd)
         gradient = self._gradient(rows, errors, sd, terms)
         return terms.loss + self._by_prior(levels), gradient
@@ -174,7 +175,7 @@ class Criterion:
         if self.kind == "evidence":
             found = rows.likelihood()
             return self._with_scale(0.0, found.chi, found.rank)[1]
-        return self._terms(rows.errors()[1], self.sd_at(levels)).scale
+        return self._terms(errors_of(rows)[1], self.sd_at(levels)).scale
 
     @cached_property
     def _floor(self) -> float:
@@ -198,7 +199,7 @@ class Criterion:
             return False
         if self.data.exact.any() and rows.filter(NO_GAINS, NO_STATES)[4] > 0:
             return False  # no polynomial meets the exact rows
-        left = self.sd_at(ones) ** 2 * rows.errors(diagonal=False)[1].pull
+        left = self.sd_at(ones) ** 2 * errors_of(rows, diagonal=False)[1].pull
         return all(_size(left, same) <= largest[k] for k, same in alike)
 
     @cached_property
@@ -220,7 +221,7 @@ class Criterion:
         squares = np.array([1.0, *(levels[k] ** 2 for k in self.unknown_levels)])
         variance = variance * squares[which]
         prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
-        found, errors = self._template.having(prior, variance).score()
+        found, errors = sorted_errors(self._template.having(prior, variance))
         loss, scale = self._restricted(found, levels)
         by_row = errors.diagonal - errors.pull**2 / scale
         by_row *= variance
@@ -328,8 +329,8 @@ class Criterion:
     def _gradient(self, rows: MarkovRows, errors: Errors, sd: Array, terms: Terms) -> Array:
         """Return the gradient from one pass for each of the two adjoints."""
         R = sd**2
-        back = rows.project(terms.by_pull)
-        square = rows.spread(terms.by_diagonal)
+        back = project(rows, terms.by_pull)
+        square = spread(rows, terms.by_diagonal)
         by_row = -2.0 * R * (back * errors.pull + square)
         by_q = -float(back @ (self.data.y - R * errors.pull))
         by_q -= float(terms.by_diagonal @ errors.diagonal) - float(R @ square)
@@ -341,7 +342,7 @@ def _may_be_polynomial(rows: MarkovRows, largest: dict[Any, float]) -> bool:
 
     The best polynomial for them leaves less of them than that of all rows.
     """
-    first = slice(len(rows._settled[0][1]) + _FIRST)
+    first = slice(len(rows.settled[0][1]) + _FIRST)
     y, variance, nu = rows.y[first], rows.variance[first], rows.nu[first]
     part = MarkovRows(rows.prior, rows.x[first], y, variance, nu, slice(None))
     random = variance > 0

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from smoothderiv.statespace import _error_loops, _loops
-from smoothderiv.statespace.markov import NO_MARKS, Likelihood, MarkovRows
+from smoothderiv.statespace.backward import NO_MARKS, nothing_later
+from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.states import NO_STATES
 
@@ -41,16 +42,16 @@ class Profile:
         self._weight = rows.steps.weight / rows.prior.diffusion
         n, d = len(rows.y), rows.prior.dimension
         self._gains = np.empty((n, d)), np.empty(n), np.empty(n)
-        self._logs, self._dims = 2 * rows._unit_logs, rows._dims
+        self._logs, self._dims = 2 * rows.unit_logs, rows.dims
 
     def __call__(self, q: float) -> tuple[Likelihood, float, float]:
         """Return the likelihood, and `penalty` and `excess` of :class:`.Errors`."""
-        steps, rows = self._rows.steps._replace(weight=q * self._weight), self._rows._rows
+        steps, rows = self._rows.steps._replace(weight=q * self._weight), self._rows.columns()
         settled = _loops.settle(rows, steps, self._start)
         found = _loops.forward(rows, steps, settled, self._gains, NO_STATES, self._dims)
         if found[4] > 0:
-            self._rows._checked(found)
+            self._rows.checked(found)
         chi, logs, rank = found[:3].tolist()
-        later = self._rows._nothing_later
+        later = nothing_later(self._rows.prior.dimension)
         found = _error_loops.errors(rows, steps, *self._gains, _NOTHING, later, self._dims)
         return Likelihood(chi, logs + self._logs, int(rank)), *found

@@ -56,7 +56,7 @@ def matern_score(rows: MarkovRows) -> Score:
     found, gains, states = _filtered(rows)
     drift, density = prior.drift()
     pull, diagonal, total, size, stretch, pulled, r, N = _error_loops.errors_and_stretch(
-        rows._rows, rows.steps, *gains, *states, drift, density, rows._dims
+        rows.columns(), rows.steps, *gains, *states, drift, density, rows.dims
     )
     start = prior.stationary()
     total += float((start * N.reshape(d, d)).sum())
@@ -66,7 +66,9 @@ def matern_score(rows: MarkovRows) -> Score:
         stretch += float(rows.nu @ (1.0 - rows.variance * diagonal))
         pulled -= float(rows.nu @ (pull * (rows.y - rows.variance * pull)))
     excess, spent = np.array([total, -stretch]), np.array([size, pulled])
-    return Score(found, rows._given(pull / unit), rows._given(diagonal / unit**2), excess, spent)
+    return Score(
+        found, rows.as_given(pull / unit), rows.as_given(diagonal / unit**2), excess, spent
+    )
 
 
 def _filtered(
@@ -75,7 +77,7 @@ def _filtered(
     """Filter; return the likelihood, the gains and the states."""
     n, d = len(rows.y), rows.prior.dimension
     gains, states = (np.empty((n, d)), np.empty(n), np.empty(n)), room(n, d)
-    return rows._checked(rows.filter(gains, states)), gains, states
+    return rows.checked(rows.filter(gains, states)), gains, states
 
 
 def superposed_score(rows: MarkovRows) -> Score:
@@ -92,14 +94,14 @@ def superposed_score(rows: MarkovRows) -> Score:
     out = pull, diagonal, excess, spent, np.zeros(d), np.zeros((d, d))
     for h, (transition, root), span in _backwards(rows, prior):
         _superposition_loops.score(
-            rows._rows, h, transition, root, gains, states, prior.turn, prior.back, numbers, drift,
-            start, span, out,
+            rows.columns(), h, transition, root, gains, states, prior.turn, prior.back, numbers,
+            drift, start, span, out,
         )  # fmt: skip
-    unit, given = rows._row_units, np.argsort(prior.ranking)
+    unit, given = rows.row_units, np.argsort(prior.ranking)
     return Score(
         found,
-        rows._given(pull / unit),
-        rows._given(diagonal / unit**2),
+        rows.as_given(pull / unit),
+        rows.as_given(diagonal / unit**2),
         excess[given].ravel(),
         spent[given].ravel(),
     )
@@ -115,9 +117,9 @@ def noise_shares(rows: MarkovRows) -> Array:
     found = out, np.zeros((d, d))
     for h, (transition, _), span in _backwards(rows, prior):
         _superposition_loops.noise_shares(
-            rows._rows, h, transition, gains, states, prior.turn, prior.back, noise, span, found
+            rows.columns(), h, transition, gains, states, prior.turn, prior.back, noise, span, found
         )  # fmt: skip
-    return rows._given(out)
+    return rows.as_given(out)
 
 
 def _backwards(
@@ -145,4 +147,4 @@ def matern_stretch(rows: MarkovRows, y: Array) -> tuple[Array, Array]:
     )
     by_pull = (dpull + nu[:, None] * pull) / unit[:, None]
     by_diagonal = (ddiagonal + 2.0 * nu * diagonal) / unit**2
-    return rows._given(by_pull), rows._given(by_diagonal)
+    return rows.as_given(by_pull), rows.as_given(by_diagonal)

@@ -1,7 +1,7 @@
-"""MarkovRows: rows under a Markov prior, sorted, and the passes over them in O(n).
+"""MarkovRows: rows under a Markov prior, sorted, and the filter that says their likelihood in O(n).
 
-What both the smoothing spline and the Matern process need, in units of the data: likelihood,
-smoothing errors, smoothed states, and the states and their covariances at other places.
+Passes back over them are in :mod:`~smoothderiv.statespace.backward`, and the states that these
+leave in :mod:`~smoothderiv.statespace.kept`.
 """
 
 from __future__ import annotations
@@ -10,35 +10,26 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.model import ContradictionError
-from smoothderiv.statespace import _error_loops, _loops, _score_loops, _smooth_loops, nearby
+from smoothderiv.statespace import _loops
 from smoothderiv.statespace.priors import MarkovPrior, Steps
-from smoothderiv.statespace.states import (
-    NO_GAINS,
-    NO_STATES,
-    States,
-    known,
-    pack,
-    rolled,
-    room,
-    slices,
-)
+from smoothderiv.statespace.states import NO_GAINS, NO_STATES, States, rolled, slices
+
+if TYPE_CHECKING:
+    from smoothderiv.statespace.nearby import Marks
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 _EVEN = 1e6  # ratio of noise variances, each of which costs rounding errors by its square root
-NO_MARKS = (np.empty((0, 0)), np.empty((0, 0, 0)))
 _UNROLLED = 4  # state dimensions up to which loops are compiled for their dimension
-_UNROLLED_BACK = 6  # and those of what the gradient needs
 _MANY, _MANY_WIENER = 50_000, 200_000  # rows of which not all states are kept until asked for
 _LONG = 2_000_000  # and of which they never are all kept
-_FEW = 8  # rows for each place of which not all states are found
 _AT_ONCE = 65_536  # rows whose steps are made at a time, where they are not dense
 _ALL = slice(None)
 
@@ -51,30 +42,17 @@ class Likelihood(NamedTuple):
     rank: int
 
 
-class Errors(NamedTuple):
-    """What a backward pass says, in the order of the rows given.
-
-    ``pull = P y`` and ``diagonal = diag P``, so that residuals are ``sd**2 * pull`` and leverages
-    ``1 - sd**2 * diagonal``; `penalty` is ``w' Q^-1 w`` summed over the smoothed noises w of all
-    steps, and `excess` the effective number of parameters beyond the diffuse ones.
-    """
-
-    pull: Array
-    diagonal: Array
-    penalty: float
-    excess: float
-
-
-@dataclass
-class _Kept:
+@dataclass(eq=False)
+class Kept:
     """What passes over rows leave for later questions, None until then.
 
-    The filtered states of all rows, or marks of many rows; the places asked about last, and the
-    states about them.
+    The filtered states of all rows, or marks of many rows; the states of all rows; the places asked
+    about last, and the states about them. See :mod:`smoothderiv.statespace.kept`.
     """
 
     filtered: tuple[Array, Array] | None = None
-    marks: nearby.Marks | None = None
+    marks: Marks | None = None
+    states: States | None = None
     asked: tuple[Array, States] | None = None
 
 
@@ -95,6 +73,8 @@ class MarkovRows:
         Where each sorted row stood; a slice if rows were given in order.
     given_steps : Steps or None
         The step before each row where it is known already; None: as `x` and the prior say.
+    kept : Kept
+        What passes over them have left.
     """
 
     prior: MarkovPrior
@@ -104,7 +84,7 @@ class MarkovRows:
     nu: Orders
     sorting: NDArray[np.intp] | slice
     given_steps: Steps | None = field(default=None, repr=False)
-    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False)
+    kept: Kept = field(default_factory=Kept, init=False, repr=False)
 
     @classmethod
     def of(
@@ -144,7 +124,7 @@ class MarkovRows:
 
     def variances(self, sd: Array) -> Array:
         """Return the variances of the sorted rows, in units of the state, from (n,) as given."""
-        out = np.asarray(sd[self.sorting] / self._row_units)
+        out = np.asarray(sd[self.sorting] / self.row_units)
         out *= out
         return out
 
@@ -152,6 +132,44 @@ class MarkovRows:
         """Return the same rows of other observations: (n,)."""
         y = y[self.sorting] / self.prior.units[self.nu]
         return dataclasses.replace(self, y=y, given_steps=self.steps)
+
+    def part(self, rows: NDArray[np.intp]) -> MarkovRows:
+        """Return some of the rows, ascending, with the steps before them."""
+        y, variance, nu = self.columns(rows)
+        steps = self.steps_of(rows)
+        return MarkovRows(self.prior, self.x[rows], y, variance, nu, slice(None), steps)
+
+    def columns(self, part: Any = _ALL) -> tuple[Array, Array, Orders]:
+        """Return what loops see of the rows, or of some: observations, variances, components."""
+        return self.y[part], self.variance[part], self.nu[part]
+
+    def as_given(self, values: Array) -> Array:
+        """Put values of sorted rows back in the order given."""
+        if isinstance(self.sorting, slice):
+            return values
+        out = np.empty_like(values)
+        out[self.sorting] = values
+        return out
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether sorted rows in units of the state are the rows as they were given."""
+        ordered = isinstance(self.sorting, slice)
+        return ordered and not self.nu.any() and self.prior.units[0] == 1.0
+
+    @property
+    def row_units(self) -> Any:
+        """The unit of what each sorted row observes: (n,), or one."""
+        return self.prior.units[self.nu] if self.nu.any() else self.prior.units[0]
+
+    @property
+    def unit_logs(self) -> float:
+        """The sum of the logarithms of the units of the rows."""
+        if not self.nu.any():
+            return len(self.nu) * math.log(self.prior.units[0])
+        return float(
+            np.log(self.prior.units) @ np.bincount(self.nu, minlength=self.prior.dimension)
+        )
 
     @cached_property
     def steps(self) -> Steps:
@@ -171,187 +189,7 @@ class MarkovRows:
                 weight[part] = made.weight
         return out
 
-    @cached_property
-    def _rows(self) -> tuple[Array, Array, Orders]:
-        return self.y, self.variance, self.nu
-
-    @cached_property
-    def _settled(self) -> Any:
-        return _loops.settle(self._rows, self.steps, self.prior.start())
-
-    @property
-    def diffuse(self) -> Array:
-        """What the first rows leave infinite, by coordinate: (m, d)."""
-        if not self.prior.diffuse:
-            return np.empty((0, self.prior.dimension))
-        return np.array(self._settled[0][5])
-
-    @cached_property
-    def is_dense(self) -> bool:
-        """Whether steps are matrices."""
-        return self.prior.steps(np.zeros(1), self.x[:1]).transition is not None
-
-    @cached_property
-    def is_quick(self) -> bool:
-        """Whether full covariances of smoothed states are accurate, and their loops unrolled."""
-        unrolled = isinstance(self._dims, tuple) and self.prior.is_uniform
-        return unrolled and not self.is_dense and self._is_even
-
-    @property
-    def _dims(self) -> Any:
-        """What tells the loops their dimension: a tuple if they are compiled for it, unrolled."""
-        d = self.prior.dimension
-        return (0,) * d if d <= _UNROLLED else rolled(d)
-
-    @property
-    def _is_even(self) -> bool:
-        """Whether the noise of each order is even enough for full covariances to keep digits."""
-        if not self.nu.any():
-            return bool(self.variance.max() <= _EVEN * self.variance.min())
-        parts = [self.variance[self.nu == k] for k in range(self.prior.dimension)]
-        return all(part.max() <= _EVEN * part.min() for part in parts if len(part))
-
-    @property
-    def free(self) -> int:
-        """How many diffuse state components the rows leave undetermined."""
-        return int(self._settled[2][3])
-
-    @property
-    def _unit_logs(self) -> float:
-        if not self.nu.any():
-            return len(self.nu) * math.log(self.prior.units[0])
-        return float(
-            np.log(self.prior.units) @ np.bincount(self.nu, minlength=self.prior.dimension)
-        )
-
-    def likelihood(self) -> Likelihood:
-        """Filter; return the (diffuse) likelihood of y in its own units."""
-        return self._checked(self.filter(NO_GAINS, NO_STATES))
-
-    def filter(self, gains: Any, states: Any, part: slice = _ALL, settled: Any = None) -> Array:
-        """Filter; fill gains and states that have room, and return what ``_loops.forward`` does.
-
-        A part of the rows goes on from what was settled before it.
-        """
-        data, steps = self._columns(part), self.steps.of(part)
-        settled = settled or self._settled
-        return np.asarray(_loops.forward(data, steps, settled, gains, states, self._dims))
-
-    def _checked(self, found: Array) -> Likelihood:
-        """Refuse contradictory exact rows."""
-        if found[4] > 0:
-            row = int(found[4]) - 1
-            given = row if isinstance(self.sorting, slice) else int(self.sorting[row])
-            raise ContradictionError(
-                f"yerr: row {given} at x = {self.x[row]:g} is exact (yerr=0), but "
-                "contradicts other exact rows; correct one of them or give it a positive yerr"
-            )
-        return Likelihood(float(found[0]), float(found[1]) + 2 * self._unit_logs, int(found[2]))
-
-    @cached_property
-    def _gains(self) -> tuple[Array, Array, Array, Likelihood]:
-        n, d = len(self.y), self.prior.dimension
-        gains = (np.empty((n, d)), np.empty(n), np.empty(n))
-        return *gains, self._checked(self.filter(gains, NO_STATES))
-
-    def errors(self, diagonal: bool = True) -> tuple[Likelihood, Errors]:
-        """Filter and smooth backwards; return the likelihood and the smoothing errors.
-
-        Without `diagonal` that of P is rough, which is quicker.
-        """
-        if diagonal and self.steps.transition is None:
-            found, errors = self.score()
-        else:
-            found, errors = self._gains[3], self._errors()
-        return found, self._as_given(errors)
-
-    def _as_given(self, errors: Errors) -> Errors:
-        """Turn what sorted rows say in units of the state into what was asked."""
-        if self._plain:
-            return errors
-        pull, unit = errors.pull / self._row_units, self._row_units**2
-        return errors._replace(pull=self._given(pull), diagonal=self._given(errors.diagonal / unit))
-
-    @property
-    def _row_units(self) -> Any:
-        """The unit of what each sorted row observes: (n,), or one."""
-        return self.prior.units[self.nu] if self.nu.any() else self.prior.units[0]
-
-    def conditioned(self) -> tuple[Likelihood, Errors]:
-        """Do what `errors` does, once, and keep what `about` asks for."""
-        found, errors = self._marked()
-        return found, self._as_given(errors)
-
-    def leverages(self) -> tuple[Likelihood, Array, Array]:
-        """Do so, and return the likelihood, P y, and ``1 - sd**2 * diag P``, in the order given."""
-        found, (pull, left, _, _) = self._marked()
-        for part in slices(len(left), _AT_ONCE):
-            own = left[part]
-            own *= self.variance[part]
-            np.clip(np.subtract(1.0, own, out=own), 0.0, 1.0, out=own)
-        pull = pull if self._plain else pull / self._row_units
-        return found, self._given(pull), self._given(left)
-
-    def _errors(self) -> Errors:
-        out = np.empty(len(self.y)), np.empty(len(self.y)), *NO_MARKS
-        found = _error_loops.errors(
-            self._rows, self.steps, *self._gains[:3], out, self._nothing_later, self._dims
-        )
-        return Errors(*out[:2], *found)
-
-    @property
-    def _nothing_later(self) -> Array:
-        """What no rows say of a state: r and N."""
-        d = self.prior.dimension
-        return np.zeros(d + d * d)
-
-    def score(self) -> tuple[Likelihood, Errors]:
-        """Do what `errors` does, of a Wiener process, for sorted rows in units of the state."""
-        found, *filtered = self._factors
-        return found, self._score(filtered, (np.empty_like(self.y), np.empty_like(self.y)))
-
-    def _score(self, filtered: Any, out: tuple[Array, Array], marks: Any = NO_MARKS) -> Errors:
-        """Go back over what a filter found, (packed factor, innovation, inverse)."""
-        d = self.prior.dimension
-        state = np.zeros(d * d + d + 2)
-        for span, before, dims in reversed(self._spans):
-            _score_loops.score(
-                self._rows, self.steps, before, tuple(filtered), (*out, *marks), state, span, dims
-            )
-        return Errors(*out, float(state[-2]), float(state[-1]))
-
-    def _marked(self) -> tuple[Likelihood, Errors]:
-        """Do what `errors` does, for sorted rows in units of the state, in little memory.
-
-        Of few rows all filtered states are kept; of many, those of marked rows and what later rows
-        say of them.
-        """
-        n, d, many = len(self.y), self.prior.dimension, self.has_many
-        k = n // _loops.APART if many else 0
-        states, later = room(k if many else n, d), (np.empty((k, d)), np.empty((k, d, d)))
-        if self.is_dense:
-            summary, out = nearby.mark_dense(self, states, later)
-            found, errors = self._checked(summary), Errors(*out)
-        else:
-            found, errors = self._mark_wiener(states, later)
-        if many:
-            self._kept.marks = nearby.Marks(*states, *later)
-        else:
-            self._kept.filtered = states
-        return found, errors
-
-    def _mark_wiener(self, states: Any, later: Any) -> tuple[Likelihood, Errors]:
-        n, (mean, marked) = len(self.y), states
-        e, inverse, factor = np.empty(n), np.empty(n), marked
-        if self.has_many:
-            factor = np.empty((n, marked.shape[1]))
-        found = self._checked(self.filter((NO_STATES[0], e, inverse), (mean, factor)))
-        errors = self._score((factor, e, inverse), (e, inverse), later)  # written over them
-        if self.has_many:
-            marked[:] = factor[_loops.APART - 1 :: _loops.APART]
-        return found, errors
-
-    def _steps_of(self, part: Any) -> Steps:
+    def steps_of(self, part: Any) -> Steps:
         """Return the steps before some rows, in order."""
         known = self.given_steps is not None or "steps" in self.__dict__
         if known or not self.is_dense:
@@ -373,8 +211,30 @@ class MarkovRows:
         h[:1] = x[:1] - self.x[max(part.start - 1, 0)]
         return h
 
-    def _columns(self, part: Any) -> tuple[Array, Array, Orders]:
-        return self.y[part], self.variance[part], self.nu[part]
+    @cached_property
+    def is_dense(self) -> bool:
+        """Whether steps are matrices."""
+        return self.prior.steps(np.zeros(1), self.x[:1]).transition is not None
+
+    @cached_property
+    def is_quick(self) -> bool:
+        """Whether full covariances of smoothed states are accurate, and their loops unrolled."""
+        unrolled = isinstance(self.dims, tuple) and self.prior.is_uniform
+        return unrolled and not self.is_dense and self._is_even
+
+    @property
+    def dims(self) -> Any:
+        """What tells the loops their dimension: a tuple if they are compiled for it, unrolled."""
+        d = self.prior.dimension
+        return (0,) * d if d <= _UNROLLED else rolled(d)
+
+    @property
+    def _is_even(self) -> bool:
+        """Whether the noise of each order is even enough for full covariances to keep digits."""
+        if not self.nu.any():
+            return bool(self.variance.max() <= _EVEN * self.variance.min())
+        parts = [self.variance[self.nu == k] for k in range(self.prior.dimension)]
+        return all(part.max() <= _EVEN * part.min() for part in parts if len(part))
 
     @property
     def has_many(self) -> bool:
@@ -387,150 +247,57 @@ class MarkovRows:
         return len(self.y) >= _LONG
 
     @cached_property
-    def _factors(self) -> tuple[Likelihood, Array, Array, Array]:
+    def settled(self) -> Any:
+        """What the first rows make of a diffuse start; see ``_loops.settle``."""
+        return _loops.settle(self.columns(), self.steps, self.prior.start())
+
+    @property
+    def diffuse(self) -> Array:
+        """What the first rows leave infinite, by coordinate: (m, d)."""
+        if not self.prior.diffuse:
+            return np.empty((0, self.prior.dimension))
+        return np.array(self.settled[0][5])
+
+    @property
+    def free(self) -> int:
+        """How many diffuse state components the rows leave undetermined."""
+        return int(self.settled[2][3])
+
+    def likelihood(self) -> Likelihood:
+        """Filter; return the (diffuse) likelihood of y in its own units."""
+        return self.checked(self.filter(NO_GAINS, NO_STATES))
+
+    def filter(self, gains: Any, states: Any, part: slice = _ALL, settled: Any = None) -> Array:
+        """Filter; fill gains and states that have room, and return what ``_loops.forward`` does.
+
+        A part of the rows goes on from what was settled before it.
+        """
+        data, steps = self.columns(part), self.steps.of(part)
+        settled = settled or self.settled
+        return np.asarray(_loops.forward(data, steps, settled, gains, states, self.dims))
+
+    def checked(self, found: Array) -> Likelihood:
+        """Return what a filter found; refuse contradictory exact rows."""
+        if found[4] > 0:
+            row = int(found[4]) - 1
+            given = row if isinstance(self.sorting, slice) else int(self.sorting[row])
+            raise ContradictionError(
+                f"yerr: row {given} at x = {self.x[row]:g} is exact (yerr=0), but "
+                "contradicts other exact rows; correct one of them or give it a positive yerr"
+            )
+        return Likelihood(float(found[0]), float(found[1]) + 2 * self.unit_logs, int(found[2]))
+
+    @cached_property
+    def gains(self) -> tuple[Array, Array, Array, Likelihood]:
+        """What a filter finds to go back by: gain, innovation and its inverse variance; and L."""
+        n, d = len(self.y), self.prior.dimension
+        gains = (np.empty((n, d)), np.empty(n), np.empty(n))
+        return *gains, self.checked(self.filter(gains, NO_STATES))
+
+    @cached_property
+    def factors(self) -> tuple[Likelihood, Array, Array, Array]:
         """The likelihood, and what a filter finds but for means."""
         n, d = len(self.y), self.prior.dimension
         e, inverse, factor = np.empty(n), np.empty(n), np.empty((n, d * (d + 1) // 2))
-        found = self._checked(self.filter((NO_STATES[0], e, inverse), (NO_STATES[0], factor)))
+        found = self.checked(self.filter((NO_STATES[0], e, inverse), (NO_STATES[0], factor)))
         return found, factor, e, inverse
-
-    @property
-    def _spans(self) -> list[tuple[tuple[int, int], tuple[Array, Array | None], Any]]:
-        """The first rows, and those whose loops are unrolled: span, state before, dims."""
-        (U, E), diffuse, n = self.prior.start(), self._settled[0][5], len(self.y)
-        start, infinite = pack(U), np.vstack((E, diffuse))[: len(diffuse)]
-        first, d = len(diffuse), self.prior.dimension
-        if d > _UNROLLED_BACK:
-            return [((0, n), (start, infinite), rolled(d))]
-        return [((0, first), (start, infinite), rolled(d)), ((first, n), (start, None), (0,) * d)]
-
-    @cached_property
-    def _plain(self) -> bool:
-        """Whether sorted rows in units of the state are the rows as they were given."""
-        ordered = isinstance(self.sorting, slice)
-        return ordered and not self.nu.any() and self.prior.units[0] == 1.0
-
-    def project(self, w: Array) -> Array:
-        """Return ``P w`` for other data w: (n,)."""
-        gain, _, inverse, _ = self._gains
-        unit = self.prior.units[self.nu]
-        d = rolled(self.prior.dimension)
-        found = _error_loops.project(
-            w[self.sorting] / unit, self._rows, self.steps, gain, inverse, d
-        )
-        return self._given(found / unit)
-
-    def spread(self, c: Array) -> Array:
-        """Return ``diag(P diag(c) P)`` for weights c, 0 for exact rows: (n,)."""
-        unit = self.prior.units[self.nu]
-        scaled = c[self.sorting] / unit**2
-        if self.steps.transition is not None:
-            gain, _, inverse, _ = self._gains
-            d = rolled(self.prior.dimension)
-            found = _error_loops.spread(scaled, self._rows, self.steps, gain, inverse, d)
-        else:
-            found = self._spread(scaled)
-        return self._given(found / unit**2)
-
-    def _spread(self, c: Array) -> Array:
-        """Do it for a Wiener process."""
-        n, d = len(self.y), self.prior.dimension
-        _, factor, _, inverse = self._factors
-        moment, state, out = np.empty_like(factor), np.zeros(d * d), np.empty(n)
-        for span, before, dims in self._spans:
-            _score_loops.spread_ahead(
-                c, self._rows, self.steps, before, factor, moment, state, span, dims
-            )
-        state = np.zeros(2 * d * d)
-        for span, before, dims in reversed(self._spans):
-            _score_loops.spread_back(
-                c, self._rows, self.steps, before, (factor, inverse), moment, out, state, span, dims
-            )
-        return out
-
-    def _given(self, values: Array) -> Array:
-        """Put values of sorted rows back in the order given."""
-        if isinstance(self.sorting, slice):
-            return values
-        out = np.empty_like(values)
-        out[self.sorting] = values
-        return out
-
-    def states(self) -> States:
-        """Filter and smooth, once; return the states of all rows."""
-        return self._states
-
-    def about(self, x: Array) -> States:
-        """Return the states of the rows about places x: of all rows, if that is quicker."""
-        if not self.has_many or "_states" in self.__dict__:
-            return self._states
-        x = x if len(x) else self.x[:1]
-        asked = self._kept.asked  # once, as other threads may ask elsewhere
-        if asked is not None and np.array_equal(asked[0], x):
-            return asked[1]
-        found = nearby.states_about(self, self._marks, x)
-        if found is None:
-            return self._states
-        self._kept.asked = x.copy(), found
-        return found
-
-    def prepare(self, places: int) -> None:
-        """Find the states of all rows if so many places are asked about, and they are not long."""
-        if len(self.y) < min(_LONG, _FEW * places):
-            self.states()
-
-    @property
-    def _marks(self) -> nearby.Marks:
-        if self._kept.marks is None:
-            self._marked()
-        assert self._kept.marks is not None
-        return self._kept.marks
-
-    def part(self, rows: NDArray[np.intp]) -> MarkovRows:
-        """Return some of the rows, ascending, with the steps before them."""
-        y, variance, nu = self._columns(rows)
-        steps = self._steps_of(rows)
-        return MarkovRows(self.prior, self.x[rows], y, variance, nu, slice(None), steps)
-
-    @property
-    def _filtered(self) -> tuple[Array, Array]:
-        """Means and factors of the filtered states."""
-        if self._kept.filtered is None:
-            states = room(len(self.y), self.prior.dimension)
-            self.filter(NO_GAINS, states)
-            self._kept.filtered = states
-        return self._kept.filtered
-
-    @cached_property
-    def _states(self) -> States:
-        mean, factor = self._filtered
-        (smoothed, spread), diffuse = room(*mean.shape), self.diffuse
-        beside = np.empty(mean.shape if self.is_dense else (0, 0))
-        smoothed[-1], spread[-1] = mean[-1], known(factor[-1])
-        found = smoothed, spread, beside
-        beyond = np.zeros_like(mean[:1])
-        self.smooth(_ALL, (mean, factor), diffuse, beyond, found, self.is_quick)
-        return States(self, mean, factor, diffuse, smoothed, spread, beside)
-
-    def smooth(
-        self, part: slice, filtered: Any, diffuse: Array, beyond: Array, found: Any, quick: bool
-    ) -> None:
-        """Smooth a part of the rows backwards from its last, of which all is known already.
-
-        filtered is (mean, factor), `diffuse` and found (smoothed, spread, beside) as in
-        :class:`States`, the latter to be filled; `beyond` (1, d) is what the last mean is beyond
-        the filtered one. With `quick` covariances are full.
-        """
-        (mean, factor), (smoothed, spread, beside) = filtered, found
-        data, steps = self._columns(part), self.steps.of(part)
-        rest = len(mean) - 1
-        if len(beside):
-            beside[-1] = beyond[0]
-        if quick:
-            rest = min(len(diffuse), rest)
-            _smooth_loops.smooth(mean, factor, rest, data, steps, smoothed, spread, self._dims)
-            beyond = smoothed[rest : rest + 1] - mean[rest : rest + 1]
-        _loops.look_back(
-            mean[:rest], factor[:rest], diffuse, steps, data, beyond, smoothed, spread, beside, 1,
-            rolled(mean.shape[1]),
-        )  # fmt: skip

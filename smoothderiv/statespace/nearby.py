@@ -13,17 +13,16 @@ cancels; then the rows are taken on to a marked one where it does not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.statespace import _error_loops, _loops
 from smoothderiv.statespace._loops import APART
+from smoothderiv.statespace.backward import nothing_later, smooth
+from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.states import NO_GAINS, States, known, room, slices, unpacked
-
-if TYPE_CHECKING:
-    from smoothderiv.statespace.markov import MarkovRows
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -72,27 +71,27 @@ def mark_dense(
     n, d = len(rows.y), rows.prior.dimension
     gain, e, inverse = np.empty((n, d)), np.empty(n), np.empty(n)
     parts = _parts(rows)
-    steps = rows._steps_of(parts[0])
-    settled = _loops.settle(rows._columns(parts[0]), steps, rows.prior.start())
+    steps = rows.steps_of(parts[0])
+    settled = _loops.settle(rows.columns(parts[0]), steps, rows.prior.start())
     found = settled[2]
     for part in parts:
         marks = slice(part.start // APART, part.stop // APART) if len(parts) > 1 else _ALL
         if part.start:
-            steps, last = rows._steps_of(part), part.start // APART - 1
+            steps, last = rows.steps_of(part), part.start // APART - 1
             settled = restart(states[0][last], states[1][last], found)
         gains, clash = (gain[part], e[part], inverse[part]), found[4] > 0
         kept = states[0][marks], states[1][marks]
-        found = _loops.forward(rows._columns(part), steps, settled, gains, kept, rows._dims)
+        found = _loops.forward(rows.columns(part), steps, settled, gains, kept, rows.dims)
         if found[4] > 0 and not clash:
             found[4] += part.start
-    state, penalty, excess = rows._nothing_later, 0.0, 0.0
+    state, penalty, excess = nothing_later(d), 0.0, 0.0
     for part in reversed(parts):
         marks = slice(part.start // APART, part.stop // APART)
-        steps = steps if part.stop == n else rows._steps_of(part)
+        steps = steps if part.stop == n else rows.steps_of(part)
         out = e[part], inverse[part], later[0][marks], later[1][marks]
         more = _error_loops.errors(
-            rows._columns(part), steps, gain[part], e[part], inverse[part], out, state,
-            rows._dims,
+            rows.columns(part), steps, gain[part], e[part], inverse[part], out, state,
+            rows.dims,
         )  # fmt: skip
         penalty, excess = penalty + more[0], excess + more[1]
     return found, (e, inverse, penalty, excess)
@@ -105,7 +104,7 @@ def _parts(rows: MarkovRows) -> list[slice]:
     return slices(n, size)
 
 
-def states_about(rows: MarkovRows, marks: Marks, x: Array) -> States | None:
+def states_near(rows: MarkovRows, marks: Marks, x: Array) -> States | None:
     """Return the states of the rows about places x; None if those of all rows are quicker."""
     runs = runs_about(rows, marks, x)
     each = _RUN_QUICK if rows.is_quick else _RUN  # in rows
@@ -114,7 +113,7 @@ def states_about(rows: MarkovRows, marks: Marks, x: Array) -> States | None:
         return None
     if work > runs[-1, 1] - runs[0, 0]:
         runs = np.array([[runs[0, 0], runs[-1, 1]]])
-    return states_of(rows, marks, runs)
+    return _states_of_runs(rows, marks, runs)
 
 
 def runs_about(rows: MarkovRows, marks: Marks, x: Array) -> Places:
@@ -181,7 +180,7 @@ def _smoothed(
     return D * score, out, trust
 
 
-def states_of(rows: MarkovRows, marks: Marks, runs: Places) -> States:
+def _states_of_runs(rows: MarkovRows, marks: Marks, runs: Places) -> States:
     """Return the states of runs of rows, given all rows."""
     used = np.concatenate([np.arange(first, last + 1) for first, last in runs])
     part, d = rows.part(used), rows.prior.dimension
@@ -192,14 +191,14 @@ def states_of(rows: MarkovRows, marks: Marks, runs: Places) -> States:
     for k, (first, last) in enumerate(runs):
         here = slice(begin, begin + last - first + 1)
         begin = here.stop
-        start = rows._settled if first == 0 else _restarted(marks, first // APART - 1)
+        start = rows.settled if first == 0 else _restarted(marks, first // APART - 1)
         filtered, found = (mean[here], factor[here]), (smoothed[here], spread[here], beside[here])
         part.filter(NO_GAINS, filtered, here, start)
         if last == len(rows.x) - 1:
             beyond[k], known_there[k] = 0.0, known(filtered[1][-1])
         found[0][-1], found[1][-1] = filtered[0][-1] + beyond[k], known_there[k]
         diffuse = rows.diffuse if first == 0 else rows.diffuse[:0]
-        part.smooth(here, filtered, diffuse, beyond[k : k + 1], found, rows.is_quick)
+        smooth(part, here, filtered, diffuse, beyond[k : k + 1], found, rows.is_quick)
     part.steps.h[0] = 0.0  # as nothing stands before it
     diffuse = rows.diffuse if runs[0, 0] == 0 else rows.diffuse[:0]
     return States(part, mean, factor, diffuse, smoothed, spread, beside)

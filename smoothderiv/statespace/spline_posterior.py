@@ -16,11 +16,13 @@ from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log
 from smoothderiv.model import Levels
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
+from smoothderiv.statespace.backward import errors_of
 from smoothderiv.statespace.chain import covariance, drawn
 from smoothderiv.statespace.evidence import log_evidence
+from smoothderiv.statespace.kept import in_parts, leverages, states_about, states_of
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.pieces import pieces, taylor
-from smoothderiv.statespace.states import States, diagonal, in_parts, joint
+from smoothderiv.statespace.states import States, diagonal, joint
 
 if TYPE_CHECKING:
     from scipy.interpolate import PPoly
@@ -31,7 +33,7 @@ Orders = NDArray[np.int64]
 
 def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Posterior:
     """Return the posterior of a model of which nothing is unknown, whose rows these are."""
-    likelihood, pull, leverage = rows.leverages()
+    likelihood, pull, leverage = leverages(rows)
     noise = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return _SplinePosterior(
         data=data,
@@ -68,7 +70,7 @@ class _SplinePosterior(Posterior):
 
     @cached_property
     def states(self) -> States:
-        return self.rows.states()
+        return states_of(self.rows)
 
     @cached_property
     def _pieces(self) -> Array:
@@ -106,17 +108,17 @@ class _SplinePosterior(Posterior):
         """
         if (1.0 - self._leverage()).min() > np.sqrt(np.finfo(float).eps):
             return super().loo()
-        diagonal = self.rows.errors()[1].diagonal
+        diagonal = errors_of(self.rows)[1].diagonal
         return leave_one_out_by(self.pull, diagonal, self.data, self.noise)
 
     def _log_predictive_exact(self) -> Array:
-        return log_predictive_exact(self.pull, self.rows.errors()[1].diagonal)
+        return log_predictive_exact(self.pull, errors_of(self.rows)[1].diagonal)
 
     def _mean(self, x: Array, nu: Orders) -> Array:
         many = len(x) >= len(self.rows.x)
 
         def mean(x: Array, nu: Orders) -> Array:
-            states = self.rows.about(x)
+            states = states_about(self.rows, x)
             if states.miss(x):
                 return self._between(states, x, nu, many)
             return states.at(x)[0][np.arange(len(x)), nu] * self.rows.prior.units[nu]
@@ -125,7 +127,7 @@ class _SplinePosterior(Posterior):
 
     def _var(self, x: Array, nu: Orders) -> Array:
         def var(x: Array, nu: Orders) -> Array:
-            _, factor = self.rows.about(x).at(x)
+            _, factor = states_about(self.rows, x).at(x)
             return diagonal(factor, nu) * self.rows.prior.units[nu] ** 2
 
         return in_parts(self.rows, var, x, nu)
@@ -134,7 +136,7 @@ class _SplinePosterior(Posterior):
         many = len(x) >= len(self.rows.x)
 
         def both(x: Array, nu: Orders) -> Array:
-            states, unit = self.rows.about(x), self.rows.prior.units[nu]
+            states, unit = states_about(self.rows, x), self.rows.prior.units[nu]
             mean, factor, off = states.at_or_off(x)
             own = self._between(states, x, nu, many) if off else mean[np.arange(len(x)), nu] * unit
             return np.stack((own, diagonal(factor, nu) * unit**2))
@@ -151,7 +153,7 @@ class _SplinePosterior(Posterior):
         return taylor(pieces(states, rows), nodes[rows], span, x, nu)
 
     def _joint(self, x: Array, orders: Orders) -> Array:
-        return joint(self.rows.about(x), self.rows.prior, x, orders)
+        return joint(states_about(self.rows, x), self.rows.prior, x, orders)
 
     def _diffusion(self, nu: int, x: Array) -> Array:
         prior = self.rows.prior
@@ -181,5 +183,5 @@ class _SplinePosterior(Posterior):
         sd = np.append(data.sd(self.noise), 0.0)
         nu = np.append(data.nu + 1, 0)
         rows = MarkovRows.of(longer, x, np.append(data.y, 0.0), sd, nu)
-        mean, factor = rows.states().at(np.array([b]))
+        mean, factor = states_of(rows).at(np.array([b]))
         return float(mean[0, 0]), float(diagonal(factor, np.zeros(1, dtype=np.int64))[0])

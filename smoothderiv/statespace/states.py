@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
-
-_PART = 65_536  # places that are asked about at a time
-
 
 NO_GAINS = (np.empty((0, 0)), np.empty(0), np.empty(0))  # what a filter need not fill
 NO_STATES = (np.empty((0, 0)), np.empty((0, 0)))
@@ -205,27 +201,6 @@ def covariances(factor: Array) -> Array:
 def slices(n: int, size: int) -> list[slice]:
     """Return parts of n things of a size, so that what is done to each stays in the cache."""
     return [slice(first, min(first + size, n)) for first in range(0, n, size)]
-
-
-def in_parts(
-    rows: MarkovRows, answer: Callable[[Array, Orders], Array], x: Array, nu: Orders
-) -> Array:
-    """Return answers (.., m) at places x, a few thousand at a time: what they take is not long.
-
-    States of all rows are found first where `rows` keep them.
-    """
-    if len(x) <= _PART:
-        return answer(x, nu)
-    rows.prepare(len(x))
-    along = None if (x[1:] >= x[:-1]).all() else np.argsort(x, kind="stable")
-    out = np.empty(0)
-    for some in slices(len(x), _PART):
-        part = some if along is None else along[some]
-        found = answer(x[part], nu[part])
-        if not some.start:
-            out = np.empty((*found.shape[:-1], len(x)))
-        out[..., part] = found
-    return out
 
 
 class Askable(Protocol):

@@ -16,6 +16,7 @@ from smoothderiv._validate import said
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace import _loops
+from smoothderiv.statespace.kept import states_of
 from smoothderiv.statespace.priors import IntegratedWiener
 from smoothderiv.statespace.states import covariances, diagonal, multiplied, pack
 
@@ -205,7 +206,7 @@ class Stream:
             )
         order = np.arange(self.model.order)
         rows = self.model.rows(self.data())
-        mean, factor = rows.states().at(self._rows[len(self) - 1 - lag, :1])
+        mean, factor = states_of(rows).at(self._rows[len(self) - 1 - lag, :1])
         unit = rows.prior.units
         std = np.sqrt(diagonal(np.repeat(factor, len(order), axis=0), order))
         return mean[0] * unit, std * unit
