@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from smoothderiv.observations import Observations
-
-Array = NDArray[np.float64]
 
 _MANY = 50_000  # rows beyond which means of neighbours are tuned on
 _TELLING = 20_000  # of these

@@ -163,11 +163,8 @@ class Posterior(Moments):
         orders = self._multi_indices(1)
         places, _, shape = self._question(x, orders[0])
         mean = [self._mean(places, np.broadcast_to(nu, places.shape)) for nu in orders]
-        cov, d, shape = (
-            within_floats(self._joint(places, orders), places),
-            len(orders),
-            shape or (1,),
-        )
+        cov = within_floats(self._joint(places, orders), places)
+        d, shape = len(orders), shape or (1,)
         return Gradient(np.stack(mean, axis=1).reshape(*shape, d), cov.reshape(*shape, d, d))
 
     def hessian(self, x: ArrayLike) -> Hessian:

@@ -44,7 +44,7 @@ Found = TypeVar("Found")
 CRITERIA = ("evidence", "gcv", "loo")
 _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
-_KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
+KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
 _ROUNDING = 8 * np.finfo(float).eps  # of the size of y: no noise is seen below
 _TRIES = 8  # lengths of a last step, each a quarter of the one before
@@ -325,7 +325,7 @@ def _nodes(search: Search, optimum: Optimum) -> tuple[list[Array], Array]:
     across = curvature[np.ix_(noise, smooth)]
     follow = -np.linalg.lstsq(curvature[np.ix_(noise, noise)], across)[0]
     size, direction = np.linalg.eigh(curvature[np.ix_(smooth, smooth)] + across.T @ follow)
-    loose = np.flatnonzero((size > 0) & (size < _KNOWN_LOG**-2))
+    loose = np.flatnonzero((size > 0) & (size < KNOWN_LOG**-2))
     kappa = max(3.0, 1.0 + len(loose))
     points, weights = [], [1.0 - len(loose) / kappa]
     for j, sign in itertools.product(loose, (1.0, -1.0)):

@@ -36,6 +36,7 @@ Range = tuple[float, float]
 _GRID = 400  # places over the whole range
 _LOCAL = 48  # places about each event, within this many standard deviations
 _REACH = 6.0
+_PATHS = 2000  # joint draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,6 @@ def find_roots(
     rng: int | np.random.Generator | None,
     direction: int = 0,
     height: int = 0,
-    size: int = 2000,
 ) -> Locations:
     """Return where ``D^nu f`` crosses `value`: upwards (direction 1), downwards (-1) or either.
 
@@ -118,13 +118,13 @@ def find_roots(
     centres, rising = _mean_roots(post, nu, value, low, high)
     wanted = np.flatnonzero((direction == 0) | (rising == direction))
     x = _grid(centres, _reach(post, nu, centres, low, high), wanted, low, high)
-    draws = _draw(post, nu, height, x, size, rng)
+    draws = _draw(post, nu, height, x, rng)
     draws.event[:] -= value
     turns = np.concatenate(([0], np.searchsorted(x, centres), [len(x) - 1]))
     mean = _areas(x, (_mean(post, x, nu) - value)[None])[0, turns]
     areas = _areas(x, draws.event)
     sides = [_bases(sign * mean, k + 1) for k, sign in enumerate(rising)]
-    has = np.empty((len(centres), size), dtype=bool)
+    has = np.empty((len(centres), _PATHS), dtype=bool)
     for k, (sign, bases) in enumerate(zip(rising, sides, strict=True)):
         here, there = areas[:, turns[[k + 1]]], areas[:, turns[list(bases)]]
         has[k] = (sign * here < sign * there).all(axis=1)
@@ -135,7 +135,7 @@ def find_roots(
         at = first + np.argmin(rising[k] * areas[:, first : last + 1], axis=1)
         path = np.flatnonzero(has[k] & (at > first) & (at < last))
         found.append((centres[k], *_crossings(draws, path, at[path], rising[k])))
-    table = _summarise(post, found, size, level, height)
+    table = _summarise(post, found, level, height)
     return dataclasses.replace(table, _known_height=nu == height)
 
 
@@ -145,7 +145,6 @@ def find_argmax(
     within: Range | None,
     level: float,
     rng: int | np.random.Generator | None,
-    size: int = 2000,
 ) -> Locations:
     """Return where ``D^nu f`` is largest; `height` is ``D^nu f`` there, not f."""
     low, high = resolve_range(post, within)
@@ -158,10 +157,10 @@ def find_argmax(
         peaks, troughs = _fine(post, low, high), np.empty(0)
     best = peaks[[np.argmax(_mean(post, peaks, nu))]]
     reach = _reach(post, nu + 1, best, low, high) if smooth else (high - low) / _GRID
-    draws = _draw(post, nu, nu, _grid(best, reach, [0], low, high), size, rng)
+    draws = _draw(post, nu, nu, _grid(best, reach, [0], low, high), rng)
     place, height = _vertex(draws.x, draws.event)
     at_edge = np.mean((place <= low) | (place >= high))
-    table = _summarise(post, [(float(best[0]), place, height)], size, level, nu)
+    table = _summarise(post, [(float(best[0]), place, height)], level, nu)
     beside = np.mean(np.searchsorted(troughs, place) != np.searchsorted(troughs, best))
     return dataclasses.replace(table, at_edge=np.array([at_edge]), _beside=float(beside))
 
@@ -208,20 +207,15 @@ def _grid(centres: Array, reach: Any, wanted: Any, low: float, high: float) -> A
 
 
 def _draw(
-    post: Posterior,
-    nu: int,
-    height: int,
-    x: Array,
-    size: int,
-    rng: int | np.random.Generator | None,
+    post: Posterior, nu: int, height: int, x: Array, rng: int | np.random.Generator | None
 ) -> Paths:
     generator = np.random.default_rng(rng)
     places, orders = np.tile(x, 2), np.repeat([nu, height], len(x))
-    paths = post._sample(places, orders, size, generator).reshape(size, 2, -1)
+    paths = post._sample(places, orders, _PATHS, generator).reshape(_PATHS, 2, -1)
     dof = post._dof(np.array(nu))
     if math.isfinite(dof):
         mean = post._mean(places, orders).reshape(2, -1)
-        widen = np.sqrt(dof / generator.chisquare(dof, size))
+        widen = np.sqrt(dof / generator.chisquare(dof, _PATHS))
         paths = mean + (paths - mean) * widen[:, None, None]
     return Paths(x, paths[:, 0], paths[:, 1])
 
@@ -295,16 +289,12 @@ def _vertex(x: Array, paths: Array) -> tuple[Array, Array]:
 
 
 def _summarise(
-    post: Posterior,
-    found: list[tuple[float, Array, Array]],
-    size: int,
-    level: float,
-    nu: int,
+    post: Posterior, found: list[tuple[float, Array, Array]], level: float, nu: int
 ) -> Locations:
     """Return the table of events from the places and heights that the paths gave each."""
     x = np.array([row[0] for row in found])
     height = _mean(post, x, nu) if len(x) else x
-    probability = np.array([len(place) / size for _, place, _ in found])
+    probability = np.array([len(place) / _PATHS for _, place, _ in found])
     std, lower, upper = _spreads([place for _, place, _ in found], x, level)
     heights = _spreads([heights for _, _, heights in found], height, level)
     x, lower, upper = (as_asked(post, limit) for limit in (x, lower, upper))

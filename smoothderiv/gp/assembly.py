@@ -93,10 +93,9 @@ def columns(x: Array, nu: Orders) -> tuple[Array, Orders]:
     return (x[:, None], nu[:, None]) if x.ndim == 1 else (x, nu)
 
 
-def cross(kernel: Kernel, rows: Layout, columns: Layout, out: Array | None = None) -> Array:
+def cross(kernel: Kernel, rows: Layout, columns: Layout) -> Array:
     """Return the covariance of two layouts, (n1, n2), in the order of their own rows."""
-    if out is None:
-        out = np.empty((len(rows), len(columns)))
+    out = np.empty((len(rows), len(columns)))
     for left in rows.tiles:
         for right in columns.tiles:
             _put(out, left, right, kernel.blocks(left.x, left.nu, right.x, right.nu))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smoothderiv.gp import dense_posterior, iterative, markov
 from smoothderiv.gp.band import posterior as band
@@ -29,9 +27,6 @@ from smoothderiv.observations import Observations, Order
 from smoothderiv.posterior import Posterior
 from smoothderiv.statespace._loops import MAX_DIMENSION
 from smoothderiv.tuning import Tuning
-
-Array: TypeAlias = NDArray[np.float64]
-Orders: TypeAlias = NDArray[np.int64]
 
 _FEW_LEFT_OUT = 400  # rows of which leave-one-out is tuned as quickly by the matrix
 SOLVERS = ("auto", "dense", "markov", "band", "iterative")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from smoothderiv.splines.regression import RegressionSpline
 
 Array = NDArray[np.float64]
-_GRID = 9
+_GRID, _ROUNDS = 9, 4  # smoothings to start from, and steps to the levels at each
 _STEP = 1e-30  # of the complex-step derivative: exact, nothing is subtracted
 _LEAST = 1e-10  # of the size of the rows: noise that residuals of nothing leave
 
@@ -296,13 +296,11 @@ class Criterion:
             starts.append(np.concatenate(([value], np.log(levels[self._unknown]))))
         return np.array(starts)
 
-    def _fixed_point(self, system: System, lam: Any, steps: int = 4) -> Array:
+    def _fixed_point(self, system: System, lam: Any) -> Array:
         """Iterate ``level^2 = ss / (n - edf)`` for each unknown level."""
         levels = self._levels.copy()
         groups = len(system.keys)
-        if self._is_gcv:
-            steps = 0
-        for _ in range(steps if len(self._unknown) else 0):
+        for _ in range(_ROUNDS if len(self._unknown) and not self._is_gcv else 0):
             try:
                 solution = system.solve(lam(levels), levels)
             except UnsuitableError:

@@ -20,7 +20,7 @@ from smoothderiv.statespace.adaptive import AdaptiveSpline
 from smoothderiv.statespace.adaptive_loss import ENOUGH, RANGE, Fit, Objective
 from smoothderiv.statespace.levels import rough_levels
 from smoothderiv.statespace.smoother import SmoothingSpline
-from smoothderiv.tuning import Spread, Tuning, fit_quietly, tune, tune_spread
+from smoothderiv.tuning import KNOWN_LOG, Spread, Tuning, fit_quietly, tune, tune_spread
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,6 @@ _FEW, _MANY = 17, 65  # knots
 _SHARE = 0.1  # of a variation, below which it is left out
 _HOPELESS = 1.0  # nats lost against the variation before, at which more is not asked about
 _FAR = 8.0  # nats above the best, where a node stands for nothing
-_KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 
 
 def spaced(data: Observations, count: int) -> tuple[float, ...]:
@@ -183,7 +182,7 @@ def _of_other_mean(fit: Fit) -> tuple[list[AdaptiveSpline], list[float]]:
     follow = np.linalg.solve(fit.curvature, mean)
     std = math.sqrt(mean @ follow)
     points, weights = [fit.point], [2.0 / 3.0]
-    for sign in (1.0, -1.0) if std > _KNOWN_LOG else ():
+    for sign in (1.0, -1.0) if std > KNOWN_LOG else ():
         point = fit.point + sign * math.sqrt(3.0) / std * follow
         rise = max(objective.penalised(fit.variation, point).loss - fit.loss, 0.0)
         if rise < _FAR:

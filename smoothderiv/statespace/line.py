@@ -19,6 +19,7 @@ FINE = 0.25  # and last
 MISSED = 0.1  # nats that a minimum between two points may hide
 NEAR = 5.0  # nats above the best at which a minimum is not followed
 _DIFFERENCE = 1e-2
+_STEPS = 30  # of a descent, at most
 
 
 class Seen(NamedTuple):
@@ -108,9 +109,7 @@ def lowest(low: float, high: float) -> Asking[tuple[Minimum, list[Seen]]]:
     return best, seen
 
 
-def descend(
-    start: float, low: float, high: float, curvature: float, steps: int = 30
-) -> Asking[Minimum]:
+def descend(start: float, low: float, high: float, curvature: float) -> Asking[Minimum]:
     """Find the minimum near `start` by secant steps; the first curvature is asked for if not > 0.
 
     It ends where the slope is a rounding error or no step moves the place. What
@@ -121,7 +120,7 @@ def descend(
     if not curvature > 0.0:
         curvature = ((yield place + _DIFFERENCE)[1] - slope) / _DIFFERENCE
     last = math.inf
-    for _ in range(steps):
+    for _ in range(_STEPS):
         blocked = (place <= low and slope > 0) or (place >= high and slope < 0)
         steepest = 0.0 if blocked else abs(slope)
         move = 0.0 if blocked else -slope / max(abs(curvature), 1e-300)

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from smoothderiv.statespace.blocks import BlockwiseSmoothing
     from smoothderiv.statespace.stream import Stream
 
-Array = NDArray[np.float64]
 Orders = NDArray[np.int64]
 
 

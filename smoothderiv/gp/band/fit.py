@@ -169,7 +169,7 @@ class BandFit:
         return np.asarray(np.linalg.solve(self.triangle.T, rows.T).T)
 
 
-def loss_of(reduced: Reduced, squared: bool = False) -> float:
+def loss_of(reduced: Reduced, squared: bool) -> float:
     """Return minus the log evidence of rows, and nothing else."""
     if reduced.pins is not None:
         return -BandFit.of(reduced).log_evidence
@@ -204,9 +204,7 @@ def _joined(reduced: Reduced) -> Reduced:
     )
 
 
-def _triangles(
-    reduced: Reduced, squared: bool = False
-) -> tuple[Segments, Places, Array, Array, Array]:
+def _triangles(reduced: Reduced, squared: bool) -> tuple[Segments, Places, Array, Array, Array]:
     """Return the columns, and those of exact rows, R, and the right sides of QR.
 
     The latter are those above the trend's triangle, and that triangle.

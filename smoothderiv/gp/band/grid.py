@@ -144,7 +144,7 @@ class Grid:
         return turn @ rows, turn @ steep if slopes else steep
 
 
-def wide_panel(scale: float, highest: int, accuracy: float = ROUNDING) -> float:
+def wide_panel(scale: float, highest: int, accuracy: float) -> float:
     """Return the panel in which rows are summed up: that of all scales of a stretch.
 
     A power of two or one and a half times that, 5 to 8 steps wide.
