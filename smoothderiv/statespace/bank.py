@@ -25,7 +25,7 @@ from smoothderiv.statespace.kept import leverages, states_about
 from smoothderiv.statespace.line import Asking, lowest
 from smoothderiv.statespace.markov import MarkovRows
 from smoothderiv.statespace.priors import IntegratedWiener
-from smoothderiv.statespace.search import _FEW, reach
+from smoothderiv.statespace.search import FEW, reach
 from smoothderiv.statespace.states import diagonal
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def smooth_bank(
 
 def _suits(model: SmoothingSpline, data: Observations) -> bool:
     """Tell whether a series is of values alone, with noise that is all known or all unknown."""
-    if data.ndim > 1 or data.nu.any() or data.exact.any() or len(data) > _FEW:
+    if data.ndim > 1 or data.nu.any() or data.exact.any() or len(data) > FEW:
         return False
     if data.estimated.any() != data.estimated.all():
         return False

@@ -100,12 +100,13 @@ class Criterion:
         return len(self.names) == 1 and self.model.q is None
 
     @cached_property
-    def _template(self) -> MarkovRows:
+    def template(self) -> MarkovRows:
+        """The rows where q and the level of every order that has one are 1."""
         return self.model.rows(self.data, q=1.0, sd=self.data.relative_sd)
 
     @cached_property
     def _polynomials(self) -> float:
-        return polynomial_information(self._template)
+        return polynomial_information(self.template)
 
     def parameters(self, point: Array) -> tuple[float, dict[int, float]]:
         """Return q and the unknown levels at a point of logs, the common scale being 1."""
@@ -120,10 +121,10 @@ class Criterion:
 
     def rows_at(self, q: float, levels: dict[int, float]) -> MarkovRows:
         """Return the rows with these parameters."""
-        prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
+        prior: Any = dataclasses.replace(self.template.prior, q=q)  # type: ignore[type-var]
         if self._is_relative:
-            return self._template.having(prior)
-        return self._template.having(prior, self._template.variances(self.sd_at(levels)))
+            return self.template.having(prior)
+        return self.template.having(prior, self.template.variances(self.sd_at(levels)))
 
     def sd_at(self, levels: dict[int, float]) -> Array:
         """Return the noise of the rows as they were given."""
@@ -213,15 +214,15 @@ class Criterion:
         for k, order in enumerate(self.unknown_levels):
             which[self._is_unknown & (self.data.nu == order)] = k + 1
         sd = self.data.sd({**(self.model.noise or {}), **ones})
-        return self._template.variances(sd), which[self._template.sorting]
+        return self.template.variances(sd), which[self.template.sorting]
 
     def _evidence(self, q: float, levels: dict[int, float]) -> tuple[float, Array]:
         """Return minus Harville's restricted likelihood; Fisher's identity for its gradient."""
         variance, which = self._leveled
         squares = np.array([1.0, *(levels[k] ** 2 for k in self.unknown_levels)])
         variance = variance * squares[which]
-        prior: Any = dataclasses.replace(self._template.prior, q=q)  # type: ignore[type-var]
-        found, errors = sorted_errors(self._template.having(prior, variance))
+        prior: Any = dataclasses.replace(self.template.prior, q=q)  # type: ignore[type-var]
+        found, errors = sorted_errors(self.template.having(prior, variance))
         loss, scale = self._restricted(found, levels)
         by_row = errors.diagonal - errors.pull**2 / scale
         by_row *= variance

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_FEW = 4000  # rows up to which the whole range is searched on all of them
+FEW = 4000  # rows up to which the whole range is searched on all of them
 _THIN = 2000
 _SHIFTS = (-19.0, -14.0, -9.0, -5.0, -2.5, 2.5, 6.0)  # of a noise level from its rough guess
 
@@ -35,7 +35,7 @@ def spline_search(model: SmoothingSpline, data: Observations, kind: str) -> Sear
         require_one_scale(model.noise, data)
     criterion = Criterion(model, data, kind)
     few = np.count_nonzero(~data.exact) <= model.order  # else some row is left
-    if few and not criterion._template.likelihood().rank:
+    if few and not criterion.template.likelihood().rank:
         raise UndeterminedError(
             f"data: {len(data)} rows determine a polynomial of degree {model.order - 1} and leave "
             f"nothing to estimate {', '.join(criterion.names)} from; add rows or give the fields"
@@ -73,12 +73,12 @@ def _search(criterion: Criterion) -> Search:
         lower = upper = np.append(lower[:1], rough[1:])
         starts, curvature = lower[None], np.eye(len(lower))
         ends = (ends[0], *[("", "")] * (len(lower) - 1))
-    elif len(criterion.data) <= _FEW and len(lower) == 1:
+    elif len(criterion.data) <= FEW and len(lower) == 1:
         found, _ = line.answered(
             line.lowest(float(lower[0]), float(upper[0])), _through(kept.loss, lower, 0)
         )
         starts, curvature = kept.places, np.array([[found.curvature]])
-    elif len(criterion.data) <= _FEW:
+    elif len(criterion.data) <= FEW:
         _, curvature = _lowest(kept.loss, lower, upper, rough)
         starts = kept.places
     else:
@@ -102,7 +102,7 @@ def _range(criterion: Criterion) -> tuple[Array, Array, Array]:
     noise is invisible on the shortest step: at any levels. Levels go 10 decades down from a rough
     guess, 4 up.
     """
-    rows = criterion._template
+    rows = criterion.template
     prior: Any = rows.prior
     guess = rough_levels(criterion.data, criterion.unknown_levels)
     levels = np.log([guess[k] for k in criterion.unknown_levels])
@@ -245,7 +245,7 @@ def _from_thinned(
     end of a range that is far worse on the thinned rows is not asked about again.
     """
     data = criterion.data
-    sorting, stride = criterion._template.sorting, -(-len(data) // _THIN)
+    sorting, stride = criterion.template.sorting, -(-len(data) // _THIN)
     middle = (len(data) - _THIN) // 2
     found: list[tuple[Array, Array]] = []
     for part in (slice(None, None, stride), slice(middle, middle + _THIN)):
