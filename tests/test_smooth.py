@@ -466,6 +466,19 @@ def test_limits_hold_a_constant(known):
     assert np.mean(held) > 0.88
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_limits_hold_the_slope_of_a_line_that_hardly_rises(known):
+    """It is one standard error: members about a constant alone shrink it to none (.84, .74)."""
+    rng, held = np.random.default_rng(0), []
+    for _ in range(25):
+        x = np.sort(rng.uniform(0, 1, 12))
+        slope = 1 / np.sqrt(((x - x.mean()) ** 2).sum())
+        y = slope * x + rng.standard_normal(12)
+        lower, upper = sd.smooth(sd.observe(x, y, 1.0 if known else None)).interval(x, nu=1)
+        held.append(np.mean((lower <= slope) & (slope <= upper)))
+    assert np.mean(held) > 0.9
+
+
 def test_an_estimate_shows_itself_in_a_few_lines():
     x = np.linspace(0, 6, 100)
     y = np.sin(x) + 0.05 * np.random.default_rng(0).standard_normal((2, 100))
