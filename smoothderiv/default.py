@@ -33,10 +33,10 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
     lines alone, those of small curvatures.)
     Fewer than 4 distinct rows (or 8 rows, if a noise level is unknown) tell no smoothness: they are
     met by a regression spline with as high a penalty as they determine. For x of more dimensions
-    the average of Gaussian processes of Matern covariance about a free plane, and rational
-    quadratic about a free constant, a mixture of squared exponentials of many lengths, which
-    becomes the one that suffices; their scales are bounded as above where any row has noise. With
-    `correlated` noise :func:`smoothderiv.noise.correlated.correlated_models`.
+    the average of Gaussian processes of Matern and rational quadratic covariance, a mixture of
+    squared exponentials of many lengths, which becomes the one that suffices, both about free
+    constants; their scales are bounded as above where any row has noise. With `correlated` noise
+    :func:`smoothderiv.noise.correlated.correlated_models`.
     """
     highest = max(nu, int(np.atleast_2d(data.nu.T).sum(axis=0).max(initial=0)))
     if correlated:
@@ -45,7 +45,8 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         require_rows(data)
         _require_surface(data)
         scales = None if data.exact.all() else least_scale(data, _SEEN_BESIDE)
-        return ModelAverage(_processes(kernels.RationalQuadratic(scales), highest, scales))
+        both = (*_rough(highest, scales), kernels.RationalQuadratic(scales))
+        return ModelAverage(tuple(GaussianProcess(k, mean="constant") for k in both))
     rows, unknown = _distinct(data, _TELLING_NOISE), len(data.estimated_orders)
     if rows < _TELLING or (unknown and len(data) < _TELLING_NOISE):
         return ModelAverage((_regression(highest, min(rows, len(data) - unknown)),))
@@ -54,21 +55,15 @@ def default_model(data: Observations, nu: int = 2, correlated: bool = False) -> 
         models = [AdaptiveSpline(4) if highest == 3 else _regression(highest, rows)]
     if data.is_of(0).any():
         scale = least_scale(data, _SEEN)
-        models += _processes(kernels.SquaredExponential(scale), highest, scale)
+        models.append(GaussianProcess(kernels.SquaredExponential(scale), mean="constant"))
+        models += [GaussianProcess(kernel, mean="linear") for kernel in _rough(highest, scale)]
     return ModelAverage(tuple(models))
 
 
-def _processes(smooth: Kernel, highest: int, scale: Scale) -> tuple[Model, ...]:
-    """Return a smooth process, about a constant, and a rough one, about a line or plane.
-
-    The rough kernel is the roughest from Matern 5/2 on that has the derivatives, 7/2 at most.
-    """
-    kinds: tuple[Kernel, ...] = (kernels.Matern52(scale), kernels.Matern72(scale))
-    rough = [kernel for kernel in kinds if kernel.smoothness >= highest][:1]
-    return (
-        GaussianProcess(smooth, mean="constant"),
-        *(GaussianProcess(kernel, mean="linear") for kernel in rough),
-    )
+def _rough(highest: int, scale: Scale) -> list[Kernel]:
+    """Return the roughest kernel from Matern 5/2 on that has the derivatives, 7/2 at most."""
+    found: tuple[Kernel, ...] = (kernels.Matern52(scale), kernels.Matern72(scale))
+    return [kernel for kernel in found if kernel.smoothness >= highest][:1]
 
 
 def _require_surface(data: Observations) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from smoothderiv.gp.kernel import Kernel
 from smoothderiv.gp.kernels import Matern12, Matern52, Matern72, Nuisance, SquaredExponential
 from smoothderiv.gp.process import GaussianProcess
+from smoothderiv.gp.trend import Mean
 from smoothderiv.gp.unknowns import least_scale, neighbours, thinned
 from smoothderiv.mixture import AveragedPosterior
 from smoothderiv.model import Model
@@ -30,18 +31,24 @@ _ROUGH = 0.6  # weight of the roughest members from which on correlation is look
 def correlated_models(data: Observations, highest: int = 0) -> tuple[Model, ...]:
     """Return models of f with correlated noise of the values: Matern 7/2, squared exponential.
 
-    That is, those which have derivatives up to the `highest`. The noise beside the white one is an
+    That is, those which have derivatives up to the `highest`, the first about a free line, the
+    other about a free constant, as in the default. The noise beside the white one is an
     Ornstein-Uhlenbeck process (``Matern12``; AR(1) at even steps), whose variance and correlation
     length are tuned with the curve. The scale of the curve is at least 5 times the distance of
     neighbours, as :class:`.AtLeast` has it: a quicker one would be such noise by another name. The
     squared exponential takes the matrix of all rows, and is left out for more than 1000 where the
     Matern suffices, which is O(n).
     """
-    mean = "constant" if data.is_of(0).any() else 0.0
-    scale = least_scale(data, _SEEN)
-    beliefs = [k for k in (Matern72(scale), SquaredExponential(scale)) if k.smoothness >= highest]
-    beliefs = beliefs if len(data) <= _BY_MATRIX else beliefs[:1]
-    return tuple(GaussianProcess(kernel + Nuisance(Matern12()), mean=mean) for kernel in beliefs)
+    scale, known = least_scale(data, _SEEN), not data.is_of(0).any()
+    beliefs: list[tuple[Kernel, Mean]] = [
+        (Matern72(scale), "linear"),
+        (SquaredExponential(scale), "constant"),
+    ]
+    able = [(kernel, mean) for kernel, mean in beliefs if kernel.smoothness >= highest]
+    return tuple(
+        GaussianProcess(kernel + Nuisance(Matern12()), mean=0.0 if known else mean)
+        for kernel, mean in (able if len(data) <= _BY_MATRIX else able[:1])
+    )
 
 
 @dataclass(frozen=True)
