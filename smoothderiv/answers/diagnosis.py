@@ -261,7 +261,7 @@ def _noise_words(check: OrderCheck) -> Iterator[str]:
         side = (
             "yerr is too small, or the curve cannot follow the data"
             if check.ratio > 1
-            else "yerr is too large"
+            else "yerr is too large, or the curve follows the noise"
         )
         yield (
             f"order {check.order}: residuals are {check.ratio:.3g} times the stated noise "
