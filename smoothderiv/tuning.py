@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
@@ -46,7 +47,10 @@ _EQUAL_NATS = 0.05  # a finer candidate must be better by this much
 _STEP = 0.03  # in a log: differences of the exact gradient tell the curvature at large
 KNOWN_LOG = 0.1  # a logarithm known to this standard deviation is taken as known
 _LITTLE_NATS = 1e-3  # in which a search that ends in rounding has converged
+_STEEP = 1e-2  # nats for an e-fold of a parameter, at which a search has not converged
+_STEEP_SPREAD = 0.1  # nats for an e-fold of all, where parameters are integrated over
 _ROUNDING = 8 * np.finfo(float).eps  # of the size of y: no noise is seen below
+_LISTED = 3  # parameters of a kind that are named one by one
 _TRIES = 8  # lengths of a last step, each a quarter of the one before
 _NO_SHARE = 1e-12  # a weight beside which a model is not worth asking
 
@@ -154,6 +158,7 @@ def fit_quietly(model: Model, data: Observations) -> Posterior:
         return tune(model, telling(data)).condition(data)
 
 
+TooSteep: TypeAlias = Callable[[Array, float], bool]
 Spread: TypeAlias = Callable[[], tuple[tuple[Model, ...], Array]]
 
 
@@ -171,13 +176,15 @@ def tune_spread(model: M, data: Observations, criterion: str = "evidence") -> tu
     order, ``-H_nn^-1 H_ns`` times the step: what is unknown of the noise itself is in the Student
     distribution of the answers. The weights are exact for a quadratic loss, and by the true loss
     at the nodes for others. Directions known to 0.1 in the log, and ends of ranges, are taken as
-    known.
+    known. A search is said not to have converged where the gradient is longer than 0.1 nats: below,
+    no other parameters within a factor e of these have a density that is higher by more than a
+    tenth, which is nothing beside what they are integrated over.
 
     References
     ----------
     Rue, Martino and Chopin (2009), doi:10.1111/j.1467-9868.2008.00700.x, section 6.5.
     """
-    tuned, result = _tune(model, data, criterion)
+    tuned, result = _tune(model, data, criterion, _too_steep_to_integrate)
 
     def spread() -> tuple[tuple[Model, ...], Array]:
         if result is None:
@@ -188,7 +195,19 @@ def tune_spread(model: M, data: Observations, criterion: str = "evidence") -> tu
     return tuned, spread
 
 
-def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | None]:
+def _too_steep(gradient: Array, loss: float) -> bool:
+    """Tell whether the slope where a search ended is no rounding of the loss."""
+    return bool(np.abs(gradient).max(initial=0.0) > _STEEP * max(1.0, 1e-6 * abs(loss)))
+
+
+def _too_steep_to_integrate(gradient: Array, loss: float) -> bool:
+    """Tell the same of parameters that are integrated over."""
+    return _too_steep(gradient, loss) and float(np.linalg.norm(gradient)) > _STEEP_SPREAD
+
+
+def _tune(
+    model: M, data: Observations, criterion: str, steep: TooSteep = _too_steep
+) -> tuple[M, _Result | None]:
     require_model(model)
     require_rows(data)
     unknown = model.unknown(data)
@@ -197,7 +216,7 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
 
     _require_told(unknown, data)
     if isinstance(model, SelfTunedModel):
-        return cast(M, reported(model.tuned(data, criterion))), None
+        return cast(M, reported(model.tuned(data, criterion), steep=steep)), None
     assert isinstance(model, SearchedModel)
 
     def fit(candidate: SearchedModel) -> tuple[tuple[SearchedModel, _Result | None], float]:
@@ -214,7 +233,7 @@ def _tune(model: M, data: Observations, criterion: str) -> tuple[M, _Result | No
             "or give it"
         )
     best, result = found
-    return cast(M, reported(best, tried)), result
+    return cast(M, reported(best, tried, steep)), result
 
 
 def _require_told(unknown: tuple[str, ...], data: Observations) -> None:
@@ -342,7 +361,9 @@ def _nodes(search: Search, optimum: Optimum) -> tuple[list[Array], Array]:
     return points, np.array(weights) / sum(weights)
 
 
-def reported(model: M, tried: tuple[tuple[str, float], ...] = ()) -> M:
+def reported(
+    model: M, tried: tuple[tuple[str, float], ...] = (), steep: TooSteep = _too_steep
+) -> M:
     """Warn of ends and of a search that did not converge; record the discrete candidates."""
     report = model.tuning
     if report is None:
@@ -354,16 +375,30 @@ def reported(model: M, tried: tuple[tuple[str, float], ...] = ()) -> M:
             "data, or hold the field",
             TuningWarning,
         )
-    inside = np.isfinite(report.log_values)
-    steepest, size = np.abs(report.gradient[inside]).max(initial=0.0), abs(report.loss)
+    slope = np.where(np.isfinite(report.log_values), report.gradient, 0.0)
     nothing = any(words.endswith(": no noise") for words in report.ends)  # rounding is followed
-    if not (report.settled or nothing) and steepest > 1e-2 * max(1.0, 1e-6 * size):
+    if not (report.settled or nothing) and steep(slope, report.loss):
+        top = int(np.argmax(np.abs(slope)))
         warn(
-            f"the search for the best {report.criterion} did not converge (gradient "
-            f"{steepest:.2g} nats); hold one of "
-            f"{', '.join(report.names)} or compare other starting models",
+            f"the search for the best {report.criterion} did not converge ({label(model)}: slope "
+            f"{abs(slope[top]):.2g} nats for an e-fold of {report.names[top]}). Give yerr if you "
+            f"know it, hold one of {_short(report.names)}, or compare another model: "
+            "sd.smooth(data, model)",
             TuningWarning,
         )
     if len(tried) > 1:
         report = dataclasses.replace(report, tried=tried)
     return dataclasses.replace(model, tuning=report)  # type: ignore[type-var]
+
+
+def _short(names: tuple[str, ...]) -> str:
+    """Return names in a few words: q[0], q[1], .. q[64] as q[0..64]."""
+    several: dict[str, list[str]] = {}
+    for name in names:
+        several.setdefault(re.sub(r"^(\w+)\[\d+\]$", r"\1", name), []).append(name)
+    return ", ".join(
+        f"{kind}[{same[0][len(kind) + 1 : -1]}..{same[-1][len(kind) + 1 : -1]}]"
+        if len(same) > _LISTED
+        else ", ".join(same)
+        for kind, same in several.items()
+    )

@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 import smoothderiv as sd
 from conftest import mixed_data
 from smoothderiv.minimiser import Optimum, Search
-from smoothderiv.model import SearchedModel, UndeterminedError
-from smoothderiv.tuning import _left_to_gain, _nodes
+from smoothderiv.model import SearchedModel, SelfTunedModel, UndeterminedError
+from smoothderiv.tuning import Tuning, _left_to_gain, _nodes, tune_spread
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,6 +111,48 @@ def test_a_slope_at_the_edge_of_a_range_without_a_meaning_is_reported():
     slope = Toy(lambda p: (-10 * p[0], np.array([-10.0])), ends=("", ""))
     with pytest.warns(sd.TuningWarning, match="did not converge"):
         sd.tune(slope, DATA)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stuck(SelfTunedModel):
+    """A model of many densities whose search ended on a slope."""
+
+    slope: float
+    q: tuple[float, ...] | None = None
+    noise: None = None
+    tuning: object = None
+
+    def unknown(self, data):
+        return () if self.q else ("q",)
+
+    def tuned(self, data, criterion):
+        names = (*(f"q[{k}]" for k in range(65)), "noise[0]", "noise[1]")
+        gradient = np.zeros(len(names))
+        gradient[12] = -self.slope
+        none = np.zeros((0, len(names))), np.zeros(0)
+        report = Tuning(criterion, names, np.zeros(len(names)), 0.0, gradient, (), none)
+        return dataclasses.replace(self, q=(1.0,) * 65, tuning=report)
+
+    def condition(self, data):
+        raise NotImplementedError
+
+
+def test_a_search_that_ended_on_a_slope_is_told_in_one_readable_line():
+    with pytest.warns(sd.TuningWarning) as told:
+        sd.tune(Stuck(0.083), DATA)
+    (words,) = (str(one.message) for one in told)
+    assert "(Stuck: slope 0.083 nats for an e-fold of q[12])" in words
+    assert "hold one of q[0..64], noise[0], noise[1], or compare another model" in words
+    assert len(words) < 250
+
+
+def test_a_slope_counts_for_less_where_parameters_are_integrated_over():
+    """Below 0.1 nats nothing within a factor e is better by more than a tenth."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune_spread(Stuck(0.083), DATA)
+    with pytest.warns(sd.TuningWarning, match="did not converge"):
+        tune_spread(Stuck(0.2), DATA)
 
 
 @pytest.mark.parametrize("n", [4, 5, 20])
