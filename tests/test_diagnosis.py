@@ -83,6 +83,39 @@ def test_one_order_of_wrong_noise_is_named():
     assert words.startswith("order 1: residuals are 2.")
 
 
+def _in_units(factor, seed=0, noise=0.05):
+    rng = np.random.default_rng(seed)
+    t, tv = np.sort(rng.uniform(0, 6, 60)), np.sort(rng.uniform(0, 6, 40))
+    position = np.sin(2 * t) + t + noise * rng.standard_normal(60)
+    speed = 2 * np.cos(2 * tv) + 1 + noise * rng.standard_normal(40)
+    return sd.observe(t, position) + sd.observe(tv, factor * speed, nu=1)
+
+
+@pytest.mark.parametrize("factor", [3.6, -1.0, 1e-3])
+@pytest.mark.parametrize("model", [sd.SmoothingSpline(3), None])
+def test_slopes_in_another_unit_are_told(factor, model):
+    """Such as km/h beside metres and seconds; the sign, too."""
+    data = _in_units(factor)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        post = sd.smooth(data, model)
+    found = post.diagnose()
+    (words,) = (w for w in found.warnings if w.startswith("order 1"))
+    assert "times the slope of the curve; are their units (and sign) those of y per x?" in words
+    assert_allclose(found.orders[1].factor, factor, rtol=0.1)
+    assert (words in [str(one.message) for one in told]) == (model is None)
+
+
+@pytest.mark.parametrize("model", [sd.SmoothingSpline(3), sd.SmoothingSpline(3, q=1e7)])
+def test_slopes_in_the_right_unit_have_no_factor(model):
+    """Nor where the curve follows their noise, and residuals are nearly proportional to it."""
+    for seed in range(5):
+        for noise in (0.05, 0.5):
+            data = _in_units(1.0, seed, noise)
+            found = sd.tune(model, data).condition(data).diagnose()
+            assert np.isnan([check.factor for check in found.orders]).all()
+
+
 @pytest.mark.parametrize("yerr", [0.1, None])
 def test_an_outlier_is_told(yerr):
     y = Y.copy()

@@ -24,6 +24,9 @@ _CHANCE = 1e-4  # what is less probable than this under the fit is said
 _ROUNDING = 1e-8  # 1 less the leverage, of a row that the curve goes through whatever it says
 _FEW = 30  # rows below which neighbours say little
 _PERIOD = 8.0  # rows: what is slower is followed
+_SEVERAL = 8  # rows from which on a factor between them and the curve is asked
+_EXPLAINED = 0.75  # of the squares of rows, and of residuals, by a factor that is no chance
+_ANOTHER = 1.5  # a factor from here on, or its inverse, or below 0, may be that of another unit
 _MOST = 1000  # rows at uneven places whose periods are asked
 _SKEWED = (
     "order {0.order}: residuals are skewed (p = {0.skew_p:.1g}); the curve is the mean, the long "
@@ -79,6 +82,10 @@ class OrderCheck:
     skew_p : float
         About the probability that residuals without skewness look so skewed: ``exp(-gain)`` of
         the nats of :func:`.skew_gain`; 1 for few rows.
+    factor : float
+        By which factor rows look like the fitted derivative of their order, where that explains
+        three quarters of their squares, and of those of their residuals; relative to the rows
+        of the lowest order. NaN elsewhere, and where it is about 1.
     """
 
     order: Order
@@ -95,6 +102,7 @@ class OrderCheck:
     period: float
     period_p: float
     skew_p: float
+    factor: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,7 +172,8 @@ def diagnose(post: Posterior) -> Diagnosis:
                 checks.append(_check(post, order, np.flatnonzero(mask), standardised, free))
     of_noise = [*(words for check in checks for words in _noise_words(check)), *post.notes]
     of_rows = [words for check in checks for words in _row_words(check, post)]
-    of_rows += [_SKEWED.format(check) for check in checks if check.skew_p < _CHANCE]
+    skewed = (check for check in checks if check.skew_p < _CHANCE and math.isnan(check.factor))
+    of_rows += map(_SKEWED.format, skewed)
     return Diagnosis(standardised, tuple(checks), (*of_noise, *of_rows), tuple(of_noise))
 
 
@@ -200,7 +209,50 @@ def _check(
         _neighbours(data.x[rows], z) if data.ndim == 1 else math.nan,
         *(_quick_period(data.x[rows], z, dof) if data.ndim == 1 else (math.nan, 1.0)),
         math.exp(-skew_gain(z)) if len(z) >= _FEW else 1.0,
+        _factor(post, order, rows),
     )
+
+
+def _factor(post: Posterior, order: Order, rows: NDArray[np.intp]) -> float:
+    """Return by which factor rows look like the fitted derivative of their order, or NaN.
+
+    Relative to the factor of the lowest order, since the curve may be a compromise between two
+    units, or so stiff that it looks flat to all rows. What one says of values leaves their constant
+    open.
+    """
+    data = post.data
+    lowest = data.orders[0]
+    first = np.flatnonzero(data.is_of(lowest) & ~data.exact)
+    if data.ndim > 1 or order == lowest or min(len(first), len(rows)) < _SEVERAL:
+        return math.nan
+    known, values, weight = _centred(post, lowest, first)
+    if not (square := float(weight @ known**2)) > 0:
+        return math.nan
+    own = float(weight @ (known * values)) / square
+    slope, values, weight = _centred(post, order, rows)
+    square = float(weight @ slope**2)
+    if not (square > 0 and own > 0):
+        return math.nan
+    factor = float(weight @ (slope * values)) / square
+    off = float(weight @ (values - factor * slope) ** 2)
+    least = min(factor**2, (factor - own) ** 2) * square  # of the rows, and of their residuals
+    clear = least > _EXPLAINED / (1.0 - _EXPLAINED) * off
+    about_one = 1.0 / _ANOTHER < factor / own < _ANOTHER
+    return factor / own if clear and not about_one else math.nan
+
+
+def _centred(post: Posterior, order: Order, rows: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+    """Return the fitted derivative at rows, the rows and their precisions before robust weights.
+
+    Values and their curve less their means.
+    """
+    data = post.data
+    weight = 1.0 / (data.sd(post.noise)[rows] ** 2 * data.weight[rows])
+    weight /= weight.sum()
+    fitted, values = post.mean(data.as_given(data.x[rows]), order), data.y[rows]
+    if order == 0:
+        fitted, values = fitted - weight @ fitted, values - weight @ values
+    return fitted, values, weight
 
 
 def _outlier_p(z: float, rows: int, dof: float) -> float:
@@ -267,6 +319,14 @@ def _noise_words(check: OrderCheck) -> Iterator[str]:
             f"order {check.order}: residuals are {check.ratio:.3g} times the stated noise "
             f"(chi-square, p = {check.p_value:.1g}): {side}; relative=True has its scale estimated"
         )
+    if not math.isnan(check.factor):
+        what = "slope of the curve" if check.order == 1 else "derivative of the curve"
+        per = "y per x" if check.order == 1 else f"y per x**{check.order}"
+        yield (
+            f"order {check.order}: rows look like {check.factor:.2g} times the {what}; are their "
+            f"units (and sign) those of {per}? If so, the curve is too stiff"
+        )
+        return  # what else there is follows from that
     if check.neighbours > scipy.special.ndtri(1.0 - _CHANCE) / math.sqrt(check.rows):
         yield (
             f"order {check.order}: residuals of neighbours are correlated "
