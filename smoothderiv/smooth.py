@@ -94,7 +94,8 @@ def smooth(
         part of the curve.
         :meth:`.Posterior.diagnose` and ``summary()`` say the same.
     UserWarning
-        ``circular=True`` of what looks like degrees.
+        ``circular=True`` of what looks like degrees; values that jump as angles do, without
+        `circular`; from the default model, places of a surface that lie on one line.
 
     Examples
     --------
@@ -130,6 +131,7 @@ def smooth(
 
         turn = period(circular)
         data = data if turn is None else unwrapped(data, model, turn)
+    _tell_doubts(data, circular is False, model is None)
     wanted = _default(data, nu, correlated is True) if model is None else model
     with held() as told:  # of a fit that may not be the answer
         post = tune(wanted, data).condition(data)
@@ -140,6 +142,16 @@ def smooth(
     else:
         post = tune(wanted, weighed).condition(weighed)
     return _told(post, doubts, correlated == "auto") if model is None else post
+
+
+def _tell_doubts(data: Observations, angles: bool, places: bool) -> None:
+    """Warn of data that may be fitted but look like a mistake."""
+    from smoothderiv._doubts import doubts_of_angles, doubts_of_places
+
+    for words in doubts_of_angles(data) if angles else ():
+        warn(words)
+    for words in doubts_of_places(data) if places else ():
+        warn(words)
 
 
 def _default(data: Observations, nu: int, correlated: bool) -> Model:

@@ -82,10 +82,12 @@ MAY_IMPORT = {
     "plotting": SEAM | {"smooth", "scale_space", "_units"},
     "mixture": SEAM | {"_threads"},
     "average": SEAM | {"mixture", "_threads"},
+    "_doubts": {"observations"},
     "circular": SEAM | {"statespace"},
     "noise": SEAM | {"mixture", "gp", "statespace"},
     "default": SEAM | {"average", "noise", "splines", "statespace", "gp"},
-    "smooth": SEAM | {"default", "average", "mixture", "circular", "noise", "statespace"},
+    "smooth": SEAM
+    | {"_doubts", "default", "average", "mixture", "circular", "noise", "statespace"},
     "dynamics": SEAM | {"smooth", "splines", "statespace", "gp", "plotting", "_units"},
     "panels": SEAM | {"smooth", "statespace", "_threads"},
     "integrations": SEAM | {"smooth", "splines", "statespace", "gp", "_threads"},
