@@ -245,6 +245,23 @@ def test_limits_that_the_line_hides_are_told():
     assert plot(noisy, 0)[0].get_title(loc="right") == ""
 
 
+def test_an_interval_that_is_wide_in_one_place_is_shown_there_and_told_as_a_range():
+    """As that of a slope in a step between rows that are nearly exact."""
+    t = np.concatenate((np.linspace(0, 4, 40), np.linspace(6, 10, 40)))
+    step = sd.SmoothingSpline(2, q=1.0).condition(sd.observe(t, np.tanh(t - 5), 1e-3))
+    (ax,) = plot(step, 0)
+    x = line(ax, "mean")[0]
+    low, high = step.interval(x)
+    bottom, top = ax.get_ylim()
+    inner = (x > 0.5) & (x < 9.5)
+    assert bottom < low[inner].min()
+    assert high[inner].max() < top
+    half = 0.5 * (high - low)[12:-12]
+    assert half.max() > 3 * np.median(half)
+    words = f"partly hidden by the line: ± {half.min():.2g} to {half.max():.2g}"
+    assert ax.get_title(loc="right") == f"95 % pointwise interval, {words}"
+
+
 def test_several_posteriors_are_compared_in_the_same_panels(post):
     other = sd.RegressionSpline(knots=3, degree=3, noise={0: 0.1}).condition(post.data)
     axes = plot({"quintic": post, "cubic": other}, show="band")

@@ -47,6 +47,8 @@ GRID_POINTS = 400
 PATHS = 12
 LINE = 1.6  # points: the width of a mean
 BAND_DASHES: tuple[float, tuple[float, ...]] = (0, (1.2, 1.4))
+_ENDS = 0.03  # of the places, at each end, where intervals flare
+_MANY_TIMES = 3.0  # the median width: wider ones are not what it says
 SHOWN = ("band", "paths", "peaks", "signs")
 
 
@@ -66,8 +68,8 @@ def plot(
     Data are in the panel of their order with error bars of one standard deviation, the
     estimated one where the noise was unknown; exact rows are open squares. More than 1000 rows of
     an order are drawn as means over 80 bins with bars over the central 95 % of their rows.
-    A panel shows all means and all data, but may cut off intervals that flare at the ends; if an
-    interval is narrower than the line of the mean, its width is written above the panel.
+    A panel shows all means, all data and all intervals but those that flare at the ends; if an
+    interval is mostly narrower than the line of the mean, its width is written above the panel.
 
     Parameters
     ----------
@@ -190,10 +192,18 @@ class _Curve:
             low, high = self.whole
         elif self.limits:
             _, low, high = self.limits[0]
-        return (
-            float(min(self.mean.min(), np.quantile(low, 0.03))),
-            float(max(self.mean.max(), np.quantile(high, 0.97))),
-        )
+        low, high = low[self._inner()], high[self._inner()]
+        return float(min(self.mean.min(), low.min())), float(max(self.mean.max(), high.max()))
+
+    def half_widths(self) -> Array:
+        """Return half of the widest pointwise interval at each place but the ends."""
+        _, low, high = self.limits[0]
+        return 0.5 * (high - low)[self._inner()]
+
+    def _inner(self) -> slice:
+        """Select the places that are not at an end."""
+        ends = int(_ENDS * len(self.places))
+        return slice(ends, len(self.places) - ends)
 
 
 def _bases(
@@ -403,16 +413,21 @@ def _write_above(
 
 
 def _width_of_a_hidden_interval(ax: Axes, curve: _Curve, unit: str) -> list[str]:
-    """Return how wide the widest interval is, in words, if the line of the mean hides it."""
+    """Return how wide the widest interval is, in words, if the line mostly hides it."""
     if not curve.limits:
         return []
-    p, low, high = curve.limits[0]
-    half = 0.5 * float(np.median(high - low))
+    p, halves = curve.limits[0][0], curve.half_widths()
+    half, most = float(np.median(halves)), float(halves.max())
     span = np.ptp(ax.get_ylim())
     points = 72.0 * ax.get_window_extent().height / ax.figure.dpi
     if not 0.0 < 2.0 * half < 1.2 * LINE / points * span:
         return []
-    return [f"{_pointwise(p)} interval, hidden by the line: about ± {half:.2g} {unit}".rstrip()]
+    if most > _MANY_TIMES * half:
+        least = float(halves.min())
+        words = f"{_pointwise(p)} interval, partly hidden by the line: ± {least:.2g} to {most:.2g}"
+    else:
+        words = f"{_pointwise(p)} interval, hidden by the line: about ± {half:.2g}"
+    return [f"{words} {unit}".rstrip()]
 
 
 def _label_places(axes: NDArray[Any], labels: Labels, data: Observations, own: bool) -> None:
