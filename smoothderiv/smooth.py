@@ -131,8 +131,8 @@ def smooth(
 
         turn = period(circular)
         data = data if turn is None else unwrapped(data, model, turn)
-    _tell_doubts(data, circular is False, model is None)
     wanted = _default(data, nu, correlated is True) if model is None else model
+    _tell_doubts(data, circular is False, model is None)
     with held() as told:  # of a fit that may not be the answer
         post = tune(wanted, data).condition(data)
     weighed, doubts = _weighed(wanted, post, robust, varying, model is None)
