@@ -45,7 +45,7 @@ _Yerr = Annotated[
     list[str] | None,
     typer.Option(
         help="Standard deviation of a column: a number, or another column (repeatable). "
-        "Default: estimated.",
+        "A number alone where there is one column. Default: estimated.",
         metavar="COLUMN=SD",
     ),
 ]
@@ -91,8 +91,12 @@ def fit(
     ] = False,
     relative: _Relative = False,
     nu: Annotated[
-        list[int] | None,
-        typer.Option(min=0, help="Derivative order to write (repeatable). Default: 0, 1, 2."),
+        list[str] | None,
+        typer.Option(
+            help="Derivative orders to write, such as 0,1 (repeatable). Default: 0, 1, 2.",
+            metavar="ORDERS",
+            show_default=False,
+        ),
     ] = None,
     grid: Annotated[int, typer.Option(min=2, help="Number of equally spaced x to write.")] = 200,
     level: _Level = 0.95,
@@ -114,6 +118,17 @@ def fit(
             help="Values are angles of this period, such as 360 for degrees.", metavar="PERIOD"
         ),
     ] = None,
+    robust: Annotated[
+        str,
+        typer.Option(help="Give outliers less weight: auto, yes or no.", metavar="CHOICE"),
+    ] = "auto",
+    correlated: Annotated[
+        str,
+        typer.Option(
+            help="Errors are autocorrelated: auto (warn), yes or no.",
+            metavar="CHOICE",
+        ),
+    ] = "auto",
     delimiter: _Delimiter = None,
     decimal: _Decimal = ".",
     encoding: _Encoding = "utf-8",
@@ -126,12 +141,13 @@ def fit(
     mean_1, .. Derivatives are per unit of x (per second for datetimes).
     """
     from smoothderiv._command import job
-    from smoothderiv._command.columns import Columns
+    from smoothderiv._command.columns import Columns, choice, orders
     from smoothderiv._command.source import Layout
 
     with _refusing():
         columns = Columns(x, y or [], yerr or [], long, relative)
-        question = job.Question(tuple(dict.fromkeys(nu or (0, 1, 2))), grid, level, circular)
+        said = choice("--robust", robust), choice("--correlated", correlated)
+        question = job.Question(orders(nu or (), (0, 1, 2)), grid, level, circular, *said)
         table = "-" if out is None and plot is None else out
         target = job.Target(table, plot, x_unit, y_unit)
         layout = Layout(delimiter, decimal, encoding)
@@ -147,8 +163,12 @@ def panel(
     yerr: _Yerr = None,
     relative: _Relative = False,
     nu: Annotated[
-        list[int] | None,
-        typer.Option(min=0, help="Derivative order to write (repeatable). Default: 0, 1."),
+        list[str] | None,
+        typer.Option(
+            help="Derivative orders to write, such as 0,1 (repeatable). Default: 0, 1.",
+            metavar="ORDERS",
+            show_default=False,
+        ),
     ] = None,
     grid: Annotated[
         int | None,
@@ -179,13 +199,12 @@ def panel(
     Finished series are kept in a folder beside --out until then.
     """
     from smoothderiv._command import panel_job
-    from smoothderiv._command.columns import Columns
+    from smoothderiv._command.columns import Columns, orders
     from smoothderiv._command.source import Layout
 
     with _refusing():
         columns = Columns(x, y or [], yerr or [], False, relative)
-        orders = tuple(dict.fromkeys(nu or (0, 1)))
-        wanted = panel_job.Wanted(orders, grid, level, order, share, workers)
+        wanted = panel_job.Wanted(orders(nu or (), (0, 1)), grid, level, order, share, workers)
         layout = Layout(delimiter, decimal, encoding)
         panel_job.run_panel(data, layout, by, columns, wanted, out, force)
 

@@ -310,6 +310,7 @@ TABLES = {
     "title.csv": "Export of 5 May\nt,pos\n0,1.5\n",
     "commas.tsv": "t\tpos\n0,5\t1,5\n1,0\t2,5\n",
     "points.csv": "t;pos\n0,5;1,5\n1,0;1.234\n2,0;oops\n",
+    "dates.csv": "t;pos\n01.02.2026 10:00;1,5\n01.02.2026 11:00;2,5\n",
     "blanks.csv": "t, pos,pos\n0,1,2\n1,2,3\n",
     "none.csv": "",
     "head.csv": "t,pos\n",
@@ -397,6 +398,19 @@ POS = ["--x", "t", "--y", "pos:0"]
         ("data.csv", ["--x", "t", "--y", "pos:first"], "--y pos:first: not COLUMN:ORDER"),
         ("data.csv", [*POS, "--y", "pos:1"], "--y pos:1: column 'pos' is named twice"),
         ("data.csv", [*POS, "--relative"], "--relative: is about the sizes of the noise; give"),
+        (
+            "dates.csv",
+            [*POS, "--delimiter", ";", "--decimal", ","],
+            "dates.csv: line 2, column 't' is '01.02.2026 10:00', which is not a number with a "
+            "decimal comma, as --decimal says; dates are read in ISO form alone, such as",
+        ),
+        (
+            "dates.csv",
+            [*POS, "--delimiter", ";"],
+            "dates.csv: line 2, column 't' is '01.02.2026 10:00'; dates are read in ISO form alone",
+        ),
+        ("data.csv", [*POS, "--nu", "0,x"], "--nu 0,x: not orders of derivatives; type --nu 0"),
+        ("data.csv", [*POS, "--robust", "maybe"], "--robust maybe: not auto, yes or no"),
         ("data.csv", [*POS, "--yerr", "pos"], "--yerr pos: not COLUMN=NUMBER or COLUMN=COLUMN"),
         ("data.csv", [*POS, "--yerr", "vel=1"], "--yerr vel=1: 'vel' is not among the columns"),
         ("data.csv", [*POS, "--yerr", "pos=-1"], "--yerr pos=-1: a standard deviation is a number"),
@@ -558,6 +572,29 @@ def test_help_is_quick_and_unknown_options_are_refused():
     assert run("fit", "data.csv", "--nonsense").exit_code == 2
     assert run("fit", "data.csv", "--grid", "1").exit_code == 2
     assert run("fit", "data.csv", "--nu", "-1").exit_code == 2
+
+
+def test_one_column_needs_no_name_for_its_noise_and_orders_may_have_commas(here):
+    named = run("fit", "data.csv", *POS, "--yerr", "pos=0.1", *SMALL)
+    short = run("fit", "data.csv", *POS, "--yerr", "0.1", "--grid", "7", "--nu", "0,1")
+    assert short.exit_code == 0, short.stderr
+    assert short.stdout == named.stdout
+    words = refused(run("fit", "data.csv", *WIDE[:6], "--yerr", "0.1"))
+    assert words.startswith("--yerr 0.1: not COLUMN=NUMBER")
+
+
+def test_what_is_said_of_the_noise_is_as_in_python(here):
+    asked = []
+
+    def smooth(data, **options):
+        asked.append(options)
+        return sd.smooth(data, sd.SmoothingSpline(3))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smoothderiv._command.job.smooth", smooth)
+        done = run("fit", "data.csv", *POS, *SMALL, "--robust", "no", "--correlated", "yes")
+    assert done.exit_code == 0, done.stderr
+    assert (asked[0]["robust"], asked[0]["correlated"]) == (False, True)
 
 
 def test_the_command_runs_from_a_shell(here):

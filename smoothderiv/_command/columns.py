@@ -80,7 +80,8 @@ class Columns:
             y[name] = int(order)
         yerr: dict[str, float | str] = {}
         for word in self.yerr:
-            name, size = _name_and_size(word, y)
+            alone = len(y) == 1 and _is_size(word)
+            name, size = (*y, word) if alone else _name_and_size(word, y)
             yerr[name] = _size(word, size)
         if self.relative and not yerr:
             usage("--relative: is about the sizes of the noise; give them by --yerr COLUMN=SD")
@@ -102,6 +103,25 @@ def unit_words(units: dict[int, str], times: str | None) -> list[str]:
         return []
     why = "" if times is None else f" (column {times!r} holds times, which count in seconds)"
     return [f"Units: {', '.join(f'mean_{nu} {unit}' for nu, unit in units.items())}{why}"]
+
+
+def orders(words: Iterable[str], default: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the orders of derivatives that are typed, one by one or with commas between."""
+    found: dict[int, None] = {}
+    for word in words:
+        for part in word.split(","):
+            if not part.strip().isdecimal():
+                usage(f"--nu {word}: not orders of derivatives; type --nu 0 --nu 1, or --nu 0,1")
+            found[int(part)] = None
+    return tuple(found) or default
+
+
+def choice(option: str, word: str) -> str | bool:
+    """Return auto, or what yes or no says."""
+    known: dict[str, str | bool] = {"auto": "auto", "yes": True, "no": False}
+    if word not in known:
+        usage(f"{option} {word}: not auto, yes or no")
+    return known[word]
 
 
 def _name_and_size(word: str, names: Iterable[str]) -> tuple[str, str]:
@@ -126,6 +146,15 @@ def _size(word: str, text: str) -> float | str:
     if not 0 <= value < float("inf"):
         usage(f"--yerr {word}: a standard deviation is a number from 0 on")
     return value
+
+
+def _is_size(word: str) -> bool:
+    """Tell whether a number is typed, which is meant for the only column there is."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def usage(words: str) -> NoReturn:

@@ -35,12 +35,14 @@ PICTURES = (".png", ".pdf", ".svg")
 
 @dataclass(frozen=True)
 class Question:
-    """What to write of the fitted curve, and the period of its values if they are angles."""
+    """What to write of the fitted curve, and what is said to `smooth` of the values."""
 
     nu: tuple[int, ...]
     grid: int
     level: float
     circular: float | None = None
+    robust: Any = "auto"
+    correlated: Any = "auto"
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
@@ -190,7 +192,13 @@ def _fit(
         target = target.in_seconds(columns.x)
     with held() as told, np.errstate(all="ignore"):
         try:
-            post = smooth(data, nu=max(2, *question.nu), circular=question.circular or False)
+            post = smooth(
+                data,
+                nu=max(2, *question.nu),
+                robust=question.robust,
+                correlated=question.correlated,
+                circular=question.circular or False,
+            )
             table = question.answer(post, columns.x, kind)
             target.write(outputs, post, table, columns, question)
         except ValueError as error:

@@ -31,6 +31,7 @@ _WORDS = {",": "comma-separated", "\t": "tab-separated", ";": "semicolon-separat
 _TABS = ("tab", r"\t")  # as typed
 _NAMED = 30  # columns in a message, at most
 
+_DATE = r"^\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(\D|$)"  # as it is written in many ways
 _DECIMAL_COMMA = r"^\s*[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?\s*$"  # or no decimals
 _NO_NUMBERS = re.compile(rb"[^-+0-9\s.,;:|/\"TZeEnNaA]|^[^0-9]*$")
 
@@ -170,8 +171,8 @@ class Source:
             if row >= 0:
                 raise RefusalError(
                     f"{self.name}: {self.place(row)}, column {name!r} is {cells[row].as_py()!r}, "
-                    "which is not a number with a decimal comma, as --decimal says; correct the "
-                    "cell, or leave it empty if the observation is missing"
+                    "which is not a number with a decimal comma, as --decimal says; "
+                    f"{_remedy(cells[row].as_py())}"
                 )
 
     def place(self, row: int) -> str:
@@ -187,6 +188,8 @@ class Source:
         says, cell = error.says, re.match(r"is '([^']*)', which is not a number", error.says)
         if cell and re.match(_DECIMAL_COMMA, cell[1]):
             says = f"is {cell[1]!r}; if that is a number with a decimal comma, give --decimal ,"
+        elif cell and re.match(_DATE, cell[1]):
+            says = f"is {cell[1]!r}; {_remedy(cell[1])}"
         return RefusalError(f"{self.name}: {self.place(error.row)}, {error.argument} {says}")
 
     @property
@@ -287,3 +290,10 @@ def _parquet(name: str, raw: bytes) -> pa.Table:
 
 def _one_line(error: Exception) -> str:
     return str(error).splitlines()[0].rstrip(".")
+
+
+def _remedy(cell: str) -> str:
+    """Say what to do about a cell that is no number."""
+    if re.match(_DATE, cell):
+        return "dates are read in ISO form alone, such as 2026-02-01 10:00"
+    return "correct the cell, or leave it empty if the observation is missing"
