@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,19 +94,24 @@ class Table:
 
 def read_parts(
     frame: Any,
-    x: str | list[str],
+    x: str | Sequence[str],
     y: str | Mapping[str, Any],
     yerr: Mapping[str, float | str] | str | float | None,
     nu: str | None,
 ) -> list[Part]:
     """Return the arguments of observe() for each column of a wide table, or for a long one."""
     table = Table(frame)
-    if isinstance(x, list):
+    if isinstance(x, list | tuple):
         places, x_name = np.column_stack([table.column(name) for name in x]), ", ".join(x)
-    else:
+    elif isinstance(x, str):
         places, x_name = table.column(x), x
+    else:
+        raise ValueError(
+            f"x: {said(x)} is no name of a column; give one, or a list of them. An index becomes a "
+            "column by frame.reset_index()"
+        )
     parts = _parts(table, x_name, places, y, yerr, nu)
-    zone = None if isinstance(x, list) else table.zone(x)
+    zone = table.zone(x) if isinstance(x, str) else None
     return [dataclasses.replace(part, zone=zone) for part in parts]
 
 

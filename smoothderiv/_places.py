@@ -54,7 +54,7 @@ def coordinates(
 
     Times in any zone are taken where the data have a `zone`, times without one where they do not.
     """
-    array = unzoned(x, name, zone) if origin is not None else _times(x, name)[0]
+    array = _times(x, name)[0] if origin is None else unzoned(x, name, zone, written=True)
     if array.dtype.kind in "mM":
         _refuse_nat(array, name)
         if array.dtype.kind == "m":
@@ -74,12 +74,13 @@ def coordinates(
     return values
 
 
-def unzoned(x: ArrayLike, name: str, zone: str | None) -> NDArray[Any]:
+def unzoned(x: ArrayLike, name: str, zone: str | None, *, written: bool = False) -> NDArray[Any]:
     """Return places of a question as an array, zoned times in UTC; refuse what lacks a zone.
 
-    Or has one where the data, which are in `zone`, have none. Numbers stay as they are.
+    Or has one where the data, which are in `zone`, have none. Numbers stay as they are. Where
+    times may be `written`, text in ISO form is one.
     """
-    array, own = _times(x, name)
+    array, own = _times(_read(x, name) if written else x, name)
     if array.dtype.kind != "M" or not array.size or (own is None) == (zone is None):
         return array
     if own is None:
@@ -91,6 +92,21 @@ def unzoned(x: ArrayLike, name: str, zone: str | None) -> NDArray[Any]:
         f"{name}: times in {own} were asked, but those of the data have no time zone; ask without "
         "one, or give the data theirs, as pandas does by tz_localize"
     )
+
+
+def _read(x: Any, name: str) -> Any:
+    """Return text in ISO form as times, all else as it is."""
+    texts = np.asarray(x) if isinstance(x, str | list | tuple | np.ndarray) else np.empty(0)
+    if texts.dtype.kind not in "UT":
+        return x
+    found = np.empty(texts.shape, dtype=object)
+    for row, index in enumerate(np.ndindex(texts.shape)):
+        try:
+            found[index] = datetime.datetime.fromisoformat(str(texts[index]))
+        except ValueError:
+            says = f"is {str(texts[index])!r}, which is no time in ISO form, as 2026-02-01 10:00 is"
+            raise RowError(name, row, says) from None
+    return found
 
 
 def seconds_between(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -46,7 +46,7 @@ class Observations:
     relative : (n,) array of bool
         True where `yerr` is a relative size, with one scale for each order to be estimated.
     n_missing : int
-        How many rows were left out because their y was NaN.
+        How many values were left out because they were NaN: of wide tables, cells of all columns.
     origin : numpy.datetime64 or None
         For datetime x: the time that x counts from, in seconds; in UTC where there is a zone.
     weight : (n,) array
@@ -98,7 +98,7 @@ class Observations:
     def from_frame(
         cls,
         frame: Any,
-        x: str | list[str] = "x",
+        x: str | Sequence[str] = "x",
         y: str | Mapping[str, Order] = "y",
         yerr: Mapping[str, float | str] | str | float | None = None,
         *,
@@ -111,7 +111,7 @@ class Observations:
         ----------
         frame : table
             Wide (a column for each order; empty cells are missing rows), or long (`nu` given).
-        x : str or list of str
+        x : str, or list or tuple of str
             The column of places, or one column for each dimension.
         y : mapping from column to order, or str
             Wide: which order each column observes, ``{"pos": 0, "vel": 1}``. A single name is
@@ -136,7 +136,7 @@ class Observations:
         >>> import pandas as pd, smoothderiv as sd
         >>> frame = pd.DataFrame({"t": [0.0, 1.0], "pos": [0.1, 1.2], "vel": [1.0, float("nan")]})
         >>> sd.Observations.from_frame(frame, x="t", y={"pos": 0, "vel": 1}, yerr={"pos": 0.1})
-        Observations: 3 rows, x from 0 to 1, 1 missing row left out
+        Observations: 3 rows, x from 0 to 1, 1 missing value left out
           order 0: 2 rows, yerr 0.1
           order 1: 1 row, yerr unknown
         """
@@ -210,7 +210,7 @@ class Observations:
             where += self.origin_words()
         elif n:
             where = f", x in {self.ndim} dimensions"
-        missing = f", {_count(self.n_missing, 'missing row')} left out" if self.n_missing else ""
+        missing = f", {_count(self.n_missing, 'missing value')} left out" if self.n_missing else ""
         for order in self.orders:
             part = self.of(order)
             light = len(part.downweighted)
@@ -311,12 +311,15 @@ class Observations:
         return dataclasses.replace(self, weight=weights)
 
     def coordinates(self, x: ArrayLike, name: str = "x") -> NDArray[np.float64]:
-        """Convert places of a question to the floats that `x` holds (datetimes by the origin)."""
+        """Convert places of a question to the floats that `x` holds (datetimes by the origin).
+
+        Where these are datetimes, text in ISO form is one: ``post("2026-02-01 10:00")``.
+        """
         return _places.coordinates(x, name, self.origin, self.zone)
 
     def asked(self, x: ArrayLike) -> NDArray[Any]:
         """Return places of a question as an array, as :meth:`as_given` would: numbers or times."""
-        plain = _places.unzoned(x, "x", self.zone)
+        plain = _places.unzoned(x, "x", self.zone, written=self.origin is not None)
         return plain if self.zone is None else self.as_given(self.coordinates(x))
 
     def as_given(self, x: ArrayLike) -> NDArray[Any]:

@@ -532,7 +532,7 @@ def test_repr_tells_rows_orders_and_noise():
         + sd.observe([0.5], [1], yerr=2, nu=2, relative=True)
     )
     assert repr(data) == (
-        "Observations: 4 rows, x from 0 to 1, 1 missing row left out\n"
+        "Observations: 4 rows, x from 0 to 1, 1 missing value left out\n"
         "  order 0: 2 rows, yerr 0.1 to 0.3\n"
         "  order 1: 1 row, exact\n"
         "  order 2: 1 row, relative yerr 2"
@@ -594,3 +594,39 @@ def test_rows_that_are_made_by_hand_are_copied_and_looked_at():
     ):
         with pytest.raises(ValueError, match=words):
             sd.Observations(**{**good, **change})
+
+
+def test_columns_of_places_are_a_list_or_a_tuple_and_nothing_else():
+    frame = pd.DataFrame({"lon": [0.0, 1.0], "lat": [1.0, 0.0], "y": [1.0, 2.0]})
+    listed = sd.Observations.from_frame(frame, x=["lon", "lat"], y="y")
+    assert np.array_equal(sd.Observations.from_frame(frame, x=("lon", "lat"), y="y").x, listed.x)
+    for bad in (frame.index, None, 0):
+        with pytest.raises(ValueError, match=r"x: .* is no name of a column.*reset_index"):
+            sd.Observations.from_frame(frame, x=bad, y="y")
+
+
+def test_cells_that_are_empty_are_counted_in_all_columns():
+    nan = np.nan
+    frame = pd.DataFrame({"x": [0.0, 1.0], "a": [1.0, nan], "b": [nan, nan]})
+    data = sd.Observations.from_frame(frame, x="x", y={"a": 0, "b": 1})
+    assert "1 row, x from 0 to 0, 3 missing values left out" in repr(data)
+
+
+def test_text_in_iso_form_asks_where_places_are_datetimes():
+    days = pd.date_range("2026-01-01", periods=12)
+    y = np.sin(np.arange(12.0))
+    post = sd.SmoothingSpline(3, q=1e-16).condition(sd.observe(days, y, 0.1))
+    asked = ["2026-01-05", "2026-01-06T12:00"]
+    times = np.array(asked, dtype="M8[s]")
+    assert np.array_equal(post(asked), post(times))
+    assert post("2026-01-05").shape == post(times[0]).shape
+    assert post.integral(*asked) == post.integral(*times)
+    assert post.frame(asked).equals(post.frame(times.astype("M8[us]")))
+    with pytest.raises(ValueError, match=r"x: row 1 is '5\.1\.2026', which is no time in ISO form"):
+        post(["2026-01-05", "5.1.2026"])
+    zoned = sd.SmoothingSpline(3, q=1e-16).condition(
+        sd.observe(days.tz_localize("Europe/Berlin"), y, 0.1)
+    )
+    assert zoned("2026-01-05T00:00+01:00") == post("2026-01-05")
+    with pytest.raises(ValueError, match="without a time zone"):
+        zoned("2026-01-05")

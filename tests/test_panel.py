@@ -384,3 +384,9 @@ def test_the_same_distances_at_other_times_share_nothing():
 def test_a_shared_tuning_has_the_derivatives_that_are_asked():
     table = sd.smooth_panel(panel((30, 30)), "id", "t", {"pos": 0}, nu=(0, 3), share="tuning")
     assert table["mean_3"].notna().all()
+
+
+def test_series_that_nothing_tells_apart_are_refused():
+    frame = pd.DataFrame({"x": np.arange(9.0), "y": np.arange(9.0)})
+    with pytest.raises(ValueError, match="by: None is no name of a column; give that which"):
+        sd.smooth_panel(frame, by=None, x="x", y="y")

@@ -96,7 +96,11 @@ def _data(post: Posterior) -> Rows:
     if data.ndim == 1:
         where = f"x from {data.x.min():.6g} to {data.x.max():.6g}"
         where += data.origin_words()
-    missing = f", {data.n_missing} missing left out" if data.n_missing else ""
+    missing = (
+        f", {data.n_missing} missing value{'s' * (data.n_missing != 1)} left out"
+        if data.n_missing
+        else ""
+    )
     exact = f", {int(data.exact.sum())} exact" if data.exact.any() else ""
     return [(f"{len(data)} rows, {where}{exact}{missing}",), *_downweighted(data)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -161,6 +161,11 @@ class Panel:
     def of(cls, frame: Any, by: Any, x: str, y: Any, yerr: Any, relative: bool) -> Panel:
         """Read a table, and which rows are of which series."""
         table = Table(frame)
+        if not isinstance(by, str | Iterable):
+            raise ValueError(
+                f"by: {said(by)} is no name of a column; give that which tells the series apart, "
+                "or use sd.smooth(Observations.from_frame(..)) for one series"
+            )
         by = [by] if isinstance(by, str) else list(by)
         if not by or len(set(by)) < len(by):
             raise ValueError(f"by: {by!r}, but columns are needed that tell the series apart")
