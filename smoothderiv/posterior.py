@@ -358,9 +358,9 @@ class Posterior(Moments):
 
         Columns ``x`` (datetimes where the data have them, in their zone) and, for each order of
         `nu`, ``mean_0, std_0, lower_0, upper_0, mean_1, ..`` with the limits of :meth:`interval`;
-        for x of several dimensions `nu` is a multi-index or a list of them, and columns are
-        ``mean_1_0, ..``. By default f and its first derivatives. It turns into another library's
-        table by ``.to_pandas()`` or ``polars.from_arrow``.
+        for x of several dimensions places are in columns ``x_0, x_1, ..``, `nu` is a multi-index or
+        a list of them, and columns are ``mean_1_0, ..``. By default f and its first derivatives.
+        It turns into another library's table by ``.to_pandas()`` or ``polars.from_arrow``.
         """
         if nu is None:
             first = self._multi_indices(1)
@@ -380,7 +380,9 @@ class Posterior(Moments):
             wanted = f"(n, {self.data.ndim})" if several else "(n,)"
             raise ValueError(f"x: shape {places.shape}, but {wanted} is needed")
         orders = at_least(whole_orders(nu)) if several else np.array(asked_orders(nu))[:, None]
-        columns: dict[str, Any] = {"x": list(places) if several else in_arrow_units(places)}
+        columns: dict[str, Any] = {"x": in_arrow_units(places)}
+        if several:
+            columns = {f"x_{axis}": places[:, axis] for axis in range(self.data.ndim)}
         if self.data.zone is not None:
             columns["x"] = pa.array(places, pa.timestamp("us", self.data.zone))
         for key in dict.fromkeys(map(tuple, orders.tolist())):

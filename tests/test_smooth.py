@@ -1,5 +1,6 @@
 """The door: what most people type."""
 
+import io
 import warnings
 
 import contracts
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from pyarrow import csv
 
 import smoothderiv as sd
 from conftest import mixed_data, wave
@@ -440,9 +442,11 @@ def test_in_several_dimensions_orders_are_multi_indices():
     for nu in ((0, 0), (1, 0), (0, 1)):
         name = f"mean_{nu[0]}_{nu[1]}"
         assert np.array_equal(table[name], post.mean(x[:3], nu))
-    assert list(post.frame(x[:3], nu=(1, 0)).to_pydict()) == ["x"] + [
+    assert np.array_equal(np.column_stack((table["x_0"], table["x_1"])), x[:3])
+    assert list(post.frame(x[:3], nu=(1, 0)).to_pydict()) == ["x_0", "x_1"] + [
         f"{word}_1_0" for word in ("mean", "std", "lower", "upper")
     ]
+    csv.write_csv(post.frame(x[:3]), io.BytesIO())
 
 
 @pytest.mark.parametrize("even", [True, False])
