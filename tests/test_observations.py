@@ -386,7 +386,7 @@ def test_an_index_of_pandas_is_no_column():
 
 def test_values_are_said_as_people_write_them():
     clock = sd.observe([dt.datetime(2020, 1, 1)], [0])
-    for place, words in ((["2020-01-02"], "'2020-01-02'"), (np.float64(3), "3.0"), ([7, 8], "7")):
+    for place, words in ((np.float64(3), "3.0"), ([7, 8], "7")):
         with pytest.raises(ValueError, match=f"but {words} was given; give datetimes here too"):
             clock.coordinates(place)
     with pytest.raises(ValueError, match=r"x: row 0 is 'a', which is not .*numbers or datetimes"):

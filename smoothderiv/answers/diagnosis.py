@@ -249,7 +249,8 @@ def _centred(post: Posterior, order: Order, rows: NDArray[np.intp]) -> tuple[Arr
     data = post.data
     weight = 1.0 / (data.sd(post.noise)[rows] ** 2 * data.weight[rows])
     weight /= weight.sum()
-    fitted, values = post.mean(data.as_given(data.x[rows]), order), data.y[rows]
+    values = data.y[rows]
+    fitted = values - post.residuals()[rows]
     if order == 0:
         fitted, values = fitted - weight @ fitted, values - weight @ values
     return fitted, values, weight
