@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from smoothderiv._warn import warn
 from smoothderiv.answers.diagnosis import NoiseWarning
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
-from smoothderiv.gp import assembly
+from smoothderiv.gp import assembly, joint
 from smoothderiv.gp.assembly import Layout
 from smoothderiv.gp.dense import Factor, Fit, check_size, layout_of, require_consistent
 from smoothderiv.gp.kernel import Kernel
@@ -129,24 +128,40 @@ class GaussianPosterior(ProcessPosterior):
 
     def _cov(self, x: Array, nu: Orders, x2: Array, nu2: Orders) -> Array:
         (x, nu), (x2, nu2) = assembly.columns(x, nu), assembly.columns(x2, nu2)
+        if np.array_equal(x, x2) and np.array_equal(nu, nu2):
+            return self._own_cov(x, nu)
         rows, columns = Layout.of(x, nu), Layout.of(x2, nu2)
-        left = self._halves(x, nu, rows)
-        same = np.array_equal(x, x2) and np.array_equal(nu, nu2)
-        right = left if same else self._halves(x2, nu2, columns)
+        left, right = self._halves(x, nu, rows), self._halves(x2, nu2, columns)
+        for layout, halves in ((rows, left), (columns, right)):
+            prior = assembly.variances(self._kernel, layout)
+            if len(_doubtful(_difference(prior, *halves), prior)):
+                whole = self._own_cov(np.concatenate((x, x2)), np.concatenate((nu, nu2)))
+                return whole[: len(x), len(x) :]
         out = assembly.cross(self._kernel, rows, columns)
         out -= left[0] @ right[0].T
         out += left[1] @ right[1].T
-        if same:
-            var = self._variances(x, nu, rows, *left)
-            doubtful = np.flatnonzero(var < _DOUBTFUL * assembly.variances(self._kernel, rows))
-            if len(doubtful):  # what they share is the noise of rows
-                weights = self._weights(*(part[doubtful] for part in left))
-                out[np.ix_(doubtful, doubtful)] = weights * self._row_noise @ weights.T
-            np.fill_diagonal(out, var)
         return assembly.ordered(out, rows, columns)
 
+    def _own_cov(self, x: Array, nu: Orders) -> Array:
+        """Return the covariance of answers with themselves, of which some may be the same."""
+        distinct, which = np.unique(np.column_stack((x, nu)), axis=0, return_inverse=True)
+        if len(distinct) < len(x):
+            _, first = np.unique(which, return_index=True)
+            return self._own_cov(x[first], nu[first])[np.ix_(which.ravel(), which.ravel())]
+        layout = Layout.of(x, nu)
+        half, free = self._halves(x, nu, layout)
+        out = assembly.cross(self._kernel, layout, layout)
+        out -= half @ half.T
+        out += free @ free.T
+        var = self._variances(x, nu, layout, half, free)
+        prior = assembly.variances(self._kernel, layout)
+        np.fill_diagonal(out, var)
+        if len(_doubtful(var, prior)):
+            out = joint.positive(out, var, *self._noise_and_size(prior, half, free))
+        return assembly.ordered(out, layout, layout)
+
     def _sample(self, x: Array, nu: Orders, size: int, rng: np.random.Generator) -> Array:
-        root = _pivoted_root(self._cov(x, nu, x, nu))
+        root = joint.sampling_root(self._cov(x, nu, x, nu))
         return self._mean(x, nu) + rng.standard_normal((size, len(root))) @ root
 
     def _integral(self, a: float, b: float) -> tuple[float, float]:
@@ -229,11 +244,15 @@ class GaussianPosterior(ProcessPosterior):
             rows = np.repeat(here, count, axis=0), np.tile(orders, (len(here), 1))
             layout = Layout.of(*rows)
             halves = self._halves(*rows, layout)
-            var = _reordered(self._variances(*rows, layout, *halves), layout)
+            var = _reordered(self._variances(*rows, layout, *halves), layout).reshape(-1, count)
             prior = self._kernel.diagonal(here, orders, orders).transpose(2, 0, 1)
             half, free = (_reordered(v, layout).reshape(len(here), count, -1) for v in halves)
             out[part] = prior - half @ half.transpose(0, 2, 1) + free @ free.transpose(0, 2, 1)
-            out[part][:, range(count), range(count)] = var.reshape(-1, count)
+            out[part][:, range(count), range(count)] = var
+            whole = np.diagonal(prior, axis1=1, axis2=2)
+            for k in np.unique(_doubtful(var, whole) // count):
+                noise, size = self._noise_and_size(whole[k], half[k], free[k])
+                out[part][k] = joint.positive(out[part][k], var[k], noise, size)
         return out
 
     def _diffusion(self, nu: int, x: Array) -> Array:
@@ -258,7 +277,7 @@ class GaussianPosterior(ProcessPosterior):
         prior = assembly.variances(self._kernel, layout)
         out = self._variance(prior, half, free)
         if not self._has_noise:
-            for i in np.flatnonzero(out < _DOUBTFUL * prior):
+            for i in _doubtful(out, prior):
                 place = layout.rows[i]
                 row = self._row_of.get((*x[place].tolist(), *nu[place].tolist()))
                 if row is not None:  # by its leverage
@@ -274,14 +293,24 @@ class GaussianPosterior(ProcessPosterior):
         it, ``sum_j w_j^2 sd_j^2``, and no better known than to the rounding of its parts,
         ``eps (sqrt(prior) + sum_j |w_j| / S_j)^2`` at most.
         """
-        out = prior - np.einsum("ij,ij->i", half, half) + np.einsum("ij,ij->i", free, free)
-        doubtful = np.flatnonzero(out < _DOUBTFUL * prior)
+        out = _difference(prior, half, free)
+        doubtful = _doubtful(out, prior)
         if len(doubtful):
-            weights = self._weights(half[doubtful], free[doubtful])
-            size = np.sqrt(prior[doubtful]) + np.abs(weights) @ (1.0 / self._factor.scale)
-            least = np.maximum(weights**2 @ self._row_noise, np.finfo(float).eps * size**2)
+            parts = (part[doubtful] for part in (prior, half, free))
+            noise, size = self._noise_and_size(*parts)
+            least = np.maximum((noise**2).sum(axis=1), np.finfo(float).eps * size**2)
             out[doubtful] = np.maximum(out[doubtful], least)
-        return np.asarray(out)
+        return out
+
+    def _noise_and_size(self, prior: Array, half: Array, free: Array) -> tuple[Array, Array]:
+        """Return ``W R^(1/2)`` and the sizes that answers are differences of: (m, n), (m,).
+
+        W are the weights of the rows in the answers, whose sizes are the sums of the standard
+        deviations of what they are made of.
+        """
+        weights = self._weights(half, free)
+        size = np.sqrt(prior) + np.abs(weights) @ (1.0 / self._factor.scale)
+        return weights * np.sqrt(self._row_noise), size
 
     def _weights(self, half: Array, free: Array) -> Array:
         """Return the weights of the rows in the means of answers, in the layout's order: (m, n)."""
@@ -314,12 +343,12 @@ def _reordered(rows: Array, layout: Layout) -> Array:
     return out
 
 
-def _pivoted_root(cov: Array) -> Array:
-    """Return B with ``B'B = cov`` by Cholesky with pivots, of as many rows as cov has rank."""
-    size = np.sqrt(np.maximum(np.diag(cov), 0.0))
-    inverse = np.where(size > 0, 1.0 / np.where(size > 0, size, 1.0), 0.0)
-    scaled = np.asfortranarray(cov * inverse * inverse[:, None])
-    root, pivot, rank, _ = lapack.dpstrf(scaled, lower=0, overwrite_a=1)
-    out = np.zeros((rank, len(cov)))
-    out[:, pivot - 1] = np.triu(root)[:rank]
-    return out * size
+def _difference(prior: Array, half: Array, free: Array) -> Array:
+    """Return ``prior - |half|^2 + |free|^2``: (m,)."""
+    out = prior - np.einsum("ij,ij->i", half, half) + np.einsum("ij,ij->i", free, free)
+    return np.asarray(out)
+
+
+def _doubtful(var: Array, prior: Array) -> NDArray[np.intp]:
+    """Return which variances are so small that a difference from the prior may be rounding."""
+    return np.flatnonzero((var < _DOUBTFUL * prior).ravel())
