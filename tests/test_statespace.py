@@ -223,7 +223,7 @@ def test_matern_is_the_dense_process():
         assert_allclose(log_p, y @ np.linalg.solve(total, y) + np.linalg.slogdet(total)[1])
         assert_allclose(errors.diagonal, np.diag(np.linalg.inv(total)), rtol=1e-10)
         chain = states_of(rows).chain(np.sort(ask))
-        found = chain.basis @ chain.cov @ np.swapaxes(chain.basis, 1, 2)
+        found = (chain.whole * chain.weight[:, None, :]) @ np.swapaxes(chain.whole, 1, 2)
         assert_allclose(found, covariances(states_of(rows).at(np.sort(ask))[1]), atol=1e-13)
 
 

@@ -251,7 +251,7 @@ class MarkovPosterior(ProcessPosterior):
         chain = self._states.chain(node)
         unit = self._rows.prior.units[self._answers[0]] * weight
         looks = unit[:, None] * chain.basis[:, self._answers[0]]
-        var = _loops.chain_variance(looks, chain.cov[-1], chain.transition, chain.noise)
+        var = _loops.chain_variance(looks, chain.last_cov, chain.transition, chain.noise)
         var += _kink_correction(kernel, np.diff(edges), len(node) // (len(edges) - 1))
         value = np.zeros(len(node), dtype=np.int64)
         mean = weight @ self._mean(node, value)

@@ -606,7 +606,7 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d):
     ones, (V, W) is the factor of coordinates after the step, in the basis predicted, or after a row
     (y, variance, nu) if nu is not negative. They become those before the step, in the basis U;
     noise its smoothed noise (Wiener); G and S (if not None) the law ``c = .. + G c_next + N(0, S)``
-    given the data so far.
+    given the data so far, S as columns of the table of `_orthogonalise`, whose weights are in left.
     """
     h, basis, weight, A, root = steps
     U2, D2, mu2, v, levers, shares, left, X, Y, b = work[0]
@@ -658,9 +658,10 @@ def _look_back(U, D, E, mu, m, V, W, noise, G, S, i, steps, row, work, d):
         for j in range(d):
             for k in range(d):
                 G[j * d + k] = Y[j * width + 3 * d + 4 + k]
-                S[j * d + k] = 0.0
-                for p in range(columns):
-                    S[j * d + k] += left[p] * Y[j * width + d + p] * Y[k * width + d + p]
+            for k in range(2 * d):
+                S[j * width + d + k] = Y[j * width + d + k] if k < columns else 0.0
+        for k in range(columns, 2 * d):
+            left[k] = 0.0
     if moves:
         _orthogonalise(Y, W, left, V, columns, width, d)
     else:
@@ -772,25 +773,27 @@ def chain(mean, factor, infinite, steps, rows, last_spread, marked, dims):
 
     Stop i is row i of `rows`, or none where its component is negative. Of the coordinates c, the
     state being ``U c``, ``c_i - mean_i = G_i (c_next - mean_next) + N(0, S_i)`` given all data,
-    next the next marked stop; last_spread is the factor at the last stop. Shapes (k, d, d), (k,
-    packed), (k, d, d), (k, d, d).
+    next the next marked stop; last_spread is the factor at the last stop. Factors are packed: those
+    of S lose no digits where the coordinates all but make up for each other.
     """
     d, n, k = len(dims), len(mean), 0
     for i in range(n):
         k += marked[i]
     m, V, W, work = _scratch(dims), _scratch(dims), _scratch(dims), _work(dims)
-    G, S, T, step_G, step_S = (
+    G, S, T, step_G, step_S, weight = (
         _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims), _scratch(dims),
+        _scratch(dims),
     )  # fmt: skip
     state, finite = (_scratch(dims), _scratch(dims), _scratch(dims)), np.zeros(d)
     spreads, (y, variance, component) = np.empty((k, d * (d + 1) // 2)), rows
-    bases, all_G, all_S = np.zeros((k, d, d)), np.empty((k, d, d)), np.empty((k, d, d))
+    bases, all_G, noises = np.zeros((k, d, d)), np.empty((k, d, d)), np.empty_like(spreads)
     _unpack(last_spread, V, W, d)
     for j in range(d):
         m[2 * j], m[2 * j + 1] = 0.0, 0.0
         for p in range(d):
             G[j * d + p] = 0.0
             S[j * d + p] = 0.0
+        weight[j] = 0.0
     for i in range(n - 1, -1, -1):
         if i < n - 1:
             E = infinite[i] if i < len(infinite) else finite
@@ -798,12 +801,13 @@ def chain(mean, factor, infinite, steps, rows, last_spread, marked, dims):
                 mean[i], factor[i], E, m, V, W, None, step_G, step_S, i + 1, steps,
                 (y[i + 1], variance[i + 1], component[i + 1]), state, work, d,
             )  # fmt: skip
-            _multiply(step_G, S, T, d)
             for j in range(d):
                 for p in range(d):
-                    S[j * d + p] = step_S[j * d + p]
-                    for q in range(d):
-                        S[j * d + p] += T[j * d + q] * step_G[p * d + q]
+                    total = step_G[j * d + p]
+                    for q in range(p):
+                        total += step_G[j * d + q] * S[q * d + p]
+                    step_S[j * (4 * d + 4) + p] = total
+            _orthogonalise(step_S, weight, work[0][6], S, 2 * d, 4 * d + 4, d)
             _multiply(step_G, G, T, d)
             for j in range(d * d):
                 G[j] = T[j]
@@ -816,10 +820,13 @@ def chain(mean, factor, infinite, steps, rows, last_spread, marked, dims):
                     if p > j:
                         bases[k, j, p] = factor[i, p * (p + 1) // 2 + j]
                     all_G[k, j, p] = G[j * d + p]
-                    all_S[k, j, p] = S[j * d + p]
                     G[j * d + p] = 1.0 if j == p else 0.0
+            _pack(S, weight, noises[k], d)
+            for j in range(d):
+                weight[j] = 0.0
+                for p in range(d):
                     S[j * d + p] = 0.0
-    return bases, spreads, all_G, all_S
+    return bases, spreads, all_G, noises
 
 
 @_inline

@@ -57,8 +57,11 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
     mean and factor are those of ``_loops.forward``; smoothed and spread are mean and factor of the
     same coordinates given all data: the state is U c, U from `factor`. Those of the last row are
     given.
+
+    Return by how much a variance of the state is less than those of the coordinates that it is the
+    sum of, at worst: so many times its rounding is that of these covariances.
     """
-    d, n = len(dims), len(mean)
+    d, n, worst = len(dims), len(mean), 1.0
     h, basis, weight = steps[0], steps[1], steps[2][0]
     filtered = (factor.ravel(), mean.ravel(), h, rows[1], rows[2])
     block = (_table(dims), _table(dims), _table(dims), _table(dims), _table(dims))
@@ -79,11 +82,13 @@ def smooth(mean, factor, first, rows, steps, smoothed, spread, dims):
             i = after - 1 - r
             _move(r, m, smoothed[i], G, z, U, d)
             _condition(r, V, GV, G, S, d)
+            worst = _lost(r, V, block[0], worst, d)
             _factor(V, U, D, dims)
             _pack(U, D, spread[i], d)
             if i >= BLOCK:
                 _load(i - BLOCK, r, filtered, block, d)
         after -= count
+    return worst
 
 
 @_in_place
@@ -303,6 +308,22 @@ def _condition(r, V, GV, G, S, d):
                 total += GV[j * d + p] * G[(k * d + p) * BLOCK + r]
             V[j * d + k] = total
             V[k * d + j] = total
+
+
+@_inline
+def _lost(r, V, factor, worst, d):
+    """Return how much larger than a component's variance those of its coordinates are, at worst."""
+    for i in range(d - 1):
+        apart, total = V[i * d + i], V[i * d + i]
+        for k in range(i + 1, d):
+            u, share = factor[(k * (k + 1) // 2 + i) * BLOCK + r], V[i * d + k]
+            for j in range(i + 1, k):
+                share += factor[(j * (j + 1) // 2 + i) * BLOCK + r] * V[j * d + k]
+            apart += u * u * V[k * d + k]
+            total += u * (u * V[k * d + k] + 2.0 * share)
+        if not apart <= worst * total:
+            worst = apart / total if total > 0.0 else np.inf
+    return worst
 
 
 @_inline

@@ -10,13 +10,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.statespace import _error_loops, _loops, _score_loops, _smooth_loops
+from smoothderiv._warn import warn
+from smoothderiv.statespace import (
+    _error_loops,
+    _factor_loops,
+    _loops,
+    _score_loops,
+    _smooth_loops,
+)
 from smoothderiv.statespace.markov import Likelihood, MarkovRows
 from smoothderiv.statespace.states import NO_STATES, pack, rolled
 
 Array = NDArray[np.float64]
 
 NO_MARKS = (np.empty((0, 0)), np.empty((0, 0, 0)))  # what a pass back need not fill
+_LOST = 1e6  # times the rounding of a variance, beyond which it is found from factors
+_ROUGH = 1e-3  # relative rounding of a standard deviation that is told
 _UNROLLED = 6  # state dimensions up to which loops of Wiener processes are compiled for theirs
 
 
@@ -156,7 +165,8 @@ def smooth(
 
     filtered is (mean, factor), `diffuse` and found (smoothed, spread, beside) as in
     :class:`States`, the latter to be filled; `beyond` (1, d) is what the last mean is beyond
-    the filtered one. With `quick` covariances are full.
+    the filtered one. With `quick` covariances are full, unless they lose too many digits: beyond a
+    long gap the coordinates of the filter vary with all of it, the state only with the rows there.
     """
     (mean, factor), (smoothed, spread, beside) = filtered, found
     data, steps = rows.columns(part), rows.steps.of(part)
@@ -164,10 +174,25 @@ def smooth(
     if len(beside):
         beside[-1] = beyond[0]
     if quick:
-        rest = min(len(diffuse), rest)
-        _smooth_loops.smooth(mean, factor, rest, data, steps, smoothed, spread, rows.dims)
-        beyond = smoothed[rest : rest + 1] - mean[rest : rest + 1]
+        first = min(len(diffuse), rest)
+        lost = _smooth_loops.smooth(mean, factor, first, data, steps, smoothed, spread, rows.dims)
+        if lost <= _LOST:
+            rest, beyond = first, smoothed[first : first + 1] - mean[first : first + 1]
     _loops.look_back(
         mean[:rest], factor[:rest], diffuse, steps, data, beyond, smoothed, spread, beside, 1,
         rolled(mean.shape[1]),
     )  # fmt: skip
+    if rest == len(mean) - 1:
+        _tell_of_lost_digits(rows.x[part], factor, spread)
+
+
+def _tell_of_lost_digits(x: Array, factor: Array, spread: Array) -> None:
+    """Warn of states that are differences of so much larger ones that few digits are left."""
+    times, where = _factor_loops.lost(factor, spread)
+    rounding = float(np.finfo(float).eps * times)
+    if rounding > _ROUGH:
+        warn(
+            f"x: about {x[where]:g} steps differ so much that answers are small differences, known "
+            f"to {min(rounding, 1.0):.1g} of their standard deviations; condition the rows on "
+            "either side of the long step by themselves, or use a lower order"
+        )

@@ -20,18 +20,29 @@ Orders = NDArray[np.int64]
 class Chain(NamedTuple):
     """Places in ascending order as a Markov chain given the data: see ``_loops.chain``.
 
-    The state at each is ``basis c``; cov, transition and noise are those of c.
+    The state at each is ``basis c``; transition and noise are those of c, whose covariance is
+    ``root diag(weight) root'``, as that of the noise is of its own; that of the state is
+    ``whole diag(weight) whole'``.
     """
 
     basis: Array
-    cov: Array
+    root: Array
+    weight: Array
+    whole: Array
     transition: Array
-    noise: Array
+    noise_root: Array
+    noise_weight: Array
 
     @property
-    def links(self) -> tuple[Array, Array, Array]:
-        """What the loops along a chain ask for."""
-        return self.basis, self.cov, self.transition
+    def noise(self) -> Array:
+        """The covariances of what is left of coordinates given the next: (k, d, d)."""
+        scaled = self.noise_root * self.noise_weight[:, None, :]
+        return np.asarray(scaled @ np.swapaxes(self.noise_root, 1, 2))
+
+    @property
+    def last_cov(self) -> Array:
+        """The covariance of the last coordinates: (d, d)."""
+        return np.asarray((self.root[-1] * self.weight[-1]) @ self.root[-1].T)
 
 
 def covariance(states: States, x: Array, says: Orders, x2: Array, says2: Orders) -> Array:
@@ -46,7 +57,7 @@ def covariance(states: States, x: Array, says: Orders, x2: Array, says2: Orders)
     unit = states.rows.prior.units
     places, back = np.unique(np.concatenate((x, x2)), return_inverse=True)
     chain = states.chain(places)
-    cov = _chain_loops.joint_cov(chain.links, back[: len(x)], says, back[len(x) :], says2)
+    cov = _chain_loops.joint_cov(chain[:5], back[: len(x)], says, back[len(x) :], says2)
     return np.asarray(unit[says][:, None] * cov * unit[says2])
 
 
@@ -64,15 +75,8 @@ def drawn(
     """
     places, back = np.unique(x, return_inverse=True)
     chain = states.chain(places)
-    roots = psd_root(np.concatenate((chain.noise[:-1], chain.cov[-1:])))
+    roots = chain.noise_root * np.sqrt(chain.noise_weight)[:, None, :]
+    roots[-1] = chain.root[-1] * np.sqrt(chain.weight[-1])
     paths = rng.standard_normal((size, len(places), states.rows.prior.dimension))
     _chain_loops.draw(means(places), roots, chain.basis, chain.transition, paths)
     return np.asarray(paths[:, back, says] * states.rows.prior.units[says])
-
-
-def psd_root(S: Array) -> Array:
-    """Return square roots of covariances (k, d, d), which may be singular."""
-    scale = np.sqrt(np.maximum(np.diagonal(S, axis1=1, axis2=2), 0.0))
-    safe = np.where(scale > 0, scale, 1.0)
-    value, vector = np.linalg.eigh(S / safe[:, :, None] / safe[:, None, :])
-    return np.asarray(scale[:, :, None] * vector * np.sqrt(np.maximum(value, 0.0))[:, None, :])

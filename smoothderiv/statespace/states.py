@@ -155,7 +155,9 @@ class States:
             means, factors, infinite, steps, (y, variance, nu), last, order >= len(used),
             rolled(rows.prior.dimension),
         )  # fmt: skip
-        return Chain(found[0], covariances(found[1]), found[2], found[3])
+        root, weight = unpacked(found[1])
+        _factor_loops.express(np.zeros_like(weight), pack(found[0]), found[1])
+        return Chain(found[0], root, weight, unpacked(found[1])[0], found[2], *unpacked(found[3]))
 
 
 def known(factor: Array) -> Array:
