@@ -56,3 +56,22 @@ def test_lost_digits_are_told(order, gap):
     assert told or off < 1e-3
     assert all("small differences" in str(w.message) for w in told)
     assert not told or off > 1e-7
+
+
+@pytest.mark.parametrize("order", [3, 4, 5])
+@pytest.mark.parametrize("seed", [0, 1, 35, 63, 64, 89, 98])
+def test_means_over_steps_of_any_length_are_those_of_many_digits_or_told(order, seed):
+    rng = np.random.default_rng(seed)
+    x = np.cumsum(10 ** rng.uniform(-6, 1, 16))
+    nu = np.minimum(rng.integers(0, 3, 16), order - 1)
+    nu[::5] = 0
+    yerr = np.where(rng.random(16) < 0.15, 0.0, 10 ** rng.uniform(-3, 1, 16))
+    data = sd.observe(x, rng.standard_normal(16), yerr, nu=nu)
+    truth = DenseSpline(order, 1.0, x, data.y, yerr, nu, digits=200)
+    expected, std = truth.mean(x, nu), truth.std(x, nu)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        post = sd.SmoothingSpline(order, 1.0).condition(data)
+        off = np.abs(post(x, nu) - expected) / (std + np.abs(expected))
+        wide = np.abs(post.std(x, nu)[yerr > 0] / std[yerr > 0] - 1)
+    assert told or max(off.max(), wide.max()) < 1e-3

@@ -25,17 +25,17 @@ def express(mean, factor, spread):
 
 
 @_loop
-def lost(factor, spread):
-    """Return how many times larger than its standard deviation a state ``U c`` is a sum of.
+def lost(mean, factor, spread):
+    """Return how many times larger than a state ``U c`` are the terms that it is a sum of.
 
-    The largest, over states and components that vary, and which state's it is.
+    The most of standard deviations, and of means beside both; and which state's it is.
     """
     m, d, worst, where = len(factor), 1, 1.0, 0
     while d * (d + 1) // 2 < factor.shape[1]:
         d += 1
     for i in range(m):
         for j in range(d - 1):
-            apart, total = 0.0, 0.0
+            apart, total, size, middle = 0.0, 0.0, 0.0, 0.0
             for k in range(j, d):
                 at = k * (k + 1) // 2
                 u, own = (1.0 if k == j else factor[i, at + j]), spread[i, at + k]
@@ -43,13 +43,18 @@ def lost(factor, spread):
                     v = spread[i, p * (p + 1) // 2 + k]
                     own += v * v * spread[i, p * (p + 1) // 2 + p]
                 apart += u * u * own
+                size += abs(u * mean[i, k])
+                middle += u * mean[i, k]
                 u += spread[i, at + j] if k > j else 0.0
                 for p in range(j + 1, k):
                     u += factor[i, p * (p + 1) // 2 + j] * spread[i, at + p]
                 total += u * u * spread[i, at + k]
-            if total > 0.0 and apart > worst * total:
-                worst, where = apart / total, i
-    return np.sqrt(worst), where
+            if total > 0.0:
+                std = np.sqrt(total)
+                times = max(np.sqrt(apart) / std, size / (std + abs(middle)))
+                if times > worst:
+                    worst, where = times, i
+    return worst, where
 
 
 @_loop

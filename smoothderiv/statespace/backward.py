@@ -183,16 +183,16 @@ def smooth(
         rolled(mean.shape[1]),
     )  # fmt: skip
     if rest == len(mean) - 1:
-        _tell_of_lost_digits(rows.x[part], factor, spread)
+        _tell_of_lost_digits(rows.x[part], smoothed, factor, spread)
 
 
-def _tell_of_lost_digits(x: Array, factor: Array, spread: Array) -> None:
+def _tell_of_lost_digits(x: Array, mean: Array, factor: Array, spread: Array) -> None:
     """Warn of states that are differences of so much larger ones that few digits are left."""
-    times, where = _factor_loops.lost(factor, spread)
+    times, where = _factor_loops.lost(mean, factor, spread)
     rounding = float(np.finfo(float).eps * times)
     if rounding > _ROUGH:
         warn(
             f"x: about {x[where]:g} steps differ so much that answers are small differences, known "
-            f"to {min(rounding, 1.0):.1g} of their standard deviations; condition the rows on "
+            f"to {min(rounding, 1.0):.1g} of them or of their deviations; condition the rows on "
             "either side of the long step by themselves, or use a lower order"
         )
