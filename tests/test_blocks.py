@@ -137,3 +137,13 @@ def test_what_cannot_be_is_refused(tmp_path):
     (tmp_path / "g" / "mine").touch()
     with pytest.raises(ValueError, match=r"folder: .* is not empty"):
         model.smooth_blocks(parts, tmp_path / "g")
+
+
+def test_an_exact_row_given_again_in_any_block_takes_nothing_more(tmp_path):
+    data = rows(exact=True)
+    again = np.sort(np.concatenate((np.arange(300), np.repeat(np.flatnonzero(data.exact), 2))))
+    often, pin = data[again], int(np.flatnonzero(data.exact[again])[4])
+    found = same(
+        sd.SmoothingSpline(2, 1.0), often, cut(often, [pin + 1, pin + 2, 200]), tmp_path / "often"
+    )
+    assert found.edf == pytest.approx(sd.SmoothingSpline(2, 1.0).condition(data).edf, rel=1e-8)

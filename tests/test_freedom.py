@@ -111,3 +111,27 @@ def test_a_level_that_is_no_probability_is_told(level):
     words = "one at a time" if isinstance(level, tuple) else "such as 0.95"
     with pytest.raises(ValueError, match=f"level: .* is not a probability .*{words}"):
         post.interval(0.0, level=level)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        sd.SmoothingSpline(2, 1.0),
+        sd.SmoothingSpline(3, 1.0),
+        sd.RegressionSpline(3, 3, lam=0.1),
+        sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0), solver="markov"),
+        sd.GaussianProcess(sd.kernels.Matern52(1.0, 1.0), solver="dense"),
+        sd.GaussianProcess(sd.kernels.Wiener(2, 1.0), solver="dense"),
+    ],
+    ids=repr,
+)
+def test_an_exact_row_given_again_takes_nothing_more(model):
+    x = np.array([0.0, 0.3, 0.5, 0.9, 1.4, 2.0, 2.2])
+    yerr, nu = np.where(np.isin(x, [0.5, 1.4]), 0.0, 0.1), (x == 1.4).astype(int)
+    data = sd.observe(x, np.sin(x), yerr, nu=nu)
+    again = np.concatenate((np.arange(7), [2, 4, 4]))
+    once, often = model.condition(data), model.condition(data[again])
+    assert often.edf == pytest.approx(once.edf, rel=1e-8)
+    together = np.bincount(again, often.leverage())
+    assert_allclose(together, once.leverage(), rtol=1e-7)
+    assert_allclose(often.loo().std[:7][yerr > 0], once.loo().std[yerr > 0], rtol=1e-7)

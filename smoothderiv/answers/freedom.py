@@ -28,6 +28,22 @@ def student_dof(data: Observations, leverage: Array) -> float:
     return satterthwaite(*_degrees(data, _groups(data), leverage))
 
 
+def shared(leverage: Array, data: Observations, sd: Array) -> Array:
+    """Return leverages of which exact rows of the same place and order share one: (n,).
+
+    A row without noise has leverage 1, as what the curve takes from it; given again, it says
+    nothing more, as replicates of any row together have the leverage of the one they stand for.
+    """
+    exact = np.flatnonzero(sd == 0)
+    if len(exact) < 2:
+        return leverage
+    rows = np.column_stack((data.x.reshape(len(data), -1), data.nu.reshape(len(data), -1)))[exact]
+    _, which, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    out = leverage.copy()
+    out[exact] /= count[which.ravel()]
+    return out
+
+
 def _groups(data: Observations) -> list[NDArray[np.bool_]]:
     """Return the rows of each estimated level, and last those of known noise, if there are any."""
     groups = [data.is_of(order) & data.estimated for order in data.estimated_orders]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smoothderiv._warn import warn
 from smoothderiv.answers.diagnosis import NoiseWarning
+from smoothderiv.answers.freedom import shared
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.gp import assembly, joint
 from smoothderiv.gp.assembly import Layout
@@ -179,7 +180,8 @@ class GaussianPosterior(ProcessPosterior):
     def _kept(self) -> Array:
         """The diagonal of ``1 - R P``: what rows say of themselves, of f and correlated noise."""
         sd = self.data.sd(self.noise)
-        return np.where(sd > 0, np.clip(1.0 - sd**2 * self._precision, 0.0, 1.0), 1.0)
+        kept = np.where(sd > 0, np.clip(1.0 - sd**2 * self._precision, 0.0, 1.0), 1.0)
+        return shared(kept, self.data, sd)
 
     def _leverage(self) -> Array:
         return self._curve

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv.answers.freedom import shared
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.gp import _loops
 from smoothderiv.gp.composite import Sum
@@ -82,7 +83,7 @@ def condition(model: GaussianProcess, data: Observations) -> MarkovPosterior:
     likelihood, errors = conditioned(fit.rows)
     errors = fit.cleared(errors)
     evidence = -0.5 * (twice_the_loss(likelihood, fit) - information)
-    leverage = np.clip(1.0 - sd**2 * errors.diagonal, 0.0, 1.0)
+    leverage = shared(np.clip(1.0 - sd**2 * errors.diagonal, 0.0, 1.0), data, sd)
     used = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return MarkovPosterior(
         data,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.interpolate import BSpline, PPoly
 
+from smoothderiv.answers.freedom import shared
 from smoothderiv.model import Noise
 from smoothderiv.observations import Observations
 from smoothderiv.posterior import Posterior
@@ -113,7 +114,7 @@ class RegressionSplinePosterior(Posterior):
     def _leverage(self) -> Array:
         sd = self.data.sd(self.noise)
         var = self._var(self.data.x, self.data.nu)
-        return np.where(sd > 0, var / np.where(sd > 0, sd, 1.0) ** 2, 1.0)
+        return shared(np.where(sd > 0, var / np.where(sd > 0, sd, 1.0) ** 2, 1.0), self.data, sd)
 
     @cached_property
     def _band(self) -> Array:

@@ -225,6 +225,7 @@ def _back(forward: _Forward, nu: tuple[int, ...], places: Array | None) -> tuple
     Returns the effective degrees of freedom, and what the rows say of polynomials.
     """
     after: _Border | None = None
+    met_later: set[tuple[float, int]] = set()  # places and orders of exact rows, one row for each
     gram = LogGram(*forward.range, forward.model.order)
     edf, end = 0.0, 0 if places is None else len(places)
     for number in range(forward.count - 1, -1, -1):
@@ -241,8 +242,10 @@ def _back(forward: _Forward, nu: tuple[int, ...], places: Array | None) -> tuple
         _state(forward.folder, number).unlink()
         component, variance = states.rows.nu[:n], states.rows.variance[:n]
         explained = _factor_loops.variances(states.factor[:n], states.spread[:n], component)
-        share = np.ones(n)
-        edf += float(np.divide(explained, variance, out=share, where=variance > 0).sum())
+        noisy = variance > 0
+        met = set(zip(table[~noisy, 0].tolist(), component[~noisy].tolist(), strict=True))
+        edf += float((explained[noisy] / variance[noisy]).sum()) + len(met - met_later)
+        met_later = met
         gram.take(table[:, 0], component)
         after = _Border(table[:1], states.smoothed[:1], states.spread[:1])
     return edf, gram

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothderiv.answers.freedom import student_dof
+from smoothderiv.answers.freedom import shared, student_dof
 from smoothderiv.answers.leave_one_out import LeaveOneOut, leave_one_out_by, log_predictive_exact
 from smoothderiv.model import Levels
 from smoothderiv.observations import Observations
@@ -34,6 +34,7 @@ Orders = NDArray[np.int64]
 def spline_posterior(model: Any, data: Observations, rows: MarkovRows) -> Posterior:
     """Return the posterior of a model of which nothing is unknown, whose rows these are."""
     likelihood, pull, leverage = leverages(rows)
+    leverage = shared(leverage, data, data.sd(model.noise))
     noise = {order: (model.noise or {})[order] for order in data.estimated_orders}
     return _SplinePosterior(
         data=data,
