@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import itertools
 import warnings
 
 import contracts
@@ -12,6 +13,7 @@ from scipy import integrate, linalg, signal
 
 import smoothderiv as sd
 from smoothderiv.dynamics import _loops
+from smoothderiv.dynamics.cells import Cells
 from smoothderiv.dynamics.likelihood import Likelihood, Point
 from smoothderiv.dynamics.problem import pose
 from smoothderiv.dynamics.search import search
@@ -192,6 +194,7 @@ def test_the_optimum_has_no_slope(motor, strength):
 # Coefficients
 
 
+@pytest.mark.filterwarnings("ignore:members of the average meet rows of unknown noise to rounding")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("order", [1, 2])
 def test_noise_free_samples_give_the_truth(method, order):
@@ -210,6 +213,57 @@ def test_next_velocity_is_exact_for_rates():
     rate = motion(t, u, (-3.0,))[0]
     fit = sd.dynamics.fit(t, rate, u, order=1, method="next_velocity")
     assert_allclose(fit.values, [-3.0, 2.0, -1.0], rtol=1e-8)
+
+
+def swung(t):
+    """``x'' = -0.4 x' - 4.04 x``, a swing that fades."""
+    return np.cos(2 * t) * np.exp(-0.2 * t)
+
+
+@pytest.mark.parametrize("level", [1e-2, 1e-4, 1e-6])
+def test_regression_of_derivatives_is_as_good_as_its_posterior(level):
+    """Means over wide cells bring no error of their own, however small the noise is."""
+    t, off = np.linspace(0, 6, 80), []
+    for seed in range(20):
+        data = sd.observe(t, noisy(swung(t), level, seed), level)
+        post = sd.RegressionSpline(16, 9).condition(data)
+        fit = sd.dynamics.fit(t, post, terms=("rate", "position"), method="gradient")
+        off.append((fit.values - [-0.4, -4.04]) / np.sqrt(np.diag(fit.covariance)))
+    assert (np.abs(np.mean(off, axis=0)) < 4 / np.sqrt(20)).all()
+    assert 0.7 < np.sqrt(np.mean(np.square(off))) < 1.3
+
+
+@pytest.mark.parametrize("level", [1e-3, 1e-4])
+def test_samples_are_smoothed_by_a_curve_that_knows_its_derivatives(level):
+    t, off = np.linspace(0, 6, 80), []
+    for seed in range(5):
+        y = noisy(swung(t), level, seed)
+        fit = sd.dynamics.fit(t, y, terms=("rate", "position"), method="gradient")
+        off.append((fit.values - [-0.4, -4.04]) / np.sqrt(np.diag(fit.covariance)))
+        assert (np.sqrt(np.diag(fit.covariance)) < 2 * level).all()
+    assert np.abs(off).max() < 3
+
+
+def test_means_over_cells_are_those_of_integrals():
+    t = np.linspace(0, 6, 80)
+    post = sd.SmoothingSpline(3, q=1.0).condition(sd.observe(t, swung(t), 0.1))
+    cells = Cells.of(post, 0.0, 6.0, 5, np.inf)
+    mean, slope = cells.mean(), cells.slope(0, 6.0 / cells.count)
+    V, between = mean.covariance(post, mean), mean.covariance(post, slope)
+    exact = np.array([post.integral(*ends) for ends in itertools.pairwise(cells.ends)])
+    exact /= 6.0 / cells.count
+    assert_allclose(cells.resolved(post.mean, 0.01), exact[:, 0], rtol=1e-6)
+    assert_allclose(np.sqrt(np.diag(V)), exact[:, 1], rtol=1e-3)
+    assert_allclose(np.sqrt(np.mean(V)) * 6.0, post.integral(0, 6)[1], rtol=1e-3)
+    total = post.cov(cells.nodes, 0, [0.0, 6.0]) @ [-1.0, 1.0]
+    assert_allclose(between.sum(axis=1) * 6.0 / cells.count, mean.weights @ total, rtol=1e-7)
+
+
+def test_a_rule_is_refined_where_a_function_bends():
+    cells = Cells(0.0, 1.0, 3)
+    ends = cells.ends
+    wave = cells.resolved(lambda x: np.cos(60.0 * x), 1e-6)
+    assert_allclose(wave, np.diff(np.sin(60.0 * ends)) / 20.0, rtol=1e-8)
 
 
 @pytest.mark.parametrize("method", UNBIASED)

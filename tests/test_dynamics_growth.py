@@ -37,6 +37,21 @@ def test_counts_that_follow_the_logistic_are_told_from_those_that_do_not():
         assert "does not grow by this law" in repr(found)
 
 
+def test_limits_of_the_law_hold_where_noise_is_small():
+    """Means of n over wide cells bring no error of their own to the regression."""
+    t = np.linspace(0, 30, 60)
+    hits, doubts = [], []
+    for seed in range(12):
+        noise = np.exp(1e-4 * np.random.default_rng(seed).standard_normal(60))
+        law = sd.dynamics.growth_rate(t, logistic(t) * noise, 1e-4, sd.SmoothingSpline(4)).logistic
+        hits.append(
+            [low < c < high for c, (low, high) in zip((R, K), law.interval.values(), strict=True)]
+        )
+        doubts.append(law.p_value)
+    assert np.mean(hits) > 0.8
+    assert np.mean(np.array(doubts) < 0.05) < 0.25
+
+
 def test_exponential_growth_has_one_rate():
     t = np.linspace(0, 5, 30)
     n = 3.0 * np.exp(0.4 * t) * np.exp(0.01 * np.random.default_rng(0).standard_normal(30))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc
+from scipy.special import chdtrc, fdtrc
 
 from smoothderiv import _validate
 from smoothderiv.answers.locations import Locations, edge_words, place_words
 from smoothderiv.answers.marginal import student_quantile
-from smoothderiv.dynamics.gradient import cell_means
+from smoothderiv.dynamics.cells import Cells
 from smoothderiv.dynamics.moments import MomentEquations
 from smoothderiv.model import Model, UndeterminedError
 from smoothderiv.observations import observe
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_MOST = 120  # cells
 _ROUNDING = 64 * np.finfo(float).eps  # of log n, by which it may seem to change
 _CHANCE = 1e-3  # below it, the data do not follow a law
 
@@ -52,8 +51,9 @@ class Logistic:
         By how much the rate falls with each of n: ``r / K`` of a curve that grows.
     p_value : float
         How often the rates of a curve that does follow the law would lie as far from it (chi-square
-        of the regression). Where that is small, as with a lag before the growth, a baseline under
-        it or another law, r and K mean little, whatever their limits; the rates stand.
+        of the regression, Fisher's F where the noise was estimated). Where that is small, as with a
+        lag before the growth, a baseline under it or another law, r and K mean little, whatever
+        their limits; the rates stand.
     """
 
     r: float
@@ -242,21 +242,25 @@ def growth_rate(
 def _logistic(post: Posterior) -> Logistic:
     """Regress the rate on n over cells: ``n'/n = r - s n``, ``K = r / s``."""
     low, high = float(post.data.x.min()), float(post.data.x.max())
-    cells = int(min(_MOST, max(0.75 * post.edf, 5)))
-    ends = np.linspace(low, high, 2 * cells + 1)
-    places = post.data.as_given(ends)
-    span, logs, V = high - low, post.mean(places), post.cov(places)
-    size = float(np.exp(logs).max())
-    n = np.exp(logs) / size
-    mean, rate = cell_means(cells, 1, 1.0 / cells)
-    crowd = -mean * n  # the slope of -mean n by log n
-    cov = np.array([[a @ V @ b.T for b in (rate, crowd)] for a in (rate, crowd)])
-    Z = np.column_stack((np.ones(cells), -mean @ n))
+    cells = Cells.of(post, low, high, 5, math.inf)
+    span, ends = high - low, post.data.as_given(cells.ends)
+    logs, size = post.mean(ends), float(np.exp(post.mean(ends)).max())
+
+    def relative(x: Array) -> Array:
+        """Return n along the mean of log n, free of units."""
+        return np.asarray(np.exp(post.mean(post.data.as_given(x))) / size)
+
+    rate = cells.slope(0, 1.0 / cells.count)
+    crowd = cells.mean(-relative(cells.nodes))  # the slope of -mean n by log n
+    cov = np.array([[a.covariance(post, b) for b in (rate, crowd)] for a in (rate, crowd)])
+    crowding = -cells.resolved(relative, float(post.std(ends).mean()))
+    Z = np.column_stack((np.ones(cells.count), crowding))
     start = float(np.exp(logs[0]))
     try:
-        found = MomentEquations(rate @ logs, Z, [1], cov, ("r", "r / K"), known=True).solve()
+        y = np.diff(logs) * cells.count
+        found = MomentEquations(y, Z, [1], cov, ("r", "r / K"), known=True).solve()
     except UndeterminedError:
-        spread = math.sqrt(V[0, 0] + V[-1, -1] - 2.0 * V[0, -1]) / span
+        spread = post.contrast(ends[[0, -1]], [-1.0, 1.0])[1] / span
         change = float(logs[-1] - logs[0])
         same = abs(change) <= _ROUNDING * float(np.abs(logs).max())
         return _one_rate(0.0 if same else change / span, spread, start, post.dof)
@@ -283,8 +287,17 @@ def _logistic(post: Posterior) -> Logistic:
         },
         start=start,
         crowding=float(max(s, 0.0) / (span * size)),
-        p_value=float(chdtrc(found.dof, found.dof * found.notes["misfit"])),
+        p_value=_chance(found.notes["misfit"], found.dof, post.dof),
     )
+
+
+def _chance(misfit: float, count: float, dof: float) -> float:
+    """Return how often a misfit per degree of freedom is that large, by chi-square or Fisher's F.
+
+    F where the noise, which the misfit is measured by, was itself estimated with `dof` degrees.
+    """
+    known = math.isinf(dof)
+    return float(chdtrc(count, count * misfit) if known else fdtrc(count, dof, misfit))
 
 
 def _one_rate(r: float, std: float, start: float, dof: float) -> Logistic:

@@ -160,6 +160,13 @@ class Problem:
             return self.given
         return smooth(self.data, RegressionSpline(degree=5, lam=None, order=3))
 
+    @cached_property
+    def curve(self) -> Posterior:
+        """The curve with all that is not known of it: the posterior given, or ``sd.smooth``'s."""
+        from smoothderiv.smooth import smooth
+
+        return smooth(self.data) if self.given is None else self.given
+
     def as_given(self, t: Array) -> Any:
         """Return times as the user gives them: datetimes where the data have an origin."""
         return self.data.as_given(t)

@@ -106,8 +106,9 @@ class DynamicsFit:
         """The smoothed motion with its derivatives, a Posterior.
 
         Of method "kalman" the motion given data and equation, with the uncertainty of both; of
-        the other methods the penalised quintic spline (or the posterior given) through the
-        data, which knows of no equation.
+        the other methods a smooth curve through the data, which knows of no equation: of "gradient"
+        the one regressed, that of ``sd.smooth`` or the posterior given, else a penalised quintic
+        spline.
         """
         return self.problem.smoothed if self.path is None else self.path
 
