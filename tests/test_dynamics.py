@@ -9,14 +9,14 @@ import contracts
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import integrate, linalg, signal
+from scipy import integrate, linalg, optimize, signal
 
 import smoothderiv as sd
 from smoothderiv.dynamics import _loops
 from smoothderiv.dynamics.cells import Cells
 from smoothderiv.dynamics.likelihood import Likelihood, Point
 from smoothderiv.dynamics.problem import pose
-from smoothderiv.dynamics.search import search
+from smoothderiv.dynamics.search import freed, search
 from smoothderiv.dynamics.timeline import tables
 
 METHODS = ("kalman", "gradient", "modulating", "fourier", "integral", "arimax", "difference")
@@ -42,6 +42,11 @@ def motion(t, u, drift, b=2.0, c=-1.0, start=None):
         state = (linalg.expm(block * h) @ np.append(state, 1.0))[:d]
         out.append(state)
     return np.array(out).T
+
+
+def swung(t):
+    """``x'' = -0.4 x' - 4.04 x``, a swing that fades."""
+    return np.cos(2 * t) * np.exp(-0.2 * t)
 
 
 def disturbed_motion(u, strength, rng):
@@ -191,6 +196,61 @@ def test_the_optimum_has_no_slope(motor, strength):
         assert value.loss <= likelihood.at(Point(point.drift, q, point.levels)).loss + 1e-4
 
 
+def wave_of(t, drift, start):
+    """Return x and its derivatives by drift and start, of ``x'' = drift . (x, x')``."""
+    F = np.array([[0.0, 1.0], drift])
+    x, by_drift = np.empty((len(t), 2)), np.empty((len(t), 2))
+    for i, s in enumerate(t):
+        x[i] = linalg.expm(F * s)[0]
+        for j in range(2):
+            turn = np.zeros((2, 2))
+            turn[1, j] = s
+            by_drift[i, j] = linalg.expm_frechet(F * s, turn, compute_expm=False)[0] @ start
+    return x @ start, np.column_stack((by_drift, x))
+
+
+@pytest.mark.parametrize("n", [12, 25])
+def test_without_a_disturbance_it_is_nonlinear_least_squares(n):
+    """Coefficients, their covariance, and a noise level that pays for all coefficients."""
+    t = np.linspace(0, 6, n)
+    y = noisy(swung(t), 0.02, 1)
+    fit = sd.dynamics.fit(t, y, terms=("position", "rate"))
+    assert fit.disturbance == 0.0
+    found = optimize.least_squares(
+        lambda p: wave_of(t, p[:2], p[2:])[0] - y,
+        [*fit.values, 1.0, -0.2],
+        lambda p: wave_of(t, p[:2], p[2:])[1],
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-15,
+    )
+    variance = 2.0 * found.cost / (n - 4)
+    assert_allclose(fit.values, found.x[:2], rtol=1e-6)
+    assert_allclose(fit.noise[0], np.sqrt(variance), rtol=1e-6)
+    covariance = variance * np.linalg.inv(found.jac.T @ found.jac)[:2, :2]
+    assert_allclose(fit.covariance, covariance, rtol=1e-5)
+    assert fit.dof == n - 4 == fit.trajectory.dof
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3])
+def test_the_degrees_of_freedom_of_the_noise_are_those_of_the_fit(motor, strength):
+    """Of all levels together, whatever else there is."""
+    t, u, _ = motor
+    x, v = motion(t, u, (0.0, -3.0))
+    if strength:
+        x = disturbed_motion(u, strength, np.random.default_rng(8))
+    also = sd.observe(t[::5], noisy(v[::5], 0.1, 2), nu=1)
+    terms = ("rate", "input", "constant")
+    likelihood = Likelihood.of(pose(t, noisy(x, 1e-2, 3), u, 2, terms, None, also))
+    point, value = search(likelihood)
+    rows = len(value.residual)
+    assert_allclose(value.spare[0].sum(), rows - 4, rtol=1e-9)
+    assert_allclose(value.spare[1].sum(), rows - 5, rtol=1e-9)
+    other, there = freed(likelihood, point, value)
+    assert (other.levels > point.levels).all()
+    assert_allclose(there.residual @ there.residual, rows - 5, rtol=2e-3)
+
+
 # Coefficients
 
 
@@ -213,11 +273,6 @@ def test_next_velocity_is_exact_for_rates():
     rate = motion(t, u, (-3.0,))[0]
     fit = sd.dynamics.fit(t, rate, u, order=1, method="next_velocity")
     assert_allclose(fit.values, [-3.0, 2.0, -1.0], rtol=1e-8)
-
-
-def swung(t):
-    """``x'' = -0.4 x' - 4.04 x``, a swing that fades."""
-    return np.cos(2 * t) * np.exp(-0.2 * t)
 
 
 @pytest.mark.parametrize("level", [1e-2, 1e-4, 1e-6])

@@ -11,7 +11,7 @@ from smoothderiv._warn import warn
 from smoothderiv.dynamics.estimate import Estimate
 from smoothderiv.dynamics.likelihood import Likelihood, Point, Value
 from smoothderiv.dynamics.problem import Problem
-from smoothderiv.dynamics.search import search
+from smoothderiv.dynamics.search import freed, search
 from smoothderiv.dynamics.timeline import tables
 from smoothderiv.dynamics.trajectory import Trajectory, degrees_of_freedom, trajectory
 
@@ -33,7 +33,7 @@ def fit(problem: Problem) -> tuple[Estimate, Trajectory]:
     _refuse(problem)
     if not problem.indices("friction"):
         likelihood = Likelihood.of(problem)
-        point, value = search(likelihood)
+        point, value = freed(likelihood, *search(likelihood))
         return _estimate(likelihood, point, value), trajectory(likelihood, point)
     return _with_friction(problem)
 
@@ -47,7 +47,8 @@ def _with_friction(problem: Problem) -> tuple[Estimate, Trajectory]:
     for _ in range(_ROUNDS):
         likelihood = Likelihood.of(*_split(problem, rate, turns))
         point, value = search(likelihood, point)
-        found, path = _estimate(likelihood, point, value), trajectory(likelihood, point)
+        apart, there = freed(likelihood, point, value)
+        found, path = _estimate(likelihood, apart, there), trajectory(likelihood, apart)
         std = np.sqrt(np.diag(found.covariance))
         size = np.maximum(_SAME * std, _ROUNDING * np.abs(found.coefficients))
         if last is not None and (np.abs(found.coefficients - last) <= size).all():

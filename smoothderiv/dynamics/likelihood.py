@@ -41,7 +41,10 @@ class Value:
     """The loss at a point with its gradient, the linear coefficients, and the information.
 
     `score` is the expected information of the parameters alone (beta profiled out), `joint` that
-    of parameters and linear coefficients together.
+    of parameters and linear coefficients together. `spare` (2, k) are the degrees of freedom that
+    q, if it is positive, and each noise level rest on: rows less the leverages of the linear
+    coefficients, and less those of the drift too, weighed by how much the variance of each row is
+    made of that level.
     """
 
     loss: float
@@ -51,6 +54,7 @@ class Value:
     joint: Array
     residual: Array
     variance: Array
+    spare: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,7 @@ class Likelihood:
         loss = float(logs) + 0.5 * float(v @ v)
         if not slopes:
             nothing = np.empty((0, 0))
-            return Value(loss, np.empty(0), beta, nothing, nothing, v, F[:, 0])
+            return Value(loss, np.empty(0), beta, nothing, nothing, v, F[:, 0], np.empty((2, 0)))
         dC, D = W[:, 1:, 1:], F[:, 1:] / F[:, :1]
         dv = (W[:, 1:, 0] + dC @ beta) * root[:, None]
         gradient = 0.5 * (D.sum(axis=0) + 2.0 * v @ dv - (v * v) @ D)
@@ -126,7 +130,13 @@ class Likelihood:
         both = np.concatenate((dv, W[:, 0, 1:] * root[:, None]), axis=1)
         joint, p = both.T @ both, dv.shape[1]
         joint[:p, :p] += 0.5 * D.T @ D
-        return Value(loss, gradient, beta, rest.T @ rest + 0.5 * D.T @ D, joint, v, F[:, 0])
+        score = rest.T @ rest + 0.5 * D.T @ D
+        left = 1.0 - (Q * Q).sum(axis=1)
+        more = np.linalg.svd(_normed(rest[:, drift]), full_matrices=False)[0]
+        powers = np.repeat([1.0, 2.0], [int(point.q > 0), len(point.levels)])  # q, level^2
+        share = D[:, len(free) :] / powers
+        spare = np.array([left, left - (more * more).sum(axis=1)]) @ share
+        return Value(loss, gradient, beta, score, joint, v, F[:, 0], spare)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,6 +167,11 @@ class Likelihood:
             len(self.line.orders),
         )
         return found
+
+
+def _normed(columns: Array) -> Array:
+    """Return columns of length 1."""
+    return np.asarray(columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(float).tiny))
 
 
 def _log_det(R: Array) -> float:

@@ -39,6 +39,25 @@ def search(likelihood: Likelihood, start: Point | None = None) -> tuple[Point, V
     return point, value
 
 
+def freed(likelihood: Likelihood, point: Point, value: Value) -> tuple[Point, Value]:
+    """Return an optimum with its noise freed of what fitting the drift has taken from it.
+
+    The likelihood is restricted by the linear coefficients: at its optimum the squared residuals of
+    the rows of a level are, in units of it, those rows less the leverages ``h`` of these. So would
+    they be for a known drift; fitted, it takes leverages too, and each variance is that of
+    ``sum (1 - h of all)`` degrees of freedom instead of ``sum (1 - h)``. Where nothing disturbs the
+    motion, one level is then the residual sum of squares over rows less all coefficients, as of
+    nonlinear least squares; a disturbance is freed in the same way, to first order.
+    """
+    before, after = value.spare
+    if not len(after) or not (after > 0).all():
+        return point, value
+    growth, noisy = before / after, int(point.q > 0)
+    q = point.q * growth[0] if noisy else 0.0
+    moved = Point(point.drift, q, point.levels * np.sqrt(growth[noisy:]))
+    return moved, likelihood.at(moved)
+
+
 def _starts(likelihood: Likelihood) -> list[Point]:
     """Return rough drifts: a grid, and the regression on the smoothed curve."""
     problem, d = likelihood.problem, likelihood.problem.order
