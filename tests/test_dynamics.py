@@ -302,23 +302,24 @@ def test_samples_are_smoothed_by_a_curve_that_knows_its_derivatives(level):
 def test_means_over_cells_are_those_of_integrals():
     t = np.linspace(0, 6, 80)
     post = sd.SmoothingSpline(3, q=1.0).condition(sd.observe(t, swung(t), 0.1))
-    cells = Cells.of(post, 0.0, 6.0, 5, np.inf)
-    mean, slope = cells.mean(), cells.slope(0, 6.0 / cells.count)
+    cells = Cells.of(post, 0.0, 6.0, 0.75, 5, np.inf)
+    mean, slope = cells.mean(), cells.slope(0)
     V, between = mean.covariance(post, mean), mean.covariance(post, slope)
     exact = np.array([post.integral(*ends) for ends in itertools.pairwise(cells.ends)])
-    exact /= 6.0 / cells.count
+    exact /= cells.lengths[:, None]
     assert_allclose(cells.resolved(post.mean, 0.01), exact[:, 0], rtol=1e-6)
     assert_allclose(np.sqrt(np.diag(V)), exact[:, 1], rtol=1e-3)
-    assert_allclose(np.sqrt(np.mean(V)) * 6.0, post.integral(0, 6)[1], rtol=1e-3)
+    whole = cells.lengths @ V @ cells.lengths
+    assert_allclose(np.sqrt(whole), post.integral(0, 6)[1], rtol=1e-3)
     total = post.cov(cells.nodes, 0, [0.0, 6.0]) @ [-1.0, 1.0]
-    assert_allclose(between.sum(axis=1) * 6.0 / cells.count, mean.weights @ total, rtol=1e-7)
+    assert_allclose(between @ cells.lengths, mean.weights @ total, rtol=1e-7)
 
 
 def test_a_rule_is_refined_where_a_function_bends():
-    cells = Cells(0.0, 1.0, 3)
-    ends = cells.ends
+    ends = np.array([0.0, 0.3, 0.5, 1.0])
+    cells = Cells(ends)
     wave = cells.resolved(lambda x: np.cos(60.0 * x), 1e-6)
-    assert_allclose(wave, np.diff(np.sin(60.0 * ends)) / 20.0, rtol=1e-8)
+    assert_allclose(wave, np.diff(np.sin(60.0 * ends)) / 60.0 / np.diff(ends), rtol=1e-8)
 
 
 @pytest.mark.parametrize("method", UNBIASED)

@@ -1,11 +1,12 @@
-"""Means of a curve over cells of equal length: linear functionals of its posterior.
+"""Means of a curve over cells of time: linear functionals of its posterior.
 
 The mean of ``D^q f`` over a cell, q > 0, is the difference of ``D^(q-1) f`` at its ends over its
 length. That of f itself, or of a function of the state, is a sum over nodes: Gauss's rule with five
 nodes on each of some panels in the cell, whose error is ``(L^11 5!^4 / (11 10!^3)) |f^(10)|`` on a
 panel of length L, 4e-13 of a wave's height where it turns by one radian. Panels are halved until
 the means change by little of what the noise leaves unknown of them, so that the error of the rule
-is none of the estimate's.
+is none of the estimate's. Cells are short where the posterior follows the data closely, by its
+effective degrees of freedom.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from smoothderiv.posterior import Posterior
 Array = NDArray[np.float64]
 
 _MOST = 120  # cells
-_SHARE = 0.75  # of the effective degrees of freedom
+_EVEN = 0.3  # of cells that are spread evenly, for each one that follows the degrees of freedom
 _NODES = 5
 _HALVINGS = 5  # of panels, where a function is not smooth
 _SMALL = 1e-3  # of what the noise leaves unknown
@@ -58,35 +59,46 @@ class Functional:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Equal cells from low to high, each of some panels of Gauss's rule."""
+    """Cells between ascending ends (count + 1,), each of some panels of Gauss's rule."""
 
-    low: float
-    high: float
-    count: int
+    ends: Array
     panels: int = 1
 
     @classmethod
-    def of(cls, post: Posterior, low: float, high: float, least: float, most: float) -> Cells:
-        """Make about as many cells, or panels, as the posterior has effective degrees of freedom.
+    def of(
+        cls, post: Posterior, low: float, high: float, share: float, least: float, most: float
+    ) -> Cells:
+        """Make `share` cells, or panels, for each effective degree of freedom of the posterior.
 
         There are at least `least` cells and at most `most`.
         """
-        wanted = _SHARE * post.edf
+        wanted = share * post.edf
         count = int(min(_MOST, max(wanted, least), most))
-        return cls(low, high, count, max(1, int(np.ceil(wanted / count))))
+        inside = (post.data.x >= low) & (post.data.x <= high)
+        x, which = np.unique(post.data.x[inside], return_inverse=True)
+        each = np.bincount(which, post.leverage()[inside])
+        edges = np.concatenate(([low], 0.5 * (x[1:] + x[:-1]), [high]))
+        used = np.concatenate(([0.0], np.cumsum(each) / each.sum()))
+        used += _EVEN * (edges - low) / (high - low)
+        ends = np.interp(np.linspace(0.0, used[-1], count + 1), used, edges)
+        return cls(ends, max(1, int(np.ceil(wanted / count))))
 
-    @cached_property
-    def ends(self) -> Array:
-        """The ends of all cells: (count + 1,)."""
-        return np.linspace(self.low, self.high, self.count + 1)
+    @property
+    def count(self) -> int:
+        """How many cells there are."""
+        return len(self.ends) - 1
+
+    @property
+    def lengths(self) -> Array:
+        """Their lengths: (count,)."""
+        return np.diff(self.ends)
 
     @cached_property
     def nodes(self) -> Array:
         """The nodes of the rule: (count * panels * 5,)."""
         node, _ = np.polynomial.legendre.leggauss(_NODES)
-        ends = np.linspace(self.low, self.high, self.count * self.panels + 1)
-        middle, half = 0.5 * (ends[1:] + ends[:-1]), 0.5 * np.diff(ends)
-        return np.asarray((middle[:, None] + half[:, None] * node).ravel())
+        share = (np.arange(self.panels)[:, None] + 0.5 * (1.0 + node)).ravel() / self.panels
+        return np.asarray((self.ends[:-1, None] + self.lengths[:, None] * share).ravel())
 
     def means(self, values: Array) -> Array:
         """Return the means over the cells of values (.., n) at the nodes: (.., count)."""
@@ -94,9 +106,10 @@ class Cells:
         each = values.reshape(*values.shape[:-1], self.count, self.panels, _NODES)
         return np.asarray((each @ (0.5 * weight)).mean(axis=-1))
 
-    def slope(self, nu: int, length: float) -> Functional:
-        """Return the means of ``D^(nu+1) f`` as functionals of ``D^nu f``, cells of that length."""
-        return Functional(self.ends, nu, np.diff(np.eye(self.count + 1), axis=0) / length)
+    def slope(self, nu: int) -> Functional:
+        """Return the means of ``D^(nu+1) f`` as functionals of ``D^nu f``."""
+        steps = np.diff(np.eye(self.count + 1), axis=0)
+        return Functional(self.ends, nu, steps / self.lengths[:, None])
 
     def mean(self, slopes: Array | float = 1.0) -> Functional:
         """Return the means of a function of f, whose slopes at the nodes are given, linearised."""

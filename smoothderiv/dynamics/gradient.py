@@ -17,6 +17,8 @@ from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
 
+_SHARE = 1.5  # cells for each effective degree of freedom: fewer lose some of what is known
+
 
 def fit(problem: Problem) -> tuple[Estimate, Posterior]:
     """Regress the means of ``D^order x`` over cells on those of the terms, for any posterior.
@@ -26,45 +28,37 @@ def fit(problem: Problem) -> tuple[Estimate, Posterior]:
     that of x' the difference of x. The mean of x, and of functions of the state, is a sum over as
     many nodes as make the rule's error small beside the noise (see ``cells``); the input's is
     exact. Their joint posterior covariance weighs the cells and takes the noise of the regressors
-    into account (see ``moments``). There are about as many cells as the posterior has effective
-    degrees of freedom. Samples are smoothed by ``sd.smooth``: the one spline of the other methods
-    knows of the noise, not of what its knots cannot follow, which is most of the error of x' once
-    the noise is small. What the posterior has smoothed away it cannot give back: where the input
-    jumps often, the coefficients keep some of that bias.
+    into account (see ``moments``). There are half as many cells again as the posterior has
+    effective degrees of freedom, short where it has many. Samples are smoothed by ``sd.smooth``:
+    the one spline of the other methods knows of the noise, not of what its knots cannot follow,
+    which is most of the error of x' once the noise is small. What the posterior has smoothed away
+    it cannot give back: where the input jumps often, the coefficients keep some of that bias.
     """
     post, order, span = problem.curve, problem.order, problem.span
     low, high = float(problem.times[0]), float(problem.times[-1])
-    cells = Cells.of(post, low, high, 3 * len(problem.terms), len(problem.t) - 1)
-    length = (high - low) / span / cells.count
-    means = [cells.mean(), *(cells.slope(nu, length) for nu in range(order))]  # of D^0 x, D^1 x, ..
-    units = problem.size / span ** np.arange(order)
+    cells = Cells.of(post, low, high, _SHARE, 3 * len(problem.terms), len(problem.t) - 1)
+    means = [cells.mean(), *map(cells.slope, range(order))]  # of x, x', ..
+    units = problem.size / span ** np.arange(order + 1.0)
     at_ends = _states(problem, cells.ends)
     unknown = _unknown(problem, cells.ends, at_ends)
-    noisy, parts = [], [means[order]]
+    rises = np.diff(at_ends) / cells.lengths / units[1:, None]  # the means of x', ..
+    noisy, parts = [], [order]
     Z = np.empty((cells.count, len(problem.terms)))
     for j, term in enumerate(problem.terms):
         if term.kind == "state":
-            Z[:, j] = (
-                np.diff(at_ends[term.index - 1] / units[term.index - 1]) / length
-                if term.index
-                else cells.resolved(lambda x: _scaled(problem, x), unknown)
-            )
+            own = partial(_scaled, problem)
+            Z[:, j] = rises[0] if term.index else cells.resolved(own, unknown)
             noisy.append(j)
-            parts.append(means[term.index])
+            parts.append(term.index)
         elif term.kind in ("friction", "function"):
             Z[:, j] = cells.resolved(partial(_values, problem, j), unknown)
         else:
             values = problem.u[:, term.index] if term.kind == "input" else np.ones(len(problem.t))
             Z[:, j] = _held_means(problem.times, values, cells.ends)
-    sizes = [units[part.nu] for part in parts]
     cov = np.array(
-        [
-            [a.covariance(post, b) / s / t for b, t in zip(parts, sizes, strict=True)]
-            for a, s in zip(parts, sizes, strict=True)
-        ]
+        [[means[a].covariance(post, means[b]) / units[a] / units[b] for b in parts] for a in parts]
     )
-    y = np.diff(at_ends[-1] / units[-1]) / length
-    estimate = MomentEquations(y, Z, noisy, cov, problem.names, known=True).solve()
+    estimate = MomentEquations(rises[-1], Z, noisy, cov, problem.names, known=True).solve()
     dof = min(estimate.dof, post.dof) if math.isfinite(post.dof) else estimate.dof
     notes = {**estimate.notes, "cells": cells.count}
     return Estimate(estimate.coefficients, estimate.covariance, dof, {}, 0.0, notes), post

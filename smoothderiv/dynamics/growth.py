@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+_SHARE = 0.75  # cells for each effective degree of freedom: more see what smoothing took away
 _ROUNDING = 64 * np.finfo(float).eps  # of log n, by which it may seem to change
 _CHANCE = 1e-3  # below it, the data do not follow a law
 
@@ -242,7 +243,7 @@ def growth_rate(
 def _logistic(post: Posterior) -> Logistic:
     """Regress the rate on n over cells: ``n'/n = r - s n``, ``K = r / s``."""
     low, high = float(post.data.x.min()), float(post.data.x.max())
-    cells = Cells.of(post, low, high, 5, math.inf)
+    cells = Cells.of(post, low, high, _SHARE, 5, math.inf)
     span, ends = high - low, post.data.as_given(cells.ends)
     logs, size = post.mean(ends), float(np.exp(post.mean(ends)).max())
 
@@ -250,14 +251,14 @@ def _logistic(post: Posterior) -> Logistic:
         """Return n along the mean of log n, free of units."""
         return np.asarray(np.exp(post.mean(post.data.as_given(x))) / size)
 
-    rate = cells.slope(0, 1.0 / cells.count)
     crowd = cells.mean(-relative(cells.nodes))  # the slope of -mean n by log n
-    cov = np.array([[a.covariance(post, b) for b in (rate, crowd)] for a in (rate, crowd)])
+    parts = ((cells.slope(0), span), (crowd, 1.0))
+    cov = np.array([[a.covariance(post, b) * c * d for b, d in parts] for a, c in parts])
     crowding = -cells.resolved(relative, float(post.std(ends).mean()))
     Z = np.column_stack((np.ones(cells.count), crowding))
     start = float(np.exp(logs[0]))
     try:
-        y = np.diff(logs) * cells.count
+        y = np.diff(logs) / cells.lengths * span
         found = MomentEquations(y, Z, [1], cov, ("r", "r / K"), known=True).solve()
     except UndeterminedError:
         spread = post.contrast(ends[[0, -1]], [-1.0, 1.0])[1] / span
