@@ -293,7 +293,10 @@ class Posterior(Moments):
         """Return the peaks of ``D^nu f`` inside a range, with their heights, as :meth:`roots`.
 
         They are falling roots of ``D^(nu+1) f``; `probability` says how surely each is higher than
-        the troughs beside it.
+        the troughs beside it, if the curve is as rough everywhere as the model has it. Where it is
+        flatter than elsewhere, noise makes humps of which .5 to .9 are given: take those for peaks
+        that are nearly certain, or that lie between a sure rise and a sure fall of
+        ``regions(nu + 1)``, which hold all together with their level.
 
         Examples
         --------

@@ -208,6 +208,50 @@ def test_limits_of_heights_are_those_of_the_curve_at_a_sharp_peak():
     assert (found.height_upper - found.height > 2.4 * post.std(found.x)).all(), "1.96 is too few"
 
 
+def test_of_curves_drawn_from_the_model_peaks_are_there_as_often_as_it_says():
+    """Each higher than its bases on the drawn curve, though chosen on the mean."""
+    x, fine = np.linspace(0, 1, 60), np.linspace(0, 1, 1001)
+    wide = sd.SmoothingSpline(3, q=1e6).condition(sd.observe(x[::19], np.zeros(4), 3.0))
+    stated, there = [], []
+    for seed, curve in enumerate(wide.sample(fine, size=60, rng=5)):
+        noise = np.random.default_rng(seed).standard_normal(60)
+        data = sd.observe(x, np.interp(x, fine, curve) + noise, 1.0)
+        post = sd.SmoothingSpline(3, q=1e6).condition(data)
+        mean, found = post(fine), post.maxima()
+        for at, top, share in zip(found.x, found.height, found.probability, strict=True):
+            i, higher = np.searchsorted(fine, at), np.flatnonzero(mean > top)
+            a, b = max(higher[higher < i], default=0), min(higher[higher >= i], default=1000)
+            bases = [a + np.argmin(mean[a:i]), i + np.argmin(mean[i : b + 1])]
+            there.append((np.interp(at, fine, curve) > curve[bases]).all())
+            stated.append(share)
+    stated, there = np.array(stated), np.array(there)
+    doubtful = (stated > 0.4) & (stated < 0.95)
+    spread = np.sqrt(np.sum((stated * (1 - stated))[doubtful]))
+    assert doubtful.sum() > 15
+    assert abs(np.sum((there - stated)[doubtful])) < 3 * spread
+    assert there[stated >= 0.95].mean() > 0.95
+
+
+def test_humps_of_noise_on_flat_stretches_lie_between_no_sure_rise_and_fall():
+    day = np.arange(365.0)
+    mu = 200 + 120 * np.exp(-(((day - 120) / 25) ** 2)) + 60 * np.exp(-(((day - 260) / 15) ** 2))
+    found = []
+    for seed in range(2):
+        counts = np.random.default_rng(seed).poisson(mu).astype(float)
+        post = sd.smooth(sd.observe(day, counts))
+        rises = post.regions()
+        turns = (rises.sign[:-1] > 0) & (rises.sign[1:] < 0)
+        pairs = list(zip(rises.end[:-1][turns], rises.start[1:][turns], strict=True))
+        peaks = post.maxima()
+        assert len(peaks) > len(pairs), "the mean has humps beside them"
+        for low, high in pairs:
+            inside = (peaks.x > low) & (peaks.x < high)
+            assert (peaks.probability[inside] > 0.99).any()
+        found.append(pairs)
+    for pairs in found:
+        assert [low < 120 < high or low < 260 < high for low, high in pairs] == [True, True]
+
+
 def test_a_plateau_has_doubtful_peaks():
     rng = np.random.default_rng(3)
     x = np.linspace(0, 1, 100)

@@ -11,6 +11,13 @@ farthest from it on either side (the deepest troughs). A path has the event if i
 same two signs between place and bases (if the peak is higher than both troughs); the path's place
 is then its own extremum of G between the nearest sure ones on either side. A clear peak with a dent
 in its top is one sure peak, and one that hardly exists beside it.
+
+That is the posterior probability of the event, which selecting peaks on the mean does no harm to:
+of curves drawn from the model, the share given is the share found. It is no test against a flat
+curve. How rough the model takes a curve for is set where that bends; along a stretch flatter than
+the rest noise leaves humps in the mean that are taken for the curve's own, and .7 to .9 of them is
+what such humps are given. A peak between a sure rise and a sure fall (``regions``) is safe from
+that.
 """
 
 from __future__ import annotations
@@ -49,7 +56,9 @@ class Locations:
     std : spread of the position over the paths that have the event, in seconds for datetimes
     lower, upper : limits of the position, as x; infinite (or NaT) where no path has the event
     probability : share of paths that have the event: of a peak, in which it is higher than the
-        troughs on both sides, each side reaching to a higher peak or the end of the range
+        troughs on both sides, each side reaching to a higher peak or the end of the range. It
+        takes the curve to be as rough everywhere as the model has it: on stretches that are truly
+        flat, humps that noise made are given .5 to .9
     height, height_std : value there on the mean curve, of f (of ``argmax`` that of ``D^nu f``), and
         its spread over the paths
     height_lower, height_upper : limits of the height; infinite where no path has the event
