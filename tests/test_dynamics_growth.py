@@ -220,6 +220,12 @@ def test_counts_without_a_logarithm_are_refused(n, words):
     assert sd.dynamics.growth_rate(t, found).posterior.data.n_missing == 1
 
 
+@pytest.mark.parametrize("t", [[0.0, 1.0], [0.0, 0.0, 1.0]])
+def test_two_times_are_refused(t):
+    with pytest.raises(ValueError, match=r"n: counts at 2 times, .* takes three or more"):
+        sd.dynamics.growth_rate(t, np.exp(t))
+
+
 def test_panels_of_growth_share_their_times_and_labels_do_not_touch():
     t, n = counts(0.02)
     axes = sd.dynamics.growth_rate(t, 2000 * n).plot().axes

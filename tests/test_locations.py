@@ -328,6 +328,30 @@ def test_events_and_regions_of_datetimes_are_datetimes():
     )
 
 
+def test_answers_are_sequences_and_tables():
+    post = sharp(noise=1e-3)
+    for found in (post.maxima(), post.argmax(1), post.regions(), post.roots(0, 50.0)):
+        assert len(list(found)) == len(found) == len(found.frame())
+        assert list(found) == [found[k] for k in range(len(found))]
+        assert [one._asdict() for one in found] == found.frame().to_pylist()
+    assert post.maxima()[-1].x == post.maxima().x[-1]
+    assert [sign for _, _, sign in post.regions()] == post.regions().sign.tolist()
+    with pytest.raises(IndexError):
+        post.maxima()[99]
+
+
+def test_tables_of_events_keep_times_and_zones():
+    times = pd.date_range("2026-10-25 01:30", periods=60, freq="5min", tz="Europe/Berlin")
+    y = np.cos((np.arange(60) - 20.0) / 10)
+    for zone, kind in (("Europe/Berlin", "us, tz=Europe/Berlin"), (None, "ns")):
+        post = sd.RegressionSpline(8).condition(sd.observe(times.tz_convert(zone), y, 0.05))
+        for found in (post.argmax(), post.regions()):
+            table = found.frame()
+            assert str(table.column(0).type) == f"timestamp[{kind}]"
+            first = getattr(found, table.column_names[0])
+            assert pd.Timestamp(table.column(0)[0].as_py()) == pd.Timestamp(first[0])
+
+
 def test_no_event_is_an_empty_table_and_bad_ranges_are_refused():
     post = sharp()
     assert len(post.roots(0, 50.0, rng=0)) == 0

@@ -25,16 +25,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothderiv._places import in_arrow_units
 from smoothderiv.answers.bisection import bisected
 from smoothderiv.answers.limits import resolve_range
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -46,9 +50,27 @@ _REACH = 6.0
 _PATHS = 2000  # joint draws
 
 
+class Location(NamedTuple):
+    """One of :class:`Locations`: the same fields, of one place."""
+
+    x: Any
+    std: float
+    lower: Any
+    upper: Any
+    probability: float
+    height: float
+    height_std: float
+    height_lower: float
+    height_upper: float
+    at_edge: float
+
+
 @dataclass(frozen=True, eq=False)
 class Locations:
     """Places where a curve does something, ascending; arrays of shape (m,).
+
+    It is a sequence too: ``for one in post.maxima()`` gives a :class:`Location` each, as does
+    ``post.maxima()[0]``.
 
     Attributes
     ----------
@@ -77,9 +99,20 @@ class Locations:
     at_edge: Array
     _known_height: bool = False  # it was asked where the curve has that height
     _beside: float | None = None  # of ``argmax``: share of paths that are highest on another peak
+    _zone: str | None = None  # of the data's datetimes
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __getitem__(self, k: SupportsIndex) -> Location:
+        return Location(*(getattr(self, name)[k] for name in Location._fields))
+
+    def __iter__(self) -> Iterator[Location]:
+        return (self[k] for k in range(len(self)))
+
+    def frame(self) -> pa.Table:
+        """Return the places as a pyarrow table, a row for each, its columns the fields."""
+        return table_of(self, Location._fields, self._zone)
 
     def __repr__(self) -> str:
         lines = [self._words(k) for k in range(len(self))]
@@ -307,7 +340,17 @@ def _summarise(
     std, lower, upper = _spreads([place for _, place, _ in found], x, level)
     heights = _spreads([heights for _, _, heights in found], height, level)
     x, lower, upper = (as_asked(post, limit) for limit in (x, lower, upper))
-    return Locations(x, std, lower, upper, probability, height, *heights, np.zeros(len(height)))
+    return Locations(
+        x,
+        std,
+        lower,
+        upper,
+        probability,
+        height,
+        *heights,
+        np.zeros(len(height)),
+        _zone=post.data.zone,
+    )
 
 
 def _spreads(paths: list[Array], centres: Array, level: float) -> tuple[Array, Array, Array]:
@@ -333,6 +376,20 @@ def as_asked(post: Posterior, x: Array) -> NDArray[Any]:
     places = post.data.as_given(np.where(known, x, 0.0))
     places[~known] = None  # NaT
     return places
+
+
+def table_of(found: Any, names: Sequence[str], zone: str | None) -> pa.Table:
+    """Return fields of one length as a pyarrow table; times of a zone are columns in it."""
+    import pyarrow as pa
+
+    columns = {name: getattr(found, name) for name in names}
+    timed = pa.timestamp("us", zone)
+    return pa.table(
+        {
+            name: pa.array(column, timed) if column.dtype == object else in_arrow_units(column)
+            for name, column in columns.items()
+        }
+    )
 
 
 def place_words(x: Any) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smoothderiv.answers.bisection import bisected
 from smoothderiv.answers.limits import critical_along, resolve_range
-from smoothderiv.answers.locations import as_asked, place_words
+from smoothderiv.answers.locations import as_asked, place_words, table_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -21,9 +24,19 @@ _GRID = 2000
 _MOST = 20000
 
 
+class Region(NamedTuple):
+    """One of :class:`Regions`: the same fields, of one interval."""
+
+    start: Any
+    end: Any
+    sign: int
+
+
 @dataclass(frozen=True, eq=False)
 class Regions:
     """Intervals of x in which ``D^nu f`` is significantly above or below a value, ascending.
+
+    It is a sequence too: ``for start, end, sign in post.regions()`` gives a :class:`Region` each.
 
     Attributes
     ----------
@@ -46,9 +59,20 @@ class Regions:
     value: float
     level: float
     within: tuple[Any, Any]
+    _zone: str | None = None  # of the data's datetimes
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def __getitem__(self, k: SupportsIndex) -> Region:
+        return Region(self.start[k], self.end[k], int(self.sign[k]))
+
+    def __iter__(self) -> Iterator[Region]:
+        return (self[k] for k in range(len(self)))
+
+    def frame(self) -> pa.Table:
+        """Return the intervals as a pyarrow table: start, end and sign, a row for each."""
+        return table_of(self, Region._fields, self._zone)
 
     def __repr__(self) -> str:
         words = {1: "above", -1: "below"}
@@ -96,4 +120,4 @@ def find_regions(
     start, end, reach = (
         as_asked(post, v) for v in (starts[sure], ends[sure], np.array([low, high]))
     )
-    return Regions(start, end, found[sure], nu, value, level, (reach[0], reach[1]))
+    return Regions(start, end, found[sure], nu, value, level, (reach[0], reach[1]), post.data.zone)

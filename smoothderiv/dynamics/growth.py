@@ -198,7 +198,8 @@ def growth_rate(
     Raises
     ------
     ValueError
-        A count that is zero or negative, which has no logarithm; or what ``observe`` refuses.
+        A count that is zero or negative, which has no logarithm; counts at fewer than three times;
+        or what ``observe`` refuses.
 
     Examples
     --------
@@ -225,6 +226,11 @@ def growth_rate(
     except _validate.RowError as error:
         word = {"x": "t", "y": "n"}.get(error.argument, error.argument)
         raise _validate.RowError(word, error.row, error.says) from None
+    if len(data.places) < 3:
+        raise ValueError(
+            f"n: counts at {len(data.places)} times, but a rate with its uncertainty takes three "
+            "or more; between two all there is to know is the difference of log n over that of t"
+        )
     post = smooth(data, model)
     places = post.data.asked(t)
     lower, upper = post.interval(places, 1)
