@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv._validate import floats, one_order, said
 from smoothderiv._warn import held, warn
-from smoothderiv.observations import LIGHT, Observations, observe
+from smoothderiv.observations import Observations, observe
 
 if TYPE_CHECKING:
     from smoothderiv.model import Model
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Choice = Literal["auto", True, False]
-
-_NO_NOISE, _NEAR = 1e-5, 0.05  # of the span of rows that are as good as exact
-_MANY = 0.1  # that share of the rows, counting for little, is doubtful
 
 
 def smooth(
@@ -108,6 +105,7 @@ def smooth(
     True
     """
     from smoothderiv.model import require_model, require_observations
+    from smoothderiv.noise.weighing import weighed
     from smoothderiv.tuning import tune
 
     require_observations(data)
@@ -135,13 +133,22 @@ def smooth(
     _tell_doubts(data, circular is False, model is None)
     with held() as told:  # of a fit that may not be the answer
         post = tune(wanted, data).condition(data)
-    weighed, doubts = _weighed(wanted, post, robust, varying, model is None)
-    if weighed is data:
+    calm, doubts = weighed(post, _leader(wanted, post), robust, varying, model is None)
+    if calm is data:
         for one in told:
             one.warn()
     else:
-        post = tune(wanted, weighed).condition(weighed)
+        post = tune(wanted, calm).condition(calm)
     return _told(post, doubts, correlated == "auto") if model is None else post
+
+
+def _leader(wanted: Model, post: Posterior) -> Model:
+    """Return the model, of several that which weighs most, as it was before it was tuned."""
+    from smoothderiv.average import ModelAverage
+
+    if isinstance(wanted, ModelAverage) and isinstance(post.model, ModelAverage):
+        return wanted.leader(post.model)
+    return wanted
 
 
 def _tell_doubts(data: Observations, angles: bool, places: bool) -> None:
@@ -173,83 +180,6 @@ def _told(post: Posterior, doubts: tuple[str, ...], correlated: bool) -> Posteri
     for words in (*post.diagnose().of_noise, *doubts):
         warn(words, NoiseWarning)
     return dataclasses.replace(post, notes=doubts) if doubts else post
-
-
-def _weighed(
-    wanted: Model, post: Posterior, robust: Choice, varying: Choice, default: bool
-) -> tuple[Observations, tuple[str, ...]]:
-    """Return the data with weights for noise of heavy tails that varies along x, and doubts of it.
-
-    Outliers come first: they would pass for a stretch of strong noise. Where the noise varies, they
-    are told afresh by that.
-    """
-    from smoothderiv.average import ModelAverage
-    from smoothderiv.noise.heteroscedastic import varying_weights
-    from smoothderiv.tuning import fit_quietly
-
-    data, inner = post.data, wanted
-    auto = default and not _is_met(post)
-    if isinstance(wanted, ModelAverage) and isinstance(post.model, ModelAverage):
-        inner = wanted.leader(post.model)
-    tails = robust is True or (robust == "auto" and auto)
-    calm = _robust(post, inner, robust is True) if tails else data
-    if varying is True or (varying == "auto" and auto):
-        steady = post if calm is data else fit_quietly(inner, calm)
-        trend = varying_weights(calm, inner, steady, data.weight) / calm.weight
-        if np.ptp(trend) > 0:
-            calm = data = data.reweighted(data.weight * trend)
-            if tails:
-                calm = _robust(fit_quietly(inner, data), inner, robust is True)
-    doubts = _many_words(calm, calm.weight / data.weight) if robust == "auto" else ()
-    return calm, doubts
-
-
-def _is_met(post: Posterior) -> bool:
-    """Tell whether the rows are as good as exact: what is left of them is no noise, but the model.
-
-    The noise is a hundred thousandth of what the middle nine tenths of the rows of an order span,
-    at most, and no row is far off what the others say of it.
-    """
-    data, sd = post.data, post.data.sd(post.noise)
-    off = np.nan_to_num(np.abs(post.loo().residual))
-    for order in data.orders:
-        rows = data.is_of(order)
-        span = float(np.diff(np.quantile(data.y[rows], (0.05, 0.95)))[0])
-        if not (sd[rows].max() <= _NO_NOISE * span and off[rows].max() <= _NEAR * span):
-            return False
-    return True
-
-
-def _many_words(data: Observations, weight: Array) -> tuple[str, ...]:
-    """Say where so many rows are taken for outliers that they may be the curve, or the noise."""
-    light = weight < LIGHT
-    if np.count_nonzero(light) < _MANY * len(weight):
-        return ()
-    stated = bool((light & ~data.estimated).any())
-    also = ", and so does noise of which yerr says too little" if stated else ""
-    remedy = "; relative=True has the scale of yerr estimated" if stated else ""
-    return (
-        f"{np.count_nonzero(light)} of {len(weight)} rows count for less than a fifth each, as "
-        f"outliers. Features that few rows see, such as narrow peaks, look the same{also}: "
-        "robust=False takes all rows for the curve's own; robust=True says that they are "
-        f"outliers{remedy}",
-    )
-
-
-def _robust(post: Posterior, model: Model, every: bool) -> Observations:
-    """Return the data with robust weights around a model, of every order or where tails tell so."""
-    from smoothderiv.noise.robust import calm_weights, robust_weights, tail_weights
-    from smoothderiv.statespace.adaptive import AdaptiveSpline
-
-    data = post.data
-    if isinstance(model, AdaptiveSpline):
-        calm = calm_weights(data, model.uniform(), model)
-        if calm is not None:
-            return data.reweighted(calm)
-    if every:
-        return data.reweighted(robust_weights(data, model, data.orders, post))
-    weight, orders = tail_weights(post, model)
-    return data.reweighted(weight) if orders else data
 
 
 @dataclass(frozen=True, eq=False, repr=False)
