@@ -352,7 +352,10 @@ class Posterior(Moments):
         """Return where ``D^nu f`` is largest in a range, its height there, and their intervals.
 
         For nu = 1 the steepest place and its rate. ``at_edge`` is the share of paths whose largest
-        value lies at an end of the range.
+        value lies at an end of the range. A step that falls between two neighbouring rows is as
+        steep as the model makes it there, and where it is steepest nothing was seen: an interval
+        that lies strictly within that gap is the model's word, too narrow for a sharper step, whose
+        place is known to the gap alone.
         """
         return find_argmax(self, self._order(nu, "argmax"), within, check_level(level), rng)
 
