@@ -22,6 +22,7 @@ _TELLING = 10  # rows from which on jumps are looked at
 _FILLED = 0.75  # of the period, that wrapped angles span at least
 _CALMER = 4.0  # times the squares of steps must fall by unwrapping: those of white noise halve
 _LIKE_OTHERS = 2.5  # times what nine tenths of the steps stay below: no step of another kind
+_RARE = 0.25  # of the steps, that lead across where the curve is not quick for its samples
 _LONE = 3  # single rows across, more than outliers are likely to be
 _THIN = 0.01  # of the longest extent of places, in their spans: less is none
 
@@ -31,8 +32,9 @@ def doubts_of_angles(data: Observations) -> Iterator[str]:
 
     They stay within a turn and nearly fill it; some neighbours differ by more than half of it, and
     by no more than others if a turn is added; the squares of all steps fall to a quarter by that.
-    A single row across, there and back, may be an outlier. What happens to jump by about a turn
-    looks the same, as a switch between 0 and 360 does.
+    A single row across, there and back, may be an outlier; and so many may be an oscillation that
+    is quick for its samples, unless all lie about the seam. What happens to jump by about a turn
+    looks the same, as a switch between 0 and 360 does, or a dose of 350 that wears off.
     """
     rows = data.is_of(0) if data.ndim == 1 else np.zeros(len(data), dtype=bool)
     if np.count_nonzero(rows) < _TELLING:
@@ -61,8 +63,10 @@ def _jumps(step: Array, turn: float) -> int:
     usual = float(np.quantile(np.abs(near), 0.9))
     lone = np.count_nonzero(far[1:] & far[:-1] & (step[1:] * step[:-1] < 0))
     count = int(np.count_nonzero(far))
+    rare = count <= _RARE * len(far) or float(np.ptp(np.cumsum(near))) < 0.5 * turn
     explained = (
-        float(step @ step) > _CALMER * float(near @ near)
+        rare
+        and float(step @ step) > _CALMER * float(near @ near)
         and float(np.abs(near[far]).max()) <= _LIKE_OTHERS * usual
         and (turns.sum() != 0 or count > 2 * lone or lone >= _LONE)
     )
@@ -75,10 +79,10 @@ def doubts_of_places(data: Observations) -> Iterator[str]:
     What crosses it is then the belief alone. Dimensions count in their spans. A derivative that
     was observed tells of its own direction.
     """
-    if data.ndim == 1 or not len(data):
+    if data.ndim == 1 or len(places := np.unique(data.x, axis=0)) < 2:
         return
-    span = np.ptp(data.x, axis=0)
-    scaled = (data.x - data.x.mean(axis=0)) / np.where(span > 0.0, span, 1.0)
+    span = np.ptp(places, axis=0)
+    scaled = (places - places.mean(axis=0)) / np.where(span > 0.0, span, 1.0)
     observed = np.eye(data.ndim)[data.nu.any(axis=0)]
     _, _, told = np.linalg.svd(scaled, full_matrices=False)
     size = np.linalg.norm(scaled @ told.T, axis=0)
@@ -93,7 +97,7 @@ def doubts_of_places(data: Observations) -> Iterator[str]:
             direction = -direction
         along = f"on a line, along ({', '.join(f'{value:.3g}' for value in direction + 0.0)})"
     yield (
-        f"x: the {len(data)} places lie {along}; how f varies across that is not in the data, and "
-        "its derivatives there are what the model believes without them. Give places beside, or x "
+        f"x: the {len(places)} places lie, to a hundredth, {along}; how f varies across that is "
+        "not in the data, and its derivatives there are what the model believes without them. Give places beside, or x "
         "as the distance along the line"
     )

@@ -303,7 +303,7 @@ class Posterior(Moments):
         >>> import numpy as np, smoothderiv as sd
         >>> t = np.linspace(0, 6, 60)
         >>> y = np.sin(t) + 0.1 * np.random.default_rng(0).standard_normal(60)
-        >>> sd.smooth(sd.observe(t, y)).maxima().x.round(2)
+        >>> sd.smooth(sd.observe(t, y)).maxima().x.round(1)
         array([1.7])
         """
         return self._extrema("maxima", nu, within, level, rng, -1)
@@ -352,10 +352,9 @@ class Posterior(Moments):
         """Return where ``D^nu f`` is largest in a range, its height there, and their intervals.
 
         For nu = 1 the steepest place and its rate. ``at_edge`` is the share of paths whose largest
-        value lies at an end of the range. A step that falls between two neighbouring rows is as
-        steep as the model makes it there, and where it is steepest nothing was seen: an interval
-        that lies strictly within that gap is the model's word, too narrow for a sharper step, whose
-        place is known to the gap alone.
+        value lies at an end of the range. A step between two neighbouring rows is as steep as the
+        model makes it: nothing was seen there. An interval that lies strictly within that gap rests
+        on the model alone, and is too narrow for a sharper step.
         """
         return find_argmax(self, self._order(nu, "argmax"), within, check_level(level), rng)
 

@@ -116,6 +116,20 @@ def test_slopes_in_the_right_unit_have_no_factor(model):
             assert np.isnan([check.factor for check in found.orders]).all()
 
 
+@pytest.mark.parametrize("size", [1.0, 3.0, 6.0])
+def test_values_that_say_little_tell_no_unit_of_precise_slopes(size):
+    """As positions by satellite beside a wheel's speed."""
+    x = np.linspace(0, 10, 40)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        values, slopes = rng.normal(0, size, 40), rng.normal(0, 0.05, 40)
+        for known in (True, False):
+            data = sd.observe(x, np.sin(x) + values, size if known else None)
+            data += sd.observe(x, np.cos(x) + slopes, 0.05 if known else None, nu=1)
+            found = sd.tune(sd.SmoothingSpline(3), data).condition(data).diagnose()
+            assert np.isnan([check.factor for check in found.orders]).all()
+
+
 @pytest.mark.parametrize("yerr", [0.1, None])
 def test_an_outlier_is_told(yerr):
     y = Y.copy()

@@ -254,7 +254,6 @@ def test_the_degrees_of_freedom_of_the_noise_are_those_of_the_fit(motor, strengt
 # Coefficients
 
 
-@pytest.mark.filterwarnings("ignore:members of the average meet rows of unknown noise to rounding")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("order", [1, 2])
 def test_noise_free_samples_give_the_truth(method, order):
@@ -266,6 +265,28 @@ def test_noise_free_samples_give_the_truth(method, order):
     assert_allclose(fit.values, [-3.0, 2.0, -1.0], rtol=exact.get(method, 0.25))
     if method in UNBIASED:
         assert fit.r_squared > 1 - 1e-6
+
+
+def test_gradients_of_noise_tell_no_equation():
+    t = np.linspace(0, 6, 40)
+    for seed in range(1, 4):
+        x = 5 + 0.1 * np.random.default_rng(seed).standard_normal(40)
+        with pytest.raises(sd.UndeterminedError, match="leave the term out"):
+            sd.dynamics.fit(t, x, terms=("position", "rate"), method="gradient")
+
+
+def test_gradients_of_a_curve_whose_rows_lie_elsewhere_are_its_extrapolation():
+    t = np.linspace(0, 6, 60)
+    post = sd.smooth(sd.observe(t, np.cos(t), 0.02), sd.SmoothingSpline(3))
+
+    def found(shift):
+        fit = sd.dynamics.fit(t + shift, post, terms=("position", "rate"), method="gradient")
+        assert_allclose(fit.values[0], -1.0, atol=3 * fit.std["position"])
+        return fit.std["position"]
+
+    assert found(0.0) < found(2.0)
+    with pytest.raises(sd.UndeterminedError, match="position is nowhere as large as its standard"):
+        found(10.0)
 
 
 def test_next_velocity_is_exact_for_rates():

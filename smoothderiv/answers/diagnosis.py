@@ -27,6 +27,7 @@ _PERIOD = 8.0  # rows: what is slower is followed
 _SEVERAL = 8  # rows from which on a factor between them and the curve is asked
 _EXPLAINED = 0.75  # of the squares of rows, and of residuals, by a factor that is no chance
 _ANOTHER = 1.5  # a factor from here on, or its inverse, or below 0, may be that of another unit
+_SURE = 4.0  # standard errors, of how the lowest order follows the curve
 _MOST = 1000  # rows at uneven places whose periods are asked
 _SKEWED = (
     "order {0.order}: residuals are skewed (p = {0.skew_p:.1g}); the curve is the mean, the long "
@@ -217,8 +218,8 @@ def _factor(post: Posterior, order: Order, rows: NDArray[np.intp]) -> float:
     """Return by which factor rows look like the fitted derivative of their order, or NaN.
 
     Relative to the factor of the lowest order, since the curve may be a compromise between two
-    units, or so stiff that it looks flat to all rows. What one says of values leaves their constant
-    open.
+    units, or so stiff that it looks flat to all rows; that factor is known to four of its standard
+    errors. What one says of values leaves their constant open.
     """
     data = post.data
     lowest = data.orders[0]
@@ -229,15 +230,17 @@ def _factor(post: Posterior, order: Order, rows: NDArray[np.intp]) -> float:
     if not (square := float(weight @ known**2)) > 0:
         return math.nan
     own = float(weight @ (known * values)) / square
+    error = float(np.linalg.norm(weight * (values - own * known) * known)) / square
+    low, high = own - _SURE * error, own + _SURE * error
     slope, values, weight = _centred(post, order, rows)
     square = float(weight @ slope**2)
-    if not (square > 0 and own > 0):
+    if not (square > 0 and low > 0):
         return math.nan
     factor = float(weight @ (slope * values)) / square
     off = float(weight @ (values - factor * slope) ** 2)
-    least = min(factor**2, (factor - own) ** 2) * square  # of the rows, and of their residuals
+    least = min(factor**2, (factor - low) ** 2, (factor - high) ** 2) * square  # and of residuals
     clear = least > _EXPLAINED / (1.0 - _EXPLAINED) * off
-    about_one = 1.0 / _ANOTHER < factor / own < _ANOTHER
+    about_one = low / _ANOTHER < factor < high * _ANOTHER
     return factor / own if clear and not about_one else math.nan
 
 

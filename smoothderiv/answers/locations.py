@@ -15,8 +15,8 @@ in its top is one sure peak, and one that hardly exists beside it.
 That is the posterior probability of the event, which selecting peaks on the mean does no harm to:
 of curves drawn from the model, the share given is the share found. It is no test against a flat
 curve. How rough the model takes a curve for is set where that bends; along a stretch flatter than
-the rest noise leaves humps in the mean that are taken for the curve's own, and .7 to .9 of them is
-what such humps are given. A peak between a sure rise and a sure fall (``regions``) is safe from
+the rest noise leaves humps in the mean that are taken for the curve's own, and are given .5 to .9.
+A peak between a sure rise and a sure fall (``regions``) is safe from
 that.
 """
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
@@ -69,7 +70,7 @@ class Location(NamedTuple):
 class Locations:
     """Places where a curve does something, ascending; arrays of shape (m,).
 
-    It is a sequence too: ``for one in post.maxima()`` gives a :class:`Location` each, as does
+    They can be gone through: ``for one in post.maxima()`` gives a :class:`Location` each, as does
     ``post.maxima()[0]``.
 
     Attributes
@@ -105,6 +106,7 @@ class Locations:
         return len(self.x)
 
     def __getitem__(self, k: SupportsIndex) -> Location:
+        k = operator.index(k)
         return Location(*(getattr(self, name)[k] for name in Location._fields))
 
     def __iter__(self) -> Iterator[Location]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
@@ -36,7 +37,8 @@ class Region(NamedTuple):
 class Regions:
     """Intervals of x in which ``D^nu f`` is significantly above or below a value, ascending.
 
-    It is a sequence too: ``for start, end, sign in post.regions()`` gives a :class:`Region` each.
+    They can be gone through: ``for start, end, sign in post.regions()`` gives each a
+    :class:`Region`.
 
     Attributes
     ----------
@@ -65,6 +67,7 @@ class Regions:
         return len(self.start)
 
     def __getitem__(self, k: SupportsIndex) -> Region:
+        k = operator.index(k)
         return Region(self.start[k], self.end[k], int(self.sign[k]))
 
     def __iter__(self) -> Iterator[Region]:

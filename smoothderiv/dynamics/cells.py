@@ -77,8 +77,10 @@ class Cells:
         inside = (post.data.x >= low) & (post.data.x <= high)
         x, which = np.unique(post.data.x[inside], return_inverse=True)
         each = np.bincount(which, post.leverage()[inside])
-        edges = np.concatenate(([low], 0.5 * (x[1:] + x[:-1]), [high]))
-        used = np.concatenate(([0.0], np.cumsum(each) / each.sum()))
+        edges, used = np.array([low, high]), np.zeros(2)
+        if each.sum() > 0:
+            edges = np.concatenate(([low], 0.5 * (x[1:] + x[:-1]), [high]))
+            used = np.concatenate(([0.0], np.cumsum(each) / each.sum()))
         used += _EVEN * (edges - low) / (high - low)
         ends = np.interp(np.linspace(0.0, used[-1], count + 1), used, edges)
         return cls(ends, max(1, int(np.ceil(wanted / count))))

@@ -13,6 +13,7 @@ from smoothderiv.dynamics.estimate import Estimate
 from smoothderiv.dynamics.moments import MomentEquations
 from smoothderiv.dynamics.problem import Problem
 from smoothderiv.dynamics.terms import expected_sign
+from smoothderiv.model import UndeterminedError
 from smoothderiv.posterior import Posterior
 
 Array = NDArray[np.float64]
@@ -58,6 +59,13 @@ def fit(problem: Problem) -> tuple[Estimate, Posterior]:
     cov = np.array(
         [[means[a].covariance(post, means[b]) / units[a] / units[b] for b in parts] for a in parts]
     )
+    for k, j in enumerate(noisy, 1):
+        if (np.abs(Z[:, j]) <= np.sqrt(np.diag(cov[k, k]))).all():
+            raise UndeterminedError(
+                f"x: its {problem.names[j]} is nowhere as large as its standard deviation, so that "
+                "these samples do not tell what depends on it; leave the term out, or give more "
+                "samples, or less noisy ones"
+            )
     estimate = MomentEquations(rises[-1], Z, noisy, cov, problem.names, known=True).solve()
     dof = min(estimate.dof, post.dof) if math.isfinite(post.dof) else estimate.dof
     notes = {**estimate.notes, "cells": cells.count}
@@ -88,7 +96,8 @@ def _unknown(problem: Problem, x: Array, states: Array) -> float:
     """Return the standard deviation of the state beside its own variation, the least of any."""
     orders = np.arange(problem.order)[:, None]
     std = problem.curve.std(problem.as_given(x), orders).mean(axis=1)
-    return float((std / np.ptp(states, axis=1)).min())
+    size = np.ptp(states, axis=1)
+    return float(np.divide(std, size, out=np.full_like(std, np.inf), where=size > 0).min())
 
 
 def _held_means(t: Array, values: Array, ends: Array) -> Array:

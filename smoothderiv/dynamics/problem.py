@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smoothderiv import _validate
 from smoothderiv._validate import said
+from smoothderiv._warn import held
 from smoothderiv.dynamics.terms import Function, Term, expected_sign, parse
 from smoothderiv.observations import Observations, observe
 from smoothderiv.posterior import Posterior
@@ -162,10 +163,14 @@ class Problem:
 
     @cached_property
     def curve(self) -> Posterior:
-        """The curve with all that is not known of it: the posterior given, or ``sd.smooth``'s."""
+        """The curve with all that is not known of it: the posterior given, or ``sd.smooth``'s.
+
+        What ``sd.smooth`` warns of has remedies that are none here; ``diagnose()`` tells the rest.
+        """
         from smoothderiv.smooth import smooth
 
-        return smooth(self.data) if self.given is None else self.given
+        with held():
+            return smooth(self.data) if self.given is None else self.given
 
     def as_given(self, t: Array) -> Any:
         """Return times as the user gives them: datetimes where the data have an origin."""

@@ -50,9 +50,11 @@ def freed(likelihood: Likelihood, point: Point, value: Value) -> tuple[Point, Va
     nonlinear least squares; a disturbance is freed in the same way, to first order.
     """
     before, after = value.spare
-    if not len(after) or not (after > 0).all():
+    if not len(after):
         return point, value
-    growth, noisy = before / after, int(point.q > 0)
+    told = after >= 1.0  # less than one degree of freedom tells no level
+    growth = np.divide(before, after, out=np.ones_like(after), where=told)
+    noisy = int(point.q > 0)
     q = point.q * growth[0] if noisy else 0.0
     moved = Point(point.drift, q, point.levels * np.sqrt(growth[noisy:]))
     return moved, likelihood.at(moved)
