@@ -98,6 +98,6 @@ def doubts_of_places(data: Observations) -> Iterator[str]:
         along = f"on a line, along ({', '.join(f'{value:.3g}' for value in direction + 0.0)})"
     yield (
         f"x: the {len(places)} places lie, to a hundredth, {along}; how f varies across that is "
-        "not in the data, and its derivatives there are what the model believes without them. Give places beside, or x "
-        "as the distance along the line"
+        "not in the data, and its derivatives there are what the model believes without them. "
+        "Give places beside, or x as the distance along the line"
     )
