@@ -52,7 +52,7 @@ _PATHS = 2000  # joint draws
 
 
 class Location(NamedTuple):
-    """One of :class:`Locations`: the same fields, of one place."""
+    """One of :class:`.Locations`: the same fields, of one place."""
 
     x: Any
     std: float
@@ -70,7 +70,7 @@ class Location(NamedTuple):
 class Locations:
     """Places where a curve does something, ascending; arrays of shape (m,).
 
-    They can be gone through: ``for one in post.maxima()`` gives a :class:`Location` each, as does
+    They can be gone through: ``for one in post.maxima()`` gives a :class:`.Location` each, as does
     ``post.maxima()[0]``.
 
     Attributes

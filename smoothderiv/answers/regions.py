@@ -26,7 +26,7 @@ _MOST = 20000
 
 
 class Region(NamedTuple):
-    """One of :class:`Regions`: the same fields, of one interval."""
+    """One of :class:`.Regions`: the same fields, of one interval."""
 
     start: Any
     end: Any
@@ -38,7 +38,7 @@ class Regions:
     """Intervals of x in which ``D^nu f`` is significantly above or below a value, ascending.
 
     They can be gone through: ``for start, end, sign in post.regions()`` gives each a
-    :class:`Region`.
+    :class:`.Region`.
 
     Attributes
     ----------
