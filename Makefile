@@ -22,7 +22,7 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest $(WITHOUT_JIT)
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest --numprocesses 2 $(WITHOUT_JIT)
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix $(CODE)
