@@ -45,12 +45,13 @@ def positive(cov: Array, var: Array, noise: Array, size: Array) -> Array:
     known = np.einsum("ij,ij->i", noise, noise)
     noise = noise * _share(var, known)[:, None]
     inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-    rest = (cov - noise @ noise.T) * inverse * inverse[:, None]
+    of_rows = noise @ noise.T
+    rest = (cov - of_rows) * inverse * inverse[:, None]
     least = _ROUNDING * np.sqrt(noise.shape[1] + len(size))
     root = pivoted_root(rest, least) * size
     room = np.maximum(var - np.einsum("ij,ij->i", noise, noise), 0.0)
     root *= _share(room, np.einsum("ij,ij->j", root, root))
-    out = noise @ noise.T + root.T @ root
+    out = of_rows + root.T @ root
     np.fill_diagonal(out, var)
     return np.asarray(out)
 
